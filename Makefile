@@ -1,0 +1,149 @@
+# numalab: every command. `make help` lists them.
+#
+# Each target sets up what it needs: a virtual environment in .venv, the compiled kernels beside their sources. When
+# nothing has changed, that costs nothing.
+
+PYTHON ?= python3
+JOBS   ?= $(shell nproc)
+
+VENV := .venv
+PY   := $(VENV)/bin/python
+PIP  := NUMALAB_CYTHON=none $(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation
+
+# How to compile: fast, debug, trace or annotate (setup.py says what they mean).
+MODE    := $(or $(NUMALAB_CYTHON),fast)
+BUILT   := build/.built-$(MODE)
+FLOORS  := arch mm kernel syscalls tools
+KERNELS := $(shell find $(FLOORS) -name '*.pyx' -o -name '*.pxd')
+STUBS    = $(shell find $(FLOORS) -name '*.pyi' | sed 's/\.pyi$$//; s,/,.,g; s/^/numalab./')
+
+PYTEST := $(PY) -m pytest -n $(JOBS) --dist worksteal
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+# --- use ---------------------------------------------------------------------------------------------------------
+
+.PHONY: demo conform
+demo: $(VENV)/.core $(BUILT) ## watch pages move between the nodes of a machine
+	@$(VENV)/bin/numalab demo
+
+conform: $(VENV)/.core $(BUILT) ## compare with the answers recorded from Linux 6.12
+	@$(VENV)/bin/numalab conform
+
+# --- check -------------------------------------------------------------------------------------------------------
+
+.PHONY: check check-fast check-long
+check check-fast check-long: $(VENV)/.dev $(BUILT)
+
+check-fast: lint ## lint and the quick tests, 4 minutes at most
+	NUMALAB_HYPOTHESIS=fast $(PYTEST) -m "not (slow or long or wheel)"
+
+check: lint wheel ## all that must hold before a commit, 15 minutes at most
+	NUMALAB_HYPOTHESIS=ci $(PYTEST) -m "not (long or wheel)"
+
+check-long: lint wheel ## as check, with new random examples and the long tests, 60 minutes at most
+	NUMALAB_HYPOTHESIS=night $(PYTEST) -m "not wheel"
+
+.PHONY: wheel
+wheel: $(VENV)/.dev ## does what is handed out work without the checkout?
+	$(PY) -m pytest tests/unit/test_packaging.py
+
+.PHONY: lint ruff mypy cython-lint imports stubs format
+lint: ruff mypy cython-lint imports stubs ## style, types, structure (make -k lint goes on after a failure)
+
+ruff: $(VENV)/.dev
+	$(VENV)/bin/ruff check --quiet .
+	$(VENV)/bin/ruff format --quiet --check . || { echo 'make format puts these in form'; exit 1; }
+
+mypy: $(VENV)/.dev
+	$(VENV)/bin/mypy --no-error-summary
+
+cython-lint: $(VENV)/.dev # it runs pycodestyle by its bare name
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint $(FLOORS) benchmarks
+
+imports: $(VENV)/.dev
+	$(VENV)/bin/lint-imports --no-logo
+
+stubs: $(VENV)/.dev $(BUILT) # the .pyi files must say what the compiled modules are
+	$(if $(STUBS),$(PY) -m mypy.stubtest --concise --mypy-config-file pyproject.toml --ignore-unused-allowlist \
+		--allowlist tests/stubtest_allowlist.txt $(STUBS))
+
+format: $(VENV)/.dev ## put the Python files in form
+	$(VENV)/bin/ruff check --quiet --fix-only --select I .
+	$(VENV)/bin/ruff format .
+
+# --- measure -----------------------------------------------------------------------------------------------------
+
+.PHONY: bench gates
+bench: $(VENV)/.dev $(BUILT) ## measure, without judging
+	@$(PY) -m benchmarks.bench
+
+gates: $(VENV)/.dev $(BUILT) ## measure what benchmarks/gates.toml promises, and judge
+	@$(PY) -m benchmarks.gates
+
+# --- build -------------------------------------------------------------------------------------------------------
+
+.PHONY: build clean distclean
+build: $(BUILT) ## compile the kernels that changed (NUMALAB_CYTHON=debug: with checks)
+
+$(BUILT): $(KERNELS) setup.py $(VENV)/.core
+	@echo 'compiling the kernels ($(MODE))'
+	@NUMALAB_CYTHON=$(MODE) $(PY) setup.py --quiet build_ext --inplace
+	@rm -f build/.built-*
+	@touch $@
+
+clean: ## remove what was compiled, and caches
+	rm -rf build dist src/*.egg-info .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find $(FLOORS) src '(' -name '*.so' -o -name '*.so.new' -o -name '_*.c' -o -name '_*.html' ')' -delete
+	find $(FLOORS) src tests benchmarks examples -name __pycache__ -prune -exec rm -r '{}' +
+
+distclean: clean ## remove the virtual environment as well
+	rm -rf $(VENV)
+
+# --- set-up ------------------------------------------------------------------------------------------------------
+
+.PHONY: venv
+venv: $(VENV)/.dev $(BUILT) ## set up .venv with the development tools, and build
+
+$(VENV)/.dev: $(VENV)/.core
+	@echo 'installing the development tools'
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+# setup.py compiles; pip only notes where the package is (NUMALAB_CYTHON=none), so that the compiler's words are seen.
+$(VENV)/.core: pyproject.toml $(VENV)/.made
+	@echo 'installing numalab in $(VENV)'
+	@$(PIP) 'setuptools>=77' 'cython>=3.1'
+	@$(PIP) --editable '.[repl]'
+	@touch $@
+
+# Can this machine make a virtual environment with pip, and compile an extension? Doing both is the only sure answer.
+works = $(PYTHON) -m venv --clear $(VENV) && \
+	echo '\#include <Python.h>' | $$($(PY) -c 'import os, sysconfig as s; print( \
+		os.environ.get("CC") or s.get_config_var("CC"), "-I" + s.get_path("include"))') \
+		-shared -fPIC -x c -o /dev/null -
+version  = $(PYTHON) -c 'import sys; print("python%d.%d" % sys.version_info[:2])'
+packages = $$(set -- $$($(version) 2>/dev/null || echo python3); echo $$1 $$1-dev $$1-venv gcc libc6-dev)
+apt      = apt-get install -y --no-install-recommends
+
+# A virtual environment cannot be moved, for its scripts hold its path; so the stamp holds it too.
+ifneq ($(shell cat $(VENV)/.made 2>/dev/null),$(CURDIR))
+.PHONY: $(VENV)/.made
+endif
+$(VENV)/.made:
+	@[ '$(PYTHON)' = python3 ] || command -v $(PYTHON) >/dev/null || { echo 'There is no $(PYTHON).'; exit 2; }
+	@! command -v $(PYTHON) >/dev/null || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'numalab needs Python 3.11 or newer: make PYTHON=python3.11'; exit 2; }
+	@{ $(works); } >/dev/null 2>&1 || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || { \
+			echo "This machine lacks what numalab is built with. As root:"; \
+			echo "$(apt) $(packages)"; exit 2; }; \
+		echo "installing $(packages)"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(apt) -qq $(packages) >/dev/null && { $(works); } || \
+			{ echo "That failed. Needed: $(apt) $(packages)"; exit 2; }; }
+	@echo $(CURDIR) >$@

@@ -1,0 +1,1 @@
+"""Tasks, scheduler, credentials, cpusets, files, /proc and /sys, boot."""

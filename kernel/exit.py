@@ -1,0 +1,216 @@
+"""The end of tasks: exiting, signals that end them, waiting for them.
+
+Mirrors kernel/exit.c (do_exit, forget_original_parent, exit_notify, wait4) and get_signal() of kernel/signal.c.
+
+A task ends in its own greenlet: `do_exit()` gives everything up and then raises TaskExit, which unwinds the
+program's Python frames.  What is left is a zombie until the parent waits, or nothing at all if the parent ignores
+SIGCHLD, as init does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NoReturn
+
+from numalab.arch.errno import ECHILD, EINVAL, ESRCH, KernelError
+from numalab.kernel.kill import next_signal, send_signal
+from numalab.kernel.mm_release import mm_release
+from numalab.kernel.signal import SIGCHLD, SIGKILL, Disposition, SigInfo, is_fatal
+from numalab.kernel.state import Kernel
+from numalab.kernel.task import State, Task, TaskExit
+
+__all__ = [
+    "WNOHANG", "Waited", "do_exit", "do_group_exit", "exit_to_user_mode", "force_sig_fault", "kernel_wait4", "oops",
+]  # fmt: skip
+
+WNOHANG, WUNTRACED, WCONTINUED = 1, 2, 8
+_WNOTHREAD, _WALL, _WCLONE = 0x20000000, 0x40000000, 0x80000000
+_WAIT_OPTIONS = WNOHANG | WUNTRACED | WCONTINUED | _WNOTHREAD | _WALL | _WCLONE
+
+
+def do_exit(k: Kernel, task: Task, code: int) -> NoReturn:
+    """End the current task. code: as wait4 reports it, `status << 8` or a signal number. Raises TaskExit."""
+    if task.alive:
+        group_code = task.signal.group_exit_code
+        task.exit_code = code if group_code is None else group_code
+        try:
+            mm_release(task)
+        except Exception as bug:  # noqa: BLE001
+            k.record_bug(task, bug)
+        task.files = None
+        for watcher in k.exit_watchers:
+            watcher(task)
+        _forget_original_parent(k, task)
+        _exit_notify(k, task)
+        k.sched.exit_current()
+    raise TaskExit
+
+
+def do_group_exit(k: Kernel, task: Task, code: int) -> NoReturn:
+    """End the process of the current task: every other thread is made to come round and end too. Raises TaskExit."""
+    group = task.signal
+    if group.group_exit_code is None:
+        group.group_exit_code = code
+        for thread in group.threads:
+            if thread is not task and thread.alive:
+                k.sched.signal_wake_up(thread)
+    do_exit(k, task, group.group_exit_code)
+
+
+def oops(k: Kernel, task: Task, bug: Exception) -> NoReturn:
+    """The kernel failed while it worked for the current task: end the task, tell whoever runs the machine.
+
+    Mirrors make_task_dead(). Memory that may be half changed is left as it is. Raises TaskExit, so that no program
+    can take the kernel's mistake for an answer.
+    """
+    k.record_bug(task, bug)
+    task.mm = task.mm_users = None
+    do_group_exit(k, task, SIGKILL)
+
+
+def _forget_original_parent(k: Kernel, task: Task) -> None:
+    """Give the children to another thread of the process, or to init, which waits for all it is given."""
+    heir = next((t for t in task.signal.threads if t is not task and t.alive), k.init)
+    for child in task.children:
+        child.parent = heir
+        heir.children.append(child)
+        if child.state is State.ZOMBIE and heir is k.init:
+            _release_task(k, child)
+    task.children = []
+
+
+def _ignores_children(k: Kernel, parent: Task) -> bool:
+    """Whether the parent has said that it will not wait (SIGCHLD ignored); init's waiting is not spelled out."""
+    return parent is k.init or parent.sighand.action.get(SIGCHLD) is Disposition.SIG_IGN
+
+
+def _exit_notify(k: Kernel, task: Task) -> None:
+    """Become a zombie and tell the parent, or vanish.
+
+    A thread vanishes.  A leader is reported only when the last thread of its process has ended.
+    """
+    leader = task.group_leader
+    task.state = State.ZOMBIE
+    if task is not leader:
+        _release_task(k, task)
+    if leader.state is State.ZOMBIE and len(leader.signal.threads) == 1:
+        _notify_parent(k, leader)
+
+
+def _notify_parent(k: Kernel, leader: Task) -> None:
+    parent = leader.parent
+    if parent is None or _ignores_children(k, parent):
+        _release_task(k, leader)
+        if parent is None:
+            return
+    else:
+        send_signal(k.sched, parent, SIGCHLD, SigInfo(SIGCHLD, pid=leader.pid))
+    k.sched.wake_up(parent.signal.wait_chldexit)
+
+
+def _release_task(k: Kernel, task: Task) -> None:
+    """release_task(): the zombie is gone, its pid free."""
+    task.state = State.DEAD
+    k.pids.remove(task)
+    if task.parent is not None and task in task.parent.children:
+        task.parent.children.remove(task)
+    task.signal.threads.remove(task)
+
+
+# Returning to the program
+
+
+def exit_to_user_mode(k: Kernel, task: Task) -> None:
+    """What happens on the way back to the program: pending signals, then the end of the time slice.
+
+    Raises TaskExit when the task ends here, or what a signal handler of the program raises.
+    """
+    group = task.signal
+    if group.pending or group.group_exit_code is not None:
+        _do_signals(k, task)
+    if k.sched.slice_used_up(task):
+        k.sched.resched()
+        _do_signals(k, task)
+
+
+def _do_signals(k: Kernel, task: Task) -> None:
+    """get_signal() in a loop: run handlers, end the process for what has none."""
+    group = task.signal
+    if group.group_exit_code is not None:
+        do_group_exit(k, task, group.group_exit_code)
+    while (info := next_signal(task)) is not None:
+        action = task.sighand.action.get(info.signo, Disposition.SIG_DFL)
+        if callable(action) and info.signo != SIGKILL:
+            action(info.signo, info)
+        elif info.signo == SIGKILL or (action is Disposition.SIG_DFL and is_fatal(info.signo)):
+            do_group_exit(k, task, info.signo)
+
+
+def force_sig_fault(k: Kernel, task: Task, info: SigInfo) -> None:
+    """A signal that the current task brought on itself by an access (SIGSEGV, SIGBUS): act on it at once.
+
+    Returns after a handler has returned: the access is then tried again.  Ignoring such a signal does not help.
+    """
+    action = task.sighand.action.get(info.signo)
+    if callable(action):
+        action(info.signo, info)
+        return
+    do_group_exit(k, task, info.signo)
+
+
+# Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """What wait4() found: the child, its status word, and its page faults. pid 0: nobody has ended yet (WNOHANG)."""
+
+    pid: int
+    status: int = 0
+    min_flt: int = 0
+    maj_flt: int = 0
+
+
+def _eligible(task: Task, child: Task, pid: int) -> bool:
+    if child.exit_signal == 0:
+        return False
+    if pid == -1:
+        return True
+    if pid > 0:
+        return child.pid == pid
+    return child.signal.pgid == (task.signal.pgid if pid == 0 else -pid)
+
+
+def kernel_wait4(k: Kernel, task: Task, pid: int, options: int) -> Waited:
+    """wait4(2): wait for a child to end and free it.
+
+    pid: a child, -1 any, 0 one of the caller's process group, < -1 one of that group.
+    Errors: EINVAL (unknown option), ESRCH (pid is INT_MIN), ECHILD (no such child), EINTR.
+    """
+    if options & ~_WAIT_OPTIONS:
+        raise KernelError(EINVAL)
+    if pid == -(1 << 31):
+        raise KernelError(ESRCH)
+
+    def mine() -> list[Task]:
+        threads = [task] if options & _WNOTHREAD else task.signal.threads
+        return [c for thread in threads for c in thread.children if _eligible(task, c, pid)]
+
+    def ended() -> Task | None:
+        return next((c for c in mine() if c.state is State.ZOMBIE and len(c.signal.threads) == 1), None)
+
+    def settled() -> bool:
+        return ended() is not None or not mine()
+
+    if not settled():
+        if options & WNOHANG:
+            return Waited(0)
+        k.sched.wait_event(task.signal.wait_chldexit, settled)
+    child = ended()
+    if child is None:
+        raise KernelError(ECHILD)
+    waited = Waited(child.pid, child.exit_code, child.ctx.min_flt, child.ctx.maj_flt)
+    task.signal.child_min_flt += waited.min_flt
+    task.signal.child_maj_flt += waited.maj_flt
+    _release_task(k, child)
+    return waited

@@ -1,0 +1,1 @@
+"""Names of files, and the files that the kernel makes up: /proc and /sys."""

@@ -1,0 +1,70 @@
+"""/proc/sys: parameters of the running kernel.
+
+Mirrors kernel/sysctl.c and the tables of mm; Documentation/admin-guide/sysctl.  A parameter is here if the machine
+goes by it; it can be written if that takes effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from numalab.arch.errno import EINVAL, KernelError
+from numalab.kernel.fs.inode import Directory, Opening, PseudoFile
+from numalab.kernel.fs.sysfs_mm import kstrtoint
+from numalab.kernel.state import Kernel
+from numalab.mm.mmzone import LOWMEM_RESERVE_RATIO, WATERMARK_SCALE_FACTOR, setup_pagesets
+from numalab.mm.vm_flags import MAX_MAP_COUNT, MMAP_MIN_ADDR
+
+__all__ = ["add_sysctl"]
+
+_FRACTION = "percpu_pagelist_high_fraction"
+_MIN_FRACTION = 8  # MIN_PERCPU_PAGELIST_HIGH_FRACTION
+
+
+def add_sysctl(k: Kernel, proc: Directory) -> None:
+    """Fill /proc/sys."""
+    boot = k.topology.boot
+    fixed = {
+        "vm/page-cluster": boot["page_cluster"],
+        "vm/overcommit_memory": 0,
+        "vm/max_map_count": MAX_MAP_COUNT,
+        "vm/mmap_min_addr": MMAP_MIN_ADDR,
+        "vm/watermark_scale_factor": WATERMARK_SCALE_FACTOR,
+        "kernel/numa_balancing": int(boot["numa_balancing"]),
+    }
+    for name, value in fixed.items():
+        proc.add(f"sys/{name}", _file(_fixed(value)))
+    proc.add("sys/vm/lowmem_reserve_ratio", _file(lambda: "\t".join(map(str, LOWMEM_RESERVE_RATIO))))
+    proc.add("sys/vm/min_free_kbytes", _file(lambda: str(int(k.mem.zones["watermark"][:, 0].sum()) * 4)))
+    proc.add(
+        f"sys/vm/{_FRACTION}",
+        _file(lambda: str(k.mem.topology.boot[_FRACTION]), lambda text: _set_fraction(k, text)),
+    )
+
+
+def _fixed(value: object) -> Callable[[], str]:
+    return lambda: str(value)
+
+
+def _file(show: Callable[[], str], store: Callable[[str], None] | None = None) -> PseudoFile:
+    if store is None:
+        return PseudoFile(0o444, lambda opening: show() + "\n")
+    write = store
+
+    def take(opening: Opening, text: str) -> None:
+        write(text)
+
+    return PseudoFile(0o644, lambda opening: show() + "\n", take)
+
+
+def _set_fraction(k: Kernel, text: str) -> None:
+    """How much of a zone the per-CPU page lists may hold: 0 = by the watermarks, else one part in so many.
+
+    Errors: EINVAL (no number, negative, or 1..7).
+    """
+    value = kstrtoint(text.strip(), 0, (1 << 31) - 1)
+    if 0 < value < _MIN_FRACTION:
+        raise KernelError(EINVAL)
+    k.mem.topology = replace(k.mem.topology, boot={**k.mem.topology.boot, _FRACTION: value})
+    setup_pagesets(k.mem)

@@ -1,0 +1,68 @@
+"""/sys/devices/system/node and cpu: the machine's nodes as programs find them.
+
+Mirrors drivers/base/node.c and cpu.c; Documentation/ABI/stable/sysfs-devices-node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from numalab.arch.topology import Node
+from numalab.kernel.fs.inode import Directory, text_file
+from numalab.kernel.fs.seq import bitmap_hex, bitmap_list, lines
+from numalab.kernel.state import Kernel
+from numalab.mm.vmstat import node_meminfo, numastat
+
+__all__ = ["add_sysfs_node"]
+
+_NODES = "devices/system/node"
+_CPUS = "devices/system/cpu"
+
+
+def add_sysfs_node(k: Kernel, sys: Directory) -> None:
+    """Fill /sys/devices/system/{node,cpu}."""
+    topology = k.topology
+    online = sum(1 << nid for nid in topology.node_ids)
+    masks = {
+        "possible": online,
+        "online": online,
+        "has_normal_memory": topology.memory_nodes,
+        "has_memory": topology.memory_nodes,
+        "has_cpu": topology.cpu_nodes,
+        "has_generic_initiator": 0,
+    }
+    for name, mask in masks.items():
+        sys.add(f"{_NODES}/{name}", text_file(_constant(bitmap_list(mask))))
+    cpus = (1 << topology.nr_cpus) - 1
+    for name in ("possible", "present", "online"):
+        sys.add(f"{_CPUS}/{name}", text_file(_constant(bitmap_list(cpus))))
+    for node in topology.nodes:
+        _add_node(k, sys, node)
+
+
+def _constant(text: str) -> Callable[[], str]:
+    return lambda: text + "\n"
+
+
+def _add_node(k: Kernel, sys: Directory, node: Node) -> None:
+    topology = k.topology
+    base = f"{_NODES}/node{node.id}/"
+    cpus = sum(1 << cpu for cpu in node.cpus)
+    distances = " ".join(str(topology.distance[node.id][other]) for other in topology.node_ids)
+    sys.add(base + "distance", text_file(_constant(distances)))
+    sys.add(base + "cpulist", text_file(_constant(bitmap_list(cpus))))
+    sys.add(base + "cpumap", text_file(_constant(bitmap_hex(cpus, topology.nr_cpus))))
+    sys.add(base + "meminfo", text_file(lambda: _meminfo(k, node.id)))
+    sys.add(base + "numastat", text_file(lambda: _numastat(k, node.id)))
+    for cpu in node.cpus:
+        sys.add(f"{base}cpu{cpu}", Directory(0o555))
+
+
+def _meminfo(k: Kernel, nid: int) -> str:
+    """nodeN/meminfo: labels in a column of 15, values right-aligned in 8, kB."""
+    rows = node_meminfo(k.mem, nid)
+    return lines(*(f"Node {nid} {name + ':':<15} {value:8} kB" for name, value in rows.items()))
+
+
+def _numastat(k: Kernel, nid: int) -> str:
+    return lines(*(f"{name} {value}" for name, value in numastat(k.mem, nid).items()))

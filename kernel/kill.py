@@ -1,0 +1,99 @@
+"""Sending signals: make one pending for a process, and wake whoever may take it.
+
+Mirrors kernel/signal.c (__send_signal_locked, kill_something_info, check_kill_permission); man page kill(2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from numalab.arch.errno import EINVAL, EPERM, ESRCH, KernelError
+from numalab.kernel.cred import Cap
+from numalab.kernel.sched import Scheduler
+from numalab.kernel.signal import NSIG, SIGKILL, Disposition, SigInfo, is_fatal
+from numalab.kernel.task import Task, capable
+
+__all__ = ["kill", "next_signal", "send_signal"]
+
+
+def _ignored(task: Task, sig: int) -> bool:
+    """sig_task_ignored(): dropped at once. init and kernel tasks take nothing that would end them."""
+    action = task.sighand.action.get(sig, Disposition.SIG_DFL)
+    if sig == SIGKILL:
+        return task.unkillable
+    if action is Disposition.SIG_DFL:
+        return not is_fatal(sig) or task.unkillable
+    return action is Disposition.SIG_IGN
+
+
+def send_signal(sched: Scheduler, task: Task, sig: int, info: SigInfo | None = None) -> None:
+    """Make `sig` pending for the process of `task` and wake whoever may take it.
+
+    Mirrors __send_signal_locked(): an ignored signal is dropped, one that is pending already is not counted twice.
+    """
+    if not task.alive or _ignored(task, sig):
+        return
+    group = task.signal
+    group.pending.setdefault(sig, info or SigInfo(sig))
+    # A fatal signal ends every thread, so all must come round; for a handler the first one will do.
+    handled = callable(task.sighand.action.get(sig)) and sig != SIGKILL
+    targets = group.threads[:1] if handled else group.threads
+    for thread in targets:
+        sched.signal_wake_up(thread)
+
+
+def next_signal(task: Task) -> SigInfo | None:
+    """dequeue_signal(): the pending signal to act on now, lowest number first but SIGKILL before all."""
+    pending = task.signal.pending
+    if not pending:
+        return None
+    return pending.pop(SIGKILL if SIGKILL in pending else min(pending))
+
+
+def _may_signal(sender: Task, target: Task) -> bool:
+    """kill_ok_by_cred(): a matching real or effective id of the sender, or CAP_KILL."""
+    mine, theirs = sender.cred, target.cred
+    same = {mine.euid, mine.uid} & {theirs.suid, theirs.uid}
+    return sender.signal is target.signal or bool(same) or capable(sender, Cap.CAP_KILL)
+
+
+def _signal_one(sched: Scheduler, sender: Task, target: Task, sig: int) -> None:
+    if not 0 <= sig <= NSIG:
+        raise KernelError(EINVAL, f"{sig} is no signal")
+    if not _may_signal(sender, target):
+        raise KernelError(EPERM)
+    if sig:
+        send_signal(sched, target, sig, SigInfo(sig, pid=sender.tgid))
+
+
+def kill(sched: Scheduler, tasks: Iterable[Task], sender: Task, pid: int, sig: int) -> int:
+    """kill(2): pid > 0 one process, 0 the caller's group, -1 everyone but init and the caller, < -1 that group.
+
+    tasks: all tasks of the machine.  Signal 0 only checks.
+    Errors: ESRCH (nobody there; comes first), EINVAL (no such signal), EPERM (nobody that may be signalled).
+    """
+    leaders = [t for t in tasks if t.pid == t.tgid]
+    if pid > 0:
+        # A thread's id names its process.
+        found = [t.group_leader for t in tasks if t.pid == pid]
+    elif pid == -1:
+        found = [t for t in leaders if t.pid > 1 and t.signal is not sender.signal]
+    elif pid == -(1 << 31):
+        found = []
+    else:
+        group = sender.signal.pgid if pid == 0 else -pid
+        found = [t for t in leaders if t.signal.pgid == group]
+    if not found:
+        raise KernelError(ESRCH)
+    refused: KernelError | None = None
+    reached = 0
+    for target in found:
+        try:
+            _signal_one(sched, sender, target, sig)
+            reached += 1
+        except KernelError as error:
+            refused = error
+    # One that could be signalled makes the call a success; -1 does not report EPERM either.
+    if not reached and refused is not None and not (pid == -1 and refused.errno == EPERM):
+        raise refused
+    return 0

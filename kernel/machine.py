@@ -1,0 +1,262 @@
+"""Machine: what `numalab.boot()` returns, the handle on one running machine.
+
+It stands outside of the machine, as a person in front of it does: starts programs, lets time pass, looks at
+state, pulls the plug.  Nothing inside refers to it, so a machine that nobody holds any more gives its host memory
+back.  How a program's `sys` looks is not known here; the floor above brings it as an `Abi`.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Protocol, Self, TextIO, overload
+
+from numalab.arch._hw import Hardware
+from numalab.arch.topology import Topology
+from numalab.kernel import fork
+from numalab.kernel.cred import Cred, setresuid
+from numalab.kernel.fs.file import O_RDONLY
+from numalab.kernel.fs.namei import open_path
+from numalab.kernel.sched import Deadlock, Scheduler
+from numalab.kernel.state import Kernel
+from numalab.kernel.task import Task
+from numalab.mm._mm_types import MemMap
+from numalab.mm.invariants import Broken, InvariantError, check_invariants
+
+__all__ = ["Abi", "Machine", "Tracer"]
+
+Main = Callable[..., object]
+
+
+class Abi(Protocol):
+    """What the border above the kernel offers to a Machine."""
+
+    def program_of(self, k: Kernel, main: Main, argv: list[str]) -> fork.Program:
+        """What a task runs for a Python function `main(sys)`."""
+        ...
+
+    def tracer(self, out: TextIO) -> Tracer:
+        """strace, printing to `out`."""
+        ...
+
+
+class Tracer(Protocol):
+    """What watches system calls and exits."""
+
+    def on_syscall(self, event: Any) -> None: ...
+
+    def on_exit(self, task: Task) -> None: ...
+
+
+def _shut_down(k: Kernel) -> None:
+    """Unwind the programs that are still there and give the host its memory back.
+
+    RAM goes at once.  What describes it goes with the last reference, so that references in circles are cut here:
+    files know the kernel that knows them, areas know their address space, tasks know each other.
+    """
+    if k.closed:
+        return
+    k.closed = True
+    k.sched.discard(list(k.pids))
+    k.hw.close()
+    for mm in k.mms():
+        for vma in mm.vmas.values():
+            vma.anon_vma = None
+            vma.chain.clear()
+        mm.vmas.clear()
+    for task in k.pids:
+        task.mm = task.parent = None
+        task.children.clear()
+        task.signal.threads.clear()
+    k.pids.clear()
+    k.root.entries.clear()
+
+
+class Machine:
+    """One running machine.
+
+    kernel, hw, mem, topology, sched: its parts, for those who want to look inside.
+    """
+
+    def __init__(self, kernel: Kernel, abi: Abi) -> None:
+        self.kernel = kernel
+        self._abi = abi
+        self._tracer: Tracer | None = None
+        self._finalizer = weakref.finalize(self, _shut_down, kernel)
+        self._finalizer.atexit = False  # the host takes everything back then anyway
+
+    def __repr__(self) -> str:
+        state = "closed" if self.kernel.closed else f"{len(self.tasks)} tasks, {self.now} ns"
+        return f"<Machine {self.topology.name}: {state}>"
+
+    @property
+    def hw(self) -> Hardware:
+        return self.kernel.hw
+
+    @property
+    def mem(self) -> MemMap:
+        return self.kernel.mem
+
+    @property
+    def topology(self) -> Topology:
+        return self.kernel.topology
+
+    @property
+    def sched(self) -> Scheduler:
+        return self.kernel.sched
+
+    @property
+    def now(self) -> int:
+        """Virtual time since boot in ns."""
+        return self.kernel.hw.now
+
+    @property
+    def tasks(self) -> list[Task]:
+        """All tasks, by pid: init, kernel tasks, programs, zombies."""
+        return list(self.kernel.pids)
+
+    # Running programs
+
+    def spawn(self, main: Main, *argv: str, uid: int = 0) -> Task:
+        """Start `main(sys)` as a new process, a child of init, which runs when the machine is run.
+
+        argv: what the program finds in `sys.argv`.  uid: the user it runs as; root by default.
+        Raises KernelError (ENOMEM, EAGAIN) when there is no room for it.
+        """
+        self._check_open()
+        cred = Cred() if uid == 0 else setresuid(Cred(), uid, uid, uid)
+        program = self._abi.program_of(self.kernel, main, list(argv))
+        return fork.spawn(self.kernel, str(getattr(main, "__name__", "python")), program, cred)
+
+    @overload
+    def run(self, main: None = None) -> None: ...
+
+    @overload
+    def run(self, main: Main, *args: str, argv: Sequence[str] | None = None) -> int: ...
+
+    def run(self, main: Main | None = None, *args: str, argv: Sequence[str] | None = None) -> int | None:
+        """Run the machine until every program has ended.
+
+        main: started first, with `args` (or `argv`) as its `sys.argv`; its exit status is returned: 0..255, or
+        -signum when a signal ended it.  Without main, nothing is returned.
+
+        An exception that a program started from outside does not catch comes out here, after its task is reaped;
+        programs that are still there go on at the next run.  Raises Deadlock when nothing can run any more,
+        KernelBug when the kernel itself failed, RuntimeError when called by a program of this machine.
+        """
+        self._check_open()
+        task = self.spawn(main, *(args if argv is None else argv)) if main is not None else None
+        if not self.run_until(lambda: not self._programs()):
+            raise Deadlock(self._who_waits())
+        if self.kernel.debug_vm:
+            self.check_invariants()
+        return task.exit_status if task is not None else None
+
+    def run_until(self, done: Callable[[], bool]) -> bool:
+        """Run the machine until `done()` holds, which is asked whenever a task has stopped running.
+
+        Returns False if nothing can run any more before that.  Raises as run() does, but for Deadlock.
+        """
+        self._check_open()
+        k = self.kernel
+        finished = k.sched.run(lambda: bool(k.failures) or done())
+        self._raise_failure()
+        return finished
+
+    def _programs(self) -> list[Task]:
+        """Tasks that have a program to finish."""
+        return [task for task in self.kernel.pids if task.alive and not task.unkillable]
+
+    def _raise_failure(self) -> None:
+        """Raise what a program did not catch; of several, the first, with a note about the others."""
+        failures, self.kernel.failures = self.kernel.failures, []
+        if not failures:
+            return
+        error = failures[0].exception
+        assert error is not None
+        for task in failures:
+            if task is not failures[0]:
+                error.add_note(f"task {task.pid} ({task.comm}) also failed: {task.exception!r}")
+            task.exception = None
+        raise error
+
+    def _who_waits(self) -> str:
+        waiting = "; ".join(
+            f"task {task.pid} ({task.comm}) waits for {task.waiting_on}" for task in self._programs()
+        )
+        return f"nothing can run any more: {waiting}"
+
+    # Looking at it
+
+    def read_file(self, path: str) -> str:
+        """A file of the machine as text, read as init does: `machine.read_file("/proc/vmstat")`.
+
+        Raises KernelError (ENOENT, ...).
+        """
+        self._check_open()
+        file = open_path(self.kernel.root, path, O_RDONLY, self.kernel.init.cred)
+        pieces = []
+        while data := file.read(1 << 16):
+            pieces.append(data)
+        return b"".join(pieces).decode("utf-8", "replace")
+
+    def node_pages(self, nid: int) -> tuple[int, int]:
+        """Frames of a node: (all, free). Free ones in per-CPU lists count as free. Raises ValueError: no such node."""
+        if nid not in self.topology.node_ids:
+            raise ValueError(f"node {nid} does not exist")
+        zones = self.mem.zones
+        mine = zones["node"] == nid
+        total, free = int(zones["managed"][mine].sum()), int(zones["free"][mine].sum())
+        per_cpu = self.mem.pcps["count"].reshape(len(zones), -1)[mine]
+        return total, free + int(per_cpu.sum())
+
+    def check_invariants(self) -> list[Broken]:
+        """Check that the state of memory is consistent; returns an empty list. Raises InvariantError if it is not."""
+        self._check_open()
+        k = self.kernel
+        broken = check_invariants(k.mem, list(k.mms()), [task.ctx for task in k.pids])
+        if broken:
+            raise InvariantError(broken)
+        return broken
+
+    def strace(self, on: bool = True, out: TextIO | None = None) -> None:
+        """Print every system call as strace does, to `out` or standard error; or stop doing so."""
+        k = self.kernel
+        if self._tracer is not None:
+            k.tracers.remove(self._tracer.on_syscall)
+            k.exit_watchers.remove(self._tracer.on_exit)
+            self._tracer = None
+        if on:
+            self._tracer = tracer = self._abi.tracer(sys.stderr if out is None else out)
+            k.tracers.append(tracer.on_syscall)
+            k.exit_watchers.append(tracer.on_exit)
+
+    # The end
+
+    @property
+    def closed(self) -> bool:
+        """Whether the machine has been switched off."""
+        return self.kernel.closed
+
+    def close(self) -> None:
+        """Switch it off: programs that have not ended are unwound, the host gets its memory back.
+
+        Raises RuntimeError when called by a program of this machine.
+        """
+        if self.kernel.sched.running:
+            raise RuntimeError("a program cannot close its machine")
+        self._finalizer()
+
+    def _check_open(self) -> None:
+        if self.kernel.closed:
+            raise RuntimeError("the machine is closed")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,44 @@
+"""Booting: from a Hardware to a running kernel.
+
+Mirrors start_kernel() of init/main.c; read it as the list of what a machine consists of.
+"""
+
+from __future__ import annotations
+
+from numalab.arch._hw import Hardware
+from numalab.arch.costs import Costs
+from numalab.arch.topology import Topology
+from numalab.kernel.cpuset import top_cpuset
+from numalab.kernel.fork import create_init, create_kthread
+from numalab.kernel.fs.tree import build_tree
+from numalab.kernel.sched import Scheduler
+from numalab.kernel.state import Kernel
+from numalab.kernel.task import KTHREADD_PID
+from numalab.mm import mmzone
+
+__all__ = ["start_kernel"]
+
+
+def start_kernel(
+    topology: Topology,
+    *,
+    seed: int = 0,
+    costs: str | Costs | None = None,
+    twins: bool = False,
+    debug_vm: bool = False,
+) -> Kernel:
+    """A machine with its first two tasks: init, which has memory, and kthreadd, which has none.
+
+    seed: decides every choice of the scheduler.  costs: a preset of arch.costs.  twins: run on the plain-Python
+    kernels.  debug_vm: poison freed frames, check the invariants after every run.
+    Raises ValueError for unknown costs, MemoryError when the host refuses the address space or a machine is too
+    small to hold init.
+    """
+    hw = Hardware(topology, costs)
+    mem = mmzone.build(hw, twins=twins, debug_vm=debug_vm)
+    k = Kernel(hw, mem, topology, Scheduler(hw, seed), top_cpuset(topology), debug_vm=debug_vm)
+    k.syscall_cost = hw.cost["syscall"]
+    create_init(k)
+    create_kthread(k, "kthreadd", pid=KTHREADD_PID)
+    build_tree(k)
+    return k

@@ -1,0 +1,265 @@
+"""The scheduler: which task runs next, on which CPU, and how tasks sleep and wake.
+
+Mirrors kernel/sched/core.c in its outer shape (schedule, try_to_wake_up, set_cpus_allowed) and
+include/linux/wait.h.  Deliberately different in nearly everything else:
+
+* tasks are greenlets, and all tasks of one machine run in one host thread, one at a time.  `run()` is the hub:
+  it switches to a task, the task switches back when it blocks, yields or has used up its time slice;
+* there is one clock, so CPUs do not run side by side; a task's CPU says where its memory comes from and whose
+  TLB it uses, no more;
+* time slices are virtual time, looked at when a task returns from a system call or a memory access;
+* which runnable task goes next is drawn from the seed, or asked of `choose`, so that every interleaving can
+  be repeated.
+
+A switch happens only in `_switch_out()`, called from plain Python: never inside a compiled kernel.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import greenlet
+
+from numalab.arch._hw import EV_SCHED_SWITCH
+from numalab.arch.errno import EINTR, EINVAL, KernelError
+from numalab.kernel.task import State, Task
+from numalab.kernel.wait import WaitQueue
+
+if TYPE_CHECKING:
+    from numalab.arch._hw import Hardware
+
+__all__ = ["KTIME_MAX", "Deadlock", "Scheduler"]
+
+KTIME_MAX = (1 << 63) - 1
+"""The end of time in ns: longer sleeps end here, as ktime_add_safe() has it."""
+
+BASE_SLICE_NS = 750_000
+
+
+class Deadlock(RuntimeError):
+    """Nothing can run any more, and tasks are still waiting. The message says who waits for what."""
+
+
+class Scheduler:
+    """The run queue, the timers and the hub of one machine.
+
+    current: the task whose system call or program is being carried out, None in the hub.
+    choose: who goes next, given all runnable tasks in the order of their pids; replaces the seed's draw.
+    """
+
+    def __init__(self, hw: Hardware, seed: int) -> None:
+        self.hw = hw
+        self.current: Task | None = None
+        self.choose: Callable[[Sequence[Task]], Task] | None = None
+        self._random = random.Random(seed)
+        self._runnable: dict[int, Task] = {}
+        self._timers: list[tuple[int, int, Task]] = []
+        self._timer_seq = 0
+        self._hub: greenlet.greenlet | None = None
+        self._previous: Task | None = None
+        # sysctl_sched_base_slice: 0.75 ms times 1 + log2 of the CPUs, of which at most 8 count.
+        self.slice_ns = BASE_SLICE_NS * (min(hw.nr_cpus, 8)).bit_length()
+
+    # CPUs
+
+    def load(self, cpu: int) -> int:
+        """Runnable tasks on a CPU."""
+        return sum(task.cpu == cpu for task in self._runnable.values())
+
+    def select_cpu(self, task: Task) -> int:
+        """Where a task shall run: where it is if it may, else the least loaded allowed CPU, the lowest of equals."""
+        allowed = task.cpus_allowed
+        if allowed >> task.cpu & 1:
+            return task.cpu
+        return min((cpu for cpu in range(self.hw.nr_cpus) if allowed >> cpu & 1), key=self.load)
+
+    def set_cpus_allowed(self, task: Task, mask: int) -> None:
+        """set_cpus_allowed_ptr(): bind a task to the CPUs in `mask`, moving it at once if it may not stay.
+
+        The cpuset limits the mask. Errors: EINVAL when no CPU is left.
+        """
+        allowed = mask & task.cpuset.cpus_allowed
+        if not allowed:
+            raise KernelError(EINVAL, "no CPU that exists and is allowed")
+        task.cpus_allowed = allowed
+        self.set_task_cpu(task, self.select_cpu(task))
+
+    def set_task_cpu(self, task: Task, cpu: int) -> None:
+        """Move a task to a CPU, and with it the node its memory comes from."""
+        task.ctx.cpu = cpu
+        task.ctx.nid = self.hw.topology.node_of_cpu(cpu)
+
+    # Waking and sleeping
+
+    def wake_up_new_task(self, task: Task) -> None:
+        """Put a task that never ran on the run queue; `task.program` is what it will do."""
+        assert task.program is not None
+        task.greenlet = greenlet.greenlet(task.program)
+        task.start_time = self.hw.now
+        task.state = State.RUNNING
+        self._runnable[task.pid] = task
+
+    def wake_up_process(self, task: Task) -> None:
+        """try_to_wake_up(): make a sleeping task runnable; it looks at its condition itself. Others are left alone."""
+        if task.state is State.INTERRUPTIBLE:
+            task.state = State.RUNNING
+            self._runnable[task.pid] = task
+
+    def signal_wake_up(self, task: Task) -> None:
+        """A signal has become pending for the task: let it come round and take it."""
+        self.wake_up_process(task)
+
+    def wake_up(self, queue: WaitQueue[Task]) -> None:
+        """Wake every task that waits on a queue."""
+        for task in list(queue.tasks):
+            self.wake_up_process(task)
+
+    def wait_event(
+        self, queue: WaitQueue[Task], condition: Callable[[], bool], *, deadline: int | None = None
+    ) -> bool:
+        """Let the current task sleep until `condition()` holds; False if the deadline (virtual ns) came first.
+
+        The condition is looked at first, and again at every wake-up.
+        Errors: EINTR when a signal is pending for the task.
+        """
+        task = self._me()
+        while not condition():
+            if task.signal.pending or task.signal.group_exit_code is not None:
+                raise KernelError(EINTR)
+            if deadline is not None:
+                if self.hw.now >= deadline:
+                    return False
+                self._add_timer(deadline, task)
+            self._block(task, queue)
+        return True
+
+    def yield_(self) -> None:
+        """sched_yield(): let another runnable task go first, if there is one."""
+        task = self._me()
+        if len(self._runnable) > 1:
+            task.nivcsw += 1
+            self._switch_out(task)
+
+    def slice_used_up(self, task: Task) -> bool:
+        """Whether it is time for others to run: asked on the way back to the program."""
+        return self.hw.now - task.slice_start >= self.slice_ns
+
+    def resched(self) -> None:
+        """The current task has used up its time slice: let others run, if there are any."""
+        self._expire_timers()
+        self._me().slice_start = self.hw.now
+        self.yield_()
+
+    def exit_current(self) -> None:
+        """The current task has ended: take it off the run queue. Its greenlet still has to unwind."""
+        self._runnable.pop(self._me().pid, None)
+
+    def _me(self) -> Task:
+        if self.current is None:
+            raise RuntimeError("no task is running: this can be called by a program only")
+        return self.current
+
+    def _block(self, task: Task, queue: WaitQueue[Task]) -> None:
+        task.state = State.INTERRUPTIBLE
+        task.waiting_on = queue.what
+        task.nvcsw += 1
+        del self._runnable[task.pid]
+        queue.tasks.append(task)
+        try:
+            self._switch_out(task)
+        finally:
+            queue.tasks.remove(task)
+            task.waiting_on = ""
+
+    def _switch_out(self, task: Task) -> None:
+        """Back to the hub; returns when the task is chosen again."""
+        assert self._hub is not None
+        self._previous = task
+        self._hub.switch()
+
+    # Timers
+
+    def _add_timer(self, deadline: int, task: Task) -> None:
+        self._timer_seq += 1
+        heapq.heappush(self._timers, (deadline, self._timer_seq, task))
+
+    def _expire_timers(self) -> None:
+        """Wake whose time has come. A timer that is not needed any more wakes nobody: its task looks again."""
+        while self._timers and self._timers[0][0] <= self.hw.now:
+            self.wake_up_process(heapq.heappop(self._timers)[2])
+
+    def _skip_to_next_timer(self) -> bool:
+        """Nothing can run: let virtual time jump to the next timer somebody still waits for. False if there is none."""
+        while self._timers:
+            deadline, _, task = heapq.heappop(self._timers)
+            if task.state is State.INTERRUPTIBLE:
+                self.hw.now = max(self.hw.now, deadline)
+                self.wake_up_process(task)
+                return True
+        return False
+
+    # The hub
+
+    @property
+    def running(self) -> bool:
+        """Whether the hub is at work, that is: whether somebody's program is being run."""
+        return self._hub is not None
+
+    def run(self, done: Callable[[], bool]) -> bool:
+        """Run tasks until `done()` holds (asked between switches); False if nothing can run any more before that.
+
+        Raises RuntimeError when called by a program of this very machine.
+        """
+        if self._hub is not None:
+            raise RuntimeError("the machine is running: a program cannot run it")
+        self._hub = greenlet.getcurrent()
+        try:
+            while not done():
+                self._expire_timers()
+                if not self._runnable and not self._skip_to_next_timer():
+                    return False
+                self._switch_to(self._pick_next())
+            return True
+        finally:
+            self._hub = None
+
+    def _pick_next(self) -> Task:
+        """Whose turn it is: `choose` decides, or else the seed among those that were not the last to run."""
+        tasks = sorted(self._runnable.values(), key=lambda task: task.pid)
+        if self.choose is not None:
+            return self.choose(tasks)
+        if len(tasks) > 1 and self._previous in tasks:
+            tasks.remove(self._previous)
+        return tasks[0] if len(tasks) == 1 else self._random.choice(tasks)
+
+    def _switch_to(self, task: Task) -> None:
+        """context_switch(): run a task until it comes back or ends."""
+        assert task.greenlet is not None
+        if self._previous is not None and self._previous is not task:
+            state = 0 if self._previous.state is State.RUNNING else 1
+            self.hw.trace(EV_SCHED_SWITCH, task.cpu, self._previous.pid, task.pid, state)
+        self.current = task
+        task.slice_start = self.hw.now
+        task.greenlet.parent = greenlet.getcurrent()
+        try:
+            task.greenlet.switch()
+        finally:
+            self.current = None
+            if not task.alive and self._previous is task:
+                self._previous = None
+            if task.greenlet.dead:
+                task.greenlet = None
+                task.program = None
+
+    def discard(self, tasks: Sequence[Task]) -> None:
+        """Unwind the programs of tasks that will never run again (the machine is being closed)."""
+        self._runnable.clear()
+        self._timers.clear()
+        for task in tasks:
+            unfinished, task.greenlet, task.program = task.greenlet, None, None
+            if unfinished is not None and unfinished:
+                unfinished.parent = greenlet.getcurrent()
+                unfinished.throw(greenlet.GreenletExit)

@@ -1,0 +1,74 @@
+"""Kernel: all the state of one machine that Linux keeps in global variables.
+
+Everything in this folder is handed a `Kernel`; several machines can thus live in one Python process.
+`main.py` builds it; it never refers to the `Machine` that users hold, so a machine that is dropped goes away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from numalab.kernel.cpuset import Cpuset
+from numalab.kernel.fs.inode import Directory
+from numalab.kernel.sched import Scheduler
+from numalab.kernel.task import PidMap, Task
+
+if TYPE_CHECKING:
+    from numalab.arch._hw import Hardware
+    from numalab.arch.topology import Topology
+    from numalab.mm._mm_types import MemMap, MmStruct
+
+__all__ = ["Kernel", "KernelBug"]
+
+
+class KernelBug(RuntimeError):
+    """The simulated kernel itself went wrong (an oops). Chained to the exception that says where."""
+
+
+@dataclass
+class Kernel:
+    """One booted machine.
+
+    failures: tasks whose program ended with an exception that nobody caught, in order; `Machine.run` raises them.
+    tracers: called with every system call when it begins and when it ends; exit_watchers: with every task that ends.
+    """
+
+    hw: Hardware
+    mem: MemMap
+    topology: Topology
+    sched: Scheduler
+    top_cpuset: Cpuset
+    root: Directory = field(default_factory=Directory)
+    pids: PidMap = field(default_factory=PidMap)
+    failures: list[Task] = field(default_factory=list)
+    tracers: list[Callable[[Any], object]] = field(default_factory=list)
+    exit_watchers: list[Callable[[Task], object]] = field(default_factory=list)
+    scratch_tags: int = 0
+    demotion_enabled: bool = False  # nothing demotes yet: there is no reclaim
+    closed: bool = False
+    syscall_cost: int = 0
+    debug_vm: bool = False
+
+    @property
+    def init(self) -> Task:
+        """Pid 1, the parent of all who have lost theirs."""
+        task = self.pids.find(1)
+        assert task is not None
+        return task
+
+    def record_bug(self, task: Task, bug: Exception) -> None:
+        """The kernel failed while it worked for a task: keep it for whoever runs the machine."""
+        error = KernelBug(f"the kernel failed in task {task.pid} ({task.comm}): {bug!r}")
+        error.__cause__ = bug
+        task.exception = error
+        self.failures.append(task)
+
+    def mms(self) -> Iterator[MmStruct]:
+        """Every address space in use, each once, in the order of the pids that use it."""
+        seen: set[int] = set()
+        for task in self.pids:
+            if task.mm is not None and id(task.mm) not in seen:
+                seen.add(id(task.mm))
+                yield task.mm

@@ -1,0 +1,252 @@
+"""Task: one thread of execution (task_struct), and what the threads of a process share.
+
+Mirrors include/linux/sched.h (task_struct), sched/signal.h (signal_struct) and kernel/pid.c.  A Linux
+thread and a Linux process are the same kind of thing here too: a process is a group of tasks with one
+`Signal`, its leader's pid being the tgid.
+
+The task's memory half is `mm` (its address space; None for kernel threads and for the dead) and `ctx`
+(what allocations need to know of it: cpu, node, nodes allowed, policy, fault counts), both of which
+belong to mm/.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from numalab.arch.errno import EAGAIN, KernelError
+from numalab.kernel.cpuset import Cpuset
+from numalab.kernel.cred import Cap, Cred, cleared_on_commit, has_cap
+from numalab.kernel.fs.file import FilesStruct
+from numalab.kernel.signal import SIGCHLD, SigHand, SigInfo
+from numalab.kernel.wait import WaitQueue
+
+if TYPE_CHECKING:
+    import greenlet
+
+    from numalab.mm._mm_types import AllocCtx, MemPolicy, MmStruct
+
+__all__ = [
+    "INIT_PID", "KTHREADD_PID", "RLIMIT_MEMLOCK", "RLIMIT_STACK", "RLIM_INFINITY", "RLIM_NLIMITS", "MmUsers", "PidMap",
+    "Signal", "State", "Task", "TaskExit",
+    "capable", "commit_creds",
+]  # fmt: skip
+
+INIT_PID, KTHREADD_PID = 1, 2
+FIRST_USER_PID = 100  # the numbers below are left to kernel tasks
+RESERVED_PIDS = 300  # where numbering starts again after PID_MAX
+PID_MAX = 4194304
+UNUSED_PID = 4190000  # never given out: programs and recordings use it as "no such process"
+
+RLIM_INFINITY = (1 << 64) - 1
+RLIMIT_STACK, RLIMIT_CORE, RLIMIT_NOFILE, RLIMIT_MEMLOCK = 3, 4, 7, 8
+RLIM_NLIMITS = 16
+
+
+class TaskExit(BaseException):
+    """Unwinds the Python frames of a task that has ended. Nobody should catch it; who does meets it again."""
+
+
+class State(enum.Enum):
+    """Task states as /proc/PID/status writes them."""
+
+    RUNNING = "R (running)"
+    INTERRUPTIBLE = "S (sleeping)"
+    IDLE = "I (idle)"
+    ZOMBIE = "Z (zombie)"
+    DEAD = "X (dead)"
+
+
+@dataclass
+class MmUsers:
+    """What the tasks that use one address space share besides the memory: mm_users and the flags of mm_struct.
+
+    dumpable: SUID_DUMP_USER (1) or not (0, 2), which guards the process against others that want to look into it.
+    """
+
+    users: int = 1
+    dumpable: int = 1
+
+
+@dataclass
+class Signal:
+    """struct signal_struct: what all threads of one process share."""
+
+    pgid: int
+    threads: list[Task] = field(default_factory=list)
+    pending: dict[int, SigInfo] = field(default_factory=dict)
+    group_exit_code: int | None = None
+    rlimits: dict[int, tuple[int, int]] = field(default_factory=dict)
+    wait_chldexit: WaitQueue[Task] = field(default_factory=lambda: WaitQueue("a child to end"))
+    # Faults of children that were waited for (getrusage's RUSAGE_CHILDREN).
+    child_min_flt: int = 0
+    child_maj_flt: int = 0
+
+    def rlimits_of(self, resource: int) -> tuple[int, int]:
+        """Soft and hard limit of a resource: what was set, or what a program has at login."""
+        return self.rlimits.get(resource, _DEFAULT_RLIMITS.get(resource, (RLIM_INFINITY, RLIM_INFINITY)))
+
+    def rlimit(self, resource: int) -> int:
+        """The soft limit of a resource: the one that is enforced."""
+        return self.rlimits_of(resource)[0]
+
+
+_DEFAULT_RLIMITS = {
+    RLIMIT_STACK: (8 << 20, RLIM_INFINITY),
+    RLIMIT_CORE: (0, RLIM_INFINITY),
+    RLIMIT_NOFILE: (1024, 4096),
+    RLIMIT_MEMLOCK: (8 << 20, 8 << 20),
+}
+
+
+class Task:
+    """task_struct. Made by `fork.copy_process()`, ended by `exit.do_exit()`, freed by whoever waits for it."""
+
+    def __init__(
+        self,
+        pid: int,
+        comm: str,
+        *,
+        ctx: AllocCtx,
+        cpuset: Cpuset,
+        cred: Cred,
+        cpus_allowed: int,
+        mm: MmStruct | None = None,
+        mm_users: MmUsers | None = None,
+        parent: Task | None = None,
+        signal: Signal | None = None,
+        sighand: SigHand | None = None,
+        files: FilesStruct | None = None,
+        kthread: bool = False,
+    ) -> None:
+        self.pid = pid
+        self.comm = comm
+        self.signal = signal if signal is not None else Signal(pgid=pid)
+        self.sighand = sighand if sighand is not None else SigHand()
+        self.group_leader: Task = (
+            self.signal.threads[0] if self.signal.threads else self
+        )  # stays first until reaped
+        self.signal.threads.append(self)
+        self.parent = parent
+        self.children: list[Task] = []
+        self.mm = mm
+        self.mm_users = mm_users
+        self.ctx = ctx
+        self.cpuset = cpuset
+        self.cred = cred
+        self.cpus_allowed = cpus_allowed
+        self.files = files
+        self.kthread = kthread
+        self.no_setaffinity = False  # PF_NO_SETAFFINITY: a kernel task bound for good
+        self.exit_signal = SIGCHLD  # 0 for threads: nobody waits for them
+        self.state = State.RUNNING
+        self.exit_code = 0  # as wait4 reports it: status << 8, or the signal that ended it
+        self.exception: BaseException | None = None  # uncaught, of a program's main
+        self.start_time = 0
+        # Scheduling: the program, where it runs, what it waits for and until when.
+        self.program: Callable[[], object] | None = None
+        self.greenlet: greenlet.greenlet | None = None
+        self.slice_start = 0
+        self.waiting_on = ""
+        self.nvcsw = 0
+        self.nivcsw = 0
+        self.attached = False  # driven by the host (a session), so its waiting is no deadlock
+
+    def __repr__(self) -> str:
+        return f"<Task {self.pid} {self.comm} {self.state.value[0]}>"
+
+    @property
+    def tgid(self) -> int:
+        """Thread group id: what getpid() returns."""
+        return self.group_leader.pid
+
+    @property
+    def ppid(self) -> int:
+        """Pid of the parent process, 0 for those that have none."""
+        return self.parent.tgid if self.parent is not None else 0
+
+    @property
+    def cpu(self) -> int:
+        return self.ctx.cpu
+
+    @property
+    def mems_allowed(self) -> int:
+        """cpuset_mems_allowed(): nodes with memory that the task's cpuset lets it use, as a mask."""
+        return self.cpuset.mems_allowed
+
+    @property
+    def policy(self) -> MemPolicy | None:
+        """The memory policy of the task (set_mempolicy); None = default."""
+        return self.ctx.policy
+
+    @property
+    def alive(self) -> bool:
+        """Neither a zombie nor gone."""
+        return self.state not in (State.ZOMBIE, State.DEAD)
+
+    @property
+    def unkillable(self) -> bool:
+        """SIGNAL_UNKILLABLE: init and kernel tasks."""
+        return self.kthread or self.tgid == INIT_PID
+
+    @property
+    def exit_status(self) -> int:
+        """The exit code as people write it: 0..255, or -signum for a death by signal."""
+        signum = self.exit_code & 0x7F
+        return -signum if signum else self.exit_code >> 8
+
+
+class PidMap:
+    """Pids of one machine: ascending, each one task. Mirrors kernel/pid.c (alloc_pid, find_task_by_vpid)."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[int, Task] = {}
+        self._last = FIRST_USER_PID - 1
+
+    def __iter__(self) -> Iterator[Task]:
+        """All tasks, zombies included, in the order of their pids."""
+        return iter([self._tasks[pid] for pid in sorted(self._tasks)])
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def alloc(self) -> int:
+        """The next free pid. Errors: EAGAIN when all are in use."""
+        for _ in range(2):
+            while self._last < PID_MAX - 1:
+                self._last += 1
+                if self._last not in self._tasks and self._last != UNUSED_PID:
+                    return self._last
+            self._last = RESERVED_PIDS - 1
+        raise KernelError(EAGAIN, "no free pid")
+
+    def add(self, task: Task) -> None:
+        self._tasks[task.pid] = task
+
+    def remove(self, task: Task) -> None:
+        del self._tasks[task.pid]
+
+    def clear(self) -> None:
+        """Forget every task."""
+        self._tasks.clear()
+
+    def find(self, pid: int) -> Task | None:
+        """find_task_by_vpid(): the task with that pid (a zombie too), or None."""
+        return self._tasks.get(pid)
+
+
+def capable(task: Task, cap: Cap) -> bool:
+    """Whether the task has a capability in its effective set."""
+    return has_cap(task.cred, cap)
+
+
+def commit_creds(task: Task, new: Cred) -> None:
+    """Install new credentials; when they changed who the task is, others may not look into it any more.
+
+    The dumpable flag becomes that of set-user-id programs (fs.suid_dumpable, 0).
+    """
+    if cleared_on_commit(task.cred, new) and task.mm_users is not None:
+        task.mm_users.dumpable = 0
+    task.cred = new

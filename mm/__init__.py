@@ -1,0 +1,1 @@
+"""Memory: frames, lists, address spaces, faults, reclaim, swap, policy, migration."""

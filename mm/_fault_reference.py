@@ -1,0 +1,188 @@
+"""Faults on private anonymous memory: first touch, and copy on write. A part of the twin of _memory.
+
+Mirrors do_anonymous_page() and do_wp_page() of mm/memory.c. A page that was never touched reads as the zero page, which
+all programs share; the first write gets a page of its own. After a fork both sides share their pages read-only; who
+writes first gets a copy, and whoever is alone with a page at last may simply write.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from numalab.arch import _pagetable_reference as pt
+from numalab.mm import _constants as c
+from numalab.mm._lru_reference import free_page, lru_cache_add, lru_drain_cpu, munlock_page
+from numalab.mm._mempolicy_reference import alloc_pages_mpol
+from numalab.mm._reference import View, tlb_flush_mm, tlb_flush_page, tlb_insert
+from numalab.mm.kernels import Why
+from numalab.mm.vm_flags import VM_LOCKED, VM_WRITE
+from numalab.mm.vma_tree import linear_page_index
+
+if TYPE_CHECKING:
+    from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
+
+__all__ = ["fault_table", "flush_range", "put_mapping"]
+
+FLUSH_CEILING = 33
+"""tlb_single_page_flush_ceiling: above so many pages, flush the whole address space."""
+TLB_REFILL = 8
+"""Translations that a range fault leaves in the TLB: the last ones."""
+
+
+def flush_range(m: View, mm: MmStruct, start: int, end: int) -> None:
+    """flush_tlb_mm_range(): page by page for a short range, everything for a long one; one shootdown either way."""
+    m.charge(m.cost["flush"] + m.nr_cpus * m.cost["flush_cpu"])
+    if end - start > FLUSH_CEILING * pt.PAGE_SIZE:
+        tlb_flush_mm(m, mm.asid)
+    else:
+        for va in range(start, end, pt.PAGE_SIZE):
+            tlb_flush_page(m, mm.asid, va)
+
+
+def put_mapping(m: View, pfn: int) -> bool:
+    """page_remove_rmap() and folio_put() for one PTE of an anonymous page; whether nobody holds the page any more."""
+    m.hot.rmap[pfn] = 0
+    m.hot.mapcount[pfn] -= 1
+    if not m.hot.mapcount[pfn]:
+        m.node_stat[m.node(pfn), c.NR_ANON_MAPPED] -= 1
+    m.hot.refcount[pfn] -= 1
+    return not m.hot.refcount[pfn]
+
+
+def write_bits(vma: VMA) -> int:
+    """maybe_mkwrite(pte_mkdirty(pte)) for a new page of this VMA."""
+    return vma.prot | pt.PTE_DIRTY | (pt.PTE_RW if vma.flags & VM_WRITE else 0)
+
+
+def new_anon_pages(m: View, ctx: AllocCtx, vma: VMA, va: int, at: int, n: int) -> list[int]:
+    """Up to ``n`` frames for the pages from ``va`` on, whose PTEs will be those from ``at`` on; they go to the LRU."""
+    index = linear_page_index(vma, va)
+    policy = vma.policy if vma.policy is not None else ctx.policy
+    pfns = alloc_pages_mpol(m, ctx, policy, index, c.GFP_USER_MOVABLE | c.GFP_DIRECT_RECLAIM, n)
+    locked = 1 if vma.flags & VM_LOCKED else 0
+    flags = c.PG_uptodate | c.PG_swapbacked | c.PG_anon | c.PG_anon_exclusive
+    if locked:
+        flags |= c.PG_mlocked | c.PG_unevictable
+    for i, pfn in enumerate(pfns):
+        m.hot.flags[pfn] |= flags
+        m.hot.refcount[pfn] = m.hot.mapcount[pfn] = 1
+        m.hot.pincount[pfn] = 0
+        m.hot.rmap[pfn] = (at + i) * 8
+        m.cold.mapping[pfn] = vma.anon_vma.id if vma.anon_vma is not None else 0
+        m.cold.index[pfn] = index + i
+        m.cold.private[pfn] = 0
+        m.cold.mlock_count[pfn] = locked
+        m.node_stat[m.node(pfn), c.NR_ANON_MAPPED] += 1
+        m.node_stat[m.node(pfn), c.NR_MLOCK] += locked
+    m.event[c.UNEVICTABLE_PGMLOCKED] += locked * len(pfns)
+    m.event[c.UNEVICTABLE_PGCULLED] += locked * len(pfns)
+    lru_cache_add(m, ctx.cpu, pfns)
+    vma.mm.rss_anon += len(pfns)
+    return pfns
+
+
+def map_zeroed(m: View, ctx: AllocCtx, vma: VMA, va: int, at: int, n: int) -> int:
+    """Map ``n`` new pages of zeros from ``va`` on; returns how many frames could be had."""
+    pfns = new_anon_pages(m, ctx, vma, va, at, n)
+    for i, pfn in enumerate(pfns):
+        m.fill_page(pfn, 0)
+        m.ram[at + i] = pfn << pt.PAGE_SHIFT | write_bits(vma)
+    # The CPU touched them all; its small TLB remembers the last ones.
+    for i in range(max(0, len(pfns) - TLB_REFILL), len(pfns)):
+        tlb_insert(m, ctx.cpu, vma.mm.asid, va + i * pt.PAGE_SIZE, m.ram[at + i])
+    return len(pfns)
+
+
+def wp_page(m: View, ctx: AllocCtx, vma: VMA, at: int, va: int) -> Why:
+    """do_wp_page(): a write to a page that is mapped read-only: reuse it when nobody else has it, else copy."""
+    old = m.ram[at]
+    pfn = pt.pte_pfn(old)
+    if old & pt.PTE_SPECIAL:  # the zero page: a new page of zeros is a copy of it
+        if not map_zeroed(m, ctx, vma, va, at, 1):
+            return Why.NEED_RECLAIM
+        m.charge(m.cost["zero_page"])
+        flush_range(m, vma.mm, va, va + pt.PAGE_SIZE)
+        return Why.DONE
+    if not m.hot.flags[pfn] & (c.PG_anon_exclusive | c.PG_lru) and m.hot.refcount[pfn] <= 3:
+        lru_drain_cpu(m, ctx.cpu)  # its other reference may be the CPU's own batch
+    if m.hot.flags[pfn] & c.PG_anon_exclusive or m.hot.refcount[pfn] == 1:
+        reuse_page(m, vma, at, va, pfn)
+        return Why.DONE
+    return copy_page(m, ctx, vma, at, va, pfn)
+
+
+def reuse_page(m: View, vma: VMA, at: int, va: int, pfn: int) -> None:
+    """wp_page_reuse() and folio_move_anon_rmap(): the page is ours alone from now on."""
+    m.hot.flags[pfn] |= c.PG_anon_exclusive
+    m.cold.mapping[pfn] = vma.anon_vma.id if vma.anon_vma is not None else 0
+    m.cold.index[pfn] = linear_page_index(vma, va)
+    m.hot.rmap[pfn] = at * 8
+    m.ram[at] |= pt.PTE_RW | pt.PTE_DIRTY | pt.PTE_ACCESSED
+    tlb_flush_page(m, vma.mm.asid, va)
+    m.event[c.PGREUSE] += 1
+
+
+def copy_page(m: View, ctx: AllocCtx, vma: VMA, at: int, va: int, pfn: int) -> Why:
+    """wp_page_copy(): a page of our own with the same content; the others keep the old one."""
+    fresh = new_anon_pages(m, ctx, vma, va, at, 1)
+    if not fresh:
+        return Why.NEED_RECLAIM
+    m.copy_page(fresh[0], pfn)
+    m.charge(m.cost["zero_page"])
+    m.ram[at] = fresh[0] << pt.PAGE_SHIFT | write_bits(vma)
+    flush_range(m, vma.mm, va, va + pt.PAGE_SIZE)
+    tlb_insert(m, ctx.cpu, vma.mm.asid, va, m.ram[at])
+    if vma.flags & VM_LOCKED:
+        munlock_page(m, pfn)
+    vma.mm.rss_anon -= 1
+    if put_mapping(m, pfn):
+        free_page(m, ctx.cpu, pfn)
+    return Why.DONE
+
+
+def fault_table(
+    m: View, ctx: AllocCtx, vma: VMA, table: int, start: int, end: int, write: bool
+) -> tuple[int, Why, int]:
+    """Fault [start, end), which one PTE table covers. Returns where it stopped, why, and the entry's offset."""
+    why, stopped, va = Why.DONE, 0, start
+    while va < end and why == Why.DONE:
+        at = table + (va >> pt.PAGE_SHIFT & 511)
+        pte = m.ram[at]
+        if not pte:
+            n = 1  # as many pages in a row as were never touched, in one step
+            while va + n * pt.PAGE_SIZE < end and not m.ram[at + n]:
+                n += 1
+            got = first_touch(m, ctx, vma, va, at, n, write)
+            count_faults(m, ctx, got)
+            va += got * pt.PAGE_SIZE
+            if got < n:
+                why = Why.NEED_RECLAIM
+        elif not pt.pte_mapped(pte):
+            why = Why.MIGRATION_ENTRY if pt.is_migration_entry(pte) else Why.SWAP_ENTRY
+            stopped = pt.swp_offset(pte)
+        elif write and not pte & pt.PTE_RW:
+            why = wp_page(m, ctx, vma, at, va)
+            if why == Why.DONE:
+                count_faults(m, ctx, 1)
+                va += pt.PAGE_SIZE
+        else:
+            va += pt.PAGE_SIZE  # it is there already
+    return va, why, stopped
+
+
+def first_touch(m: View, ctx: AllocCtx, vma: VMA, va: int, at: int, n: int, write: bool) -> int:
+    """do_anonymous_page() for ``n`` empty PTEs: the zero page for a read, pages of zeros for a write."""
+    if write:
+        got = map_zeroed(m, ctx, vma, va, at, n)
+        m.charge(got * m.cost["zero_page"])
+        return got
+    for i in range(at, at + n):
+        m.ram[i] = m.mem.zero_pfn << pt.PAGE_SHIFT | pt.PTE_SPECIAL | vma.prot
+    return n
+
+
+def count_faults(m: View, ctx: AllocCtx, n: int) -> None:
+    """Every page of the range is a fault of its own in Linux, so it is one here."""
+    ctx.min_flt += n
+    m.event[c.PGFAULT] += n
+    m.charge(n * m.cost["fault"])

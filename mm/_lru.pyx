@@ -1,0 +1,406 @@
+"""The LRU lists: unrolled lists of 60 frame numbers a chunk.
+
+Mirrors mm/swap.c and the list half of mm/vmscan.c. A page keeps one number, its slot
+(``chunk * 64 + slot``); taking it off writes HOLE there and decrements the chunk's live count; a chunk
+with nothing alive is unlinked. Adding appends to the hottest chunk, scanning runs from the coldest
+chunk's first slot. The next frame never depends on the page just looked at, so misses overlap: that is
+what makes a scan of scattered memory 27 to 33 times as fast as a linked list (docs/adr).
+
+A CPU collects 31 pages before it adds them (the per-CPU batch); a page waiting there holds a
+reference and cannot be isolated, as in Linux.
+"""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from numalab.mm._mm_types cimport (
+    CHUNK_SLOTS, LRU_BATCH, MemMap, MmStruct, NR_ISOLATED_ANON, NR_ISOLATED_FILE, PG_isolated,
+    PG_lru_batch, POOL_FREE, POOL_LIMIT, POOL_VIRGIN, UNEVICTABLE_PGCULLED, UNEVICTABLE_PGMLOCKED,
+    UNEVICTABLE_PGMUNLOCKED, UNEVICTABLE_PGRESCUED, cpu_batch, stat_add, stat_begin, stat_end, stat_run,
+)
+from numalab.mm._page_alloc cimport free_pages_bulk, nl_prefetchw
+from numalab.arch._pagetable cimport PTE_SPECIAL, pte_mapped, pte_pfn, pte_table
+
+cdef enum:
+    NODE_BITS = 0xfc000000      # page.flags: the node
+
+
+# ---------------------------------------------------------------- chunks
+
+cdef uint32_t chunk_alloc(memmap *m) noexcept nogil:
+    """A chunk from the pool, last returned first; head_chunk() sees to it that there is one."""
+    cdef uint32_t c = m.chunks[POOL_FREE]
+    if c:
+        m.chunks[POOL_FREE] = m.chunks[(c << 6) + CHUNK_HOTTER]
+    else:
+        c = m.chunks[POOL_VIRGIN]
+        m.chunks[POOL_VIRGIN] = c + 1
+    m.chunks[(c << 6) + CHUNK_HOTTER] = 0
+    m.chunks[(c << 6) + CHUNK_COLDER] = 0
+    m.chunks[(c << 6) + CHUNK_FILL] = 0
+    m.chunks[(c << 6) + CHUNK_LIVE] = 0
+    return c
+
+
+cdef void lru_unlink_chunk(memmap *m, lru_list *list, uint32_t c) noexcept nogil:
+    """Take a chunk out of its list and give it back to the pool."""
+    cdef uint32_t *w = &m.chunks[c << 6]
+    if w[CHUNK_HOTTER]:
+        m.chunks[(w[CHUNK_HOTTER] << 6) + CHUNK_COLDER] = w[CHUNK_COLDER]
+    else:
+        list.head = w[CHUNK_COLDER]
+    if w[CHUNK_COLDER]:
+        m.chunks[(w[CHUNK_COLDER] << 6) + CHUNK_HOTTER] = w[CHUNK_HOTTER]
+    else:
+        list.tail = w[CHUNK_HOTTER]
+    list.chunks -= 1
+    w[CHUNK_HOTTER] = m.chunks[POOL_FREE]
+    m.chunks[POOL_FREE] = c
+
+
+cdef void lru_compact(memmap *m, lru_list *list) noexcept nogil:
+    """Close the holes of a list: pages move towards its cold end in order, chunks left over go back to the pool."""
+    cdef uint32_t c = list.tail, to = list.tail, slot = 0, i, pfn, next
+    cdef uint32_t *w
+    if c == 0:
+        return
+    while c:
+        w = &m.chunks[c << 6]
+        next = w[CHUNK_HOTTER]
+        for i in range(w[CHUNK_FILL]):
+            pfn = w[4 + i]
+            if pfn == HOLE:
+                continue
+            if slot == CHUNK_SLOTS:         # `to` is never hotter than c: what is overwritten has been read
+                m.chunks[(to << 6) + CHUNK_FILL] = CHUNK_SLOTS
+                m.chunks[(to << 6) + CHUNK_LIVE] = CHUNK_SLOTS
+                to = m.chunks[(to << 6) + CHUNK_HOTTER]
+                slot = 0
+            m.chunks[(to << 6) + 4 + slot] = pfn
+            m.hot[pfn].lru = (to << 6) + 4 + slot
+            slot += 1
+        c = next
+    w = &m.chunks[to << 6]
+    w[CHUNK_FILL] = slot
+    w[CHUNK_LIVE] = slot
+    c = w[CHUNK_HOTTER]
+    w[CHUNK_HOTTER] = 0
+    list.head = to
+    while c:
+        w = &m.chunks[c << 6]
+        next = w[CHUNK_HOTTER]
+        w[CHUNK_HOTTER] = m.chunks[POOL_FREE]
+        m.chunks[POOL_FREE] = c
+        list.chunks -= 1
+        c = next
+
+
+cdef void lru_check_holes(memmap *m, lru_list *list) noexcept nogil:
+    """Keep slots below twice the live pages, so that scans do not starve."""
+    if list.chunks > 4 and list.chunks * CHUNK_SLOTS > 2 * list.live + 4 * CHUNK_SLOTS:
+        lru_compact(m, list)
+
+
+cdef void pool_refill(memmap *m) noexcept nogil:
+    """Every chunk is in use, so at least half of all slots are holes: close them."""
+    cdef uint32_t i
+    cdef lru_list *list
+    for i in range(m.nr_nodes * NR_LRU_LISTS):
+        list = &m.lrus[i]
+        if list.chunks * CHUNK_SLOTS >= list.live + 2 * CHUNK_SLOTS:
+            lru_compact(m, list)
+
+
+cdef inline uint32_t *head_chunk(memmap *m, lru_list *list) noexcept nogil:
+    """The hottest chunk, one with room: a new one is put before a full one."""
+    cdef uint32_t c = list.head
+    cdef uint32_t new
+    if c and m.chunks[(c << 6) + CHUNK_FILL] < CHUNK_SLOTS:
+        return &m.chunks[c << 6]
+    if m.chunks[POOL_FREE] == 0 and m.chunks[POOL_VIRGIN] >= m.chunks[POOL_LIMIT]:
+        pool_refill(m)
+        c = list.head
+        if c and m.chunks[(c << 6) + CHUNK_FILL] < CHUNK_SLOTS:
+            return &m.chunks[c << 6]
+    new = chunk_alloc(m)
+    m.chunks[(new << 6) + CHUNK_COLDER] = c
+    if c:
+        m.chunks[(c << 6) + CHUNK_HOTTER] = new
+    else:
+        list.tail = new
+    list.head = new
+    list.chunks += 1
+    return &m.chunks[new << 6]
+
+
+cdef inline void lru_push(memmap *m, lru_list *list, page *p, uint32_t pfn) noexcept nogil:
+    cdef uint32_t *w = head_chunk(m, list)
+    cdef uint32_t slot = 4 + w[CHUNK_FILL]
+    w[slot] = pfn
+    w[CHUNK_FILL] += 1
+    w[CHUNK_LIVE] += 1
+    list.live += 1
+    p.lru = <uint32_t>(w - m.chunks) + slot
+
+
+# ---------------------------------------------------------------- adding
+
+cdef void lru_add_batch(memmap *m, uint32_t *pfns, uint32_t n) noexcept nogil:
+    """lru_add(): put pages on the hot end of the list that their flags name, and mark them PG_lru."""
+    cdef uint32_t which = PG_unevictable | PG_swapbacked | PG_active | <uint32_t>NODE_BITS
+    cdef uint32_t i = 0, kind, node, key, first, slot, pos
+    cdef lru_list *list
+    cdef uint32_t *w
+    cdef page *hot = m.hot
+    cdef page *p
+    while i < n:
+        p = &hot[pfns[i]]
+        key = p.flags & which
+        kind = page_lru(key)
+        node = key >> PG_NODE_SHIFT
+        list = &m.lrus[node * NR_LRU_LISTS + kind]
+        w = head_chunk(m, list)
+        first = slot = w[CHUNK_FILL]
+        pos = <uint32_t>(w - m.chunks) + 4
+        while True:                             # this page, and all behind it that go into the same chunk
+            p.flags |= PG_lru
+            p.lru = pos + slot
+            w[4 + slot] = pfns[i]
+            slot += 1
+            i += 1
+            if i == n or slot == CHUNK_SLOTS:
+                break
+            p = &hot[pfns[i]]
+            if p.flags & which != key:
+                break
+        w[CHUNK_FILL] = slot
+        w[CHUNK_LIVE] += slot - first
+        list.live += slot - first
+        m.node_stat[node * NR_NODE_STATS + kind] += slot - first
+
+
+cdef void lru_drain_cpu(memmap *m, uint32_t cpu) noexcept nogil:
+    """lru_add_drain(): empty the CPU's batch onto the lists; a page freed meanwhile is freed now."""
+    cdef cpu_batch *b = &m.batches[cpu]
+    cdef uint32_t keep[31]
+    cdef uint32_t gone[31]
+    cdef uint32_t i, pfn, n = 0, k = 0
+    cdef page *p
+    for i in range(b.count):
+        pfn = b.pfn[i]
+        p = &m.hot[pfn]
+        p.flags &= ~<uint32_t>PG_lru_batch
+        p.refcount -= 1
+        if p.refcount:
+            keep[n] = pfn
+            n += 1
+        else:
+            page_free_prepare(m, pfn)
+            gone[k] = pfn
+            k += 1
+    b.count = 0
+    lru_add_batch(m, keep, n)
+    free_pages_bulk(m, cpu, gone, k)
+
+
+cdef void lru_cache_add(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noexcept nogil:
+    """folio_add_lru() for n pages: through the CPU's batch, which goes to the lists each time it is full."""
+    cdef cpu_batch *b = &m.batches[cpu]
+    cdef uint32_t i = 0, direct
+    cdef page *p
+    if b.count + n >= LRU_BATCH:
+        direct = (b.count + n) - (b.count + n) % LRU_BATCH - b.count
+        lru_drain_cpu(m, cpu)
+        lru_add_batch(m, pfns, direct)
+        i = direct
+    while i < n:
+        p = &m.hot[pfns[i]]
+        p.flags |= PG_lru_batch
+        p.refcount += 1
+        b.pfn[b.count] = pfns[i]
+        b.count += 1
+        i += 1
+
+
+# ---------------------------------------------------------------- isolating and putting back
+
+cdef uint32_t isolate_batch(memmap *m, uint32_t *pfns, uint32_t n, uint32_t *failed) noexcept nogil:
+    """folio_isolate_lru() for n pages: off the LRU, one more reference. Keeps those taken in front of pfns.
+
+    Returns how many were taken; failed: how many were not on an LRU (or being freed).
+    """
+    cdef uint32_t i, k = 0, pos
+    cdef lru_leaving leaving
+    cdef stat_run isolated_anon
+    cdef stat_run isolated_file
+    cdef page *p
+    lru_leaving_begin(&leaving)
+    stat_begin(&isolated_anon, NR_ISOLATED_ANON)
+    stat_begin(&isolated_file, NR_ISOLATED_FILE)
+    for i in range(n):
+        if i + 24 < n:
+            nl_prefetchw(&m.hot[pfns[i + 24]])
+        if i + 12 < n:
+            pos = m.hot[pfns[i + 12]].lru
+            nl_prefetchw(&m.chunks[pos])
+            nl_prefetchw(&m.chunks[pos & ~<uint32_t>63])
+        p = &m.hot[pfns[i]]
+        if not p.flags & PG_lru or p.refcount <= 0:
+            continue
+        lru_leave(m, &leaving, p)
+        p.flags = (p.flags & ~<uint32_t>PG_lru) | PG_isolated
+        p.refcount += 1
+        if p.flags & PG_swapbacked:
+            stat_add(m, &isolated_anon, p.flags >> PG_NODE_SHIFT, 1)
+        else:
+            stat_add(m, &isolated_file, p.flags >> PG_NODE_SHIFT, 1)
+        pfns[k] = pfns[i]
+        k += 1
+    lru_leaving_end(m, &leaving)
+    stat_end(m, &isolated_anon)
+    stat_end(m, &isolated_file)
+    failed[0] = n - k
+    m.h.now += n * m.h.cost.isolate_page
+    return k
+
+
+cdef void putback_batch(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noexcept nogil:
+    """putback_movable_pages(): isolated pages back on their lists, their extra reference dropped.
+
+    Straight onto the lists: the callers run between lru_cache_disable() and lru_cache_enable().
+    """
+    cdef uint32_t i, pfn, node, k = 0
+    cdef page *p
+    for i in range(n):
+        if i + 16 < n:
+            nl_prefetchw(&m.hot[pfns[i + 16]])
+        pfn = pfns[i]
+        p = &m.hot[pfn]
+        node = p.flags >> 26
+        m.node_stat[node * NR_NODE_STATS + (NR_ISOLATED_ANON if p.flags & PG_swapbacked else NR_ISOLATED_FILE)] -= 1
+        p.flags &= ~<uint32_t>PG_isolated
+        p.refcount -= 1
+        if p.refcount:
+            pfns[k] = pfn
+            k += 1
+        else:
+            page_free_prepare(m, pfn)
+            free_pages_bulk(m, cpu, &pfn, 1)
+    lru_add_batch(m, pfns, k)
+
+
+# ---------------------------------------------------------------- mlock
+
+cdef inline void lru_move_if_on(memmap *m, uint32_t pfn, page *p, uint32_t flags) noexcept nogil:
+    """Give a page new flags and, if it stands on a list, the list that they name."""
+    if p.flags & PG_lru:
+        lru_del(m, p)
+        p.flags = flags & ~<uint32_t>PG_lru
+        lru_add_batch(m, &pfn, 1)
+    else:
+        p.flags = flags
+
+
+cdef void mlock_page(memmap *m, uint32_t pfn) noexcept nogil:
+    """mlock_folio(): count one locked mapping more; the first makes the page unevictable."""
+    cdef page *p = &m.hot[pfn]
+    m.cold[pfn].mlock_count += 1
+    if p.flags & PG_mlocked:
+        return
+    m.node_stat[(p.flags >> 26) * NR_NODE_STATS + NR_MLOCK] += 1
+    m.event[UNEVICTABLE_PGMLOCKED] += 1
+    m.event[UNEVICTABLE_PGCULLED] += 1
+    lru_move_if_on(m, pfn, p, (p.flags | PG_mlocked | PG_unevictable) & ~<uint32_t>PG_active)
+
+
+cdef void munlock_page(memmap *m, uint32_t pfn) noexcept nogil:
+    """munlock_folio(): one locked mapping less; the last lets the page age again."""
+    cdef page *p = &m.hot[pfn]
+    if not p.flags & PG_mlocked:
+        return
+    if m.cold[pfn].mlock_count:
+        m.cold[pfn].mlock_count -= 1
+    if m.cold[pfn].mlock_count:
+        return
+    m.node_stat[(p.flags >> 26) * NR_NODE_STATS + NR_MLOCK] -= 1
+    m.event[UNEVICTABLE_PGMUNLOCKED] += 1
+    m.event[UNEVICTABLE_PGRESCUED] += 1
+    lru_move_if_on(m, pfn, p, p.flags & ~<uint32_t>(PG_mlocked | PG_unevictable))
+
+
+cdef void mlock_ptes(memmap *m, uint64_t pgd, uint64_t start, uint64_t end, bint lock) noexcept nogil:
+    cdef uint64_t va = start, next, pte
+    cdef uint64_t *table
+    while va < end:
+        table = pte_table(m.h, pgd, va, &next)
+        if next > end:
+            next = end
+        if table != NULL:
+            while va < next:
+                pte = table[(va >> 12) & 511]
+                if pte_mapped(pte) and not pte & PTE_SPECIAL:
+                    if lock:
+                        mlock_page(m, <uint32_t>pte_pfn(pte))
+                    else:
+                        munlock_page(m, <uint32_t>pte_pfn(pte))
+                va += 4096
+        va = next
+
+
+# ---------------------------------------------------------------- Python face
+
+def add(MemMap mem, uint32_t cpu, uint32_t[::1] pfns) -> None:
+    """folio_add_lru() for each frame of ``pfns``, through the batch of ``cpu``."""
+    if pfns.shape[0]:
+        with nogil:
+            lru_cache_add(&mem.m, cpu, &pfns[0], <uint32_t>pfns.shape[0])
+
+
+def drain(MemMap mem, uint32_t cpu) -> None:
+    """lru_add_drain() on one CPU."""
+    lru_drain_cpu(&mem.m, cpu)
+
+
+def drain_all(MemMap mem) -> None:
+    """lru_add_drain_all(): every CPU."""
+    cdef uint32_t cpu
+    with nogil:
+        for cpu in range(mem.m.h.nr_cpus):
+            if mem.m.batches[cpu].count:
+                lru_drain_cpu(&mem.m, cpu)
+
+
+def isolate_pfns(MemMap mem, uint32_t[::1] pfns) -> int:
+    """Isolate the pages of ``pfns``; those taken come to stand in front, in order. Returns how many."""
+    cdef uint32_t failed, taken
+    if pfns.shape[0] == 0:
+        return 0
+    with nogil:
+        taken = isolate_batch(&mem.m, &pfns[0], <uint32_t>pfns.shape[0], &failed)
+    return taken
+
+
+def putback(MemMap mem, uint32_t cpu, uint32_t[::1] pfns) -> None:
+    """Put isolated pages back on the LRU."""
+    if pfns.shape[0]:
+        with nogil:
+            putback_batch(&mem.m, cpu, &pfns[0], <uint32_t>pfns.shape[0])
+
+
+def compact(MemMap mem) -> None:
+    """Rewrite every list that is mostly holes (done by the kernels that remove many pages)."""
+    cdef uint32_t i
+    with nogil:
+        for i in range(mem.m.nr_nodes * NR_LRU_LISTS):
+            lru_check_holes(&mem.m, &mem.m.lrus[i])
+
+
+def mlock_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end) -> None:
+    """mlock_pte_range(): the present pages of [start, end) are mapped by one VM_LOCKED VMA more."""
+    with nogil:
+        mlock_ptes(&mem.m, mm.c.pgd, start, end, True)
+
+
+def munlock_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end) -> None:
+    """The same for a VMA that is no longer VM_LOCKED."""
+    with nogil:
+        mlock_ptes(&mem.m, mm.c.pgd, start, end, False)

@@ -1,0 +1,615 @@
+"""Page tables of programs: faults, unmapping, fork, protection, moving, and looking at them.
+
+Mirrors mm/memory.c, mm/mprotect.c and mm/mremap.c, for private anonymous memory. Every kernel takes a
+range and goes through it one PTE table at a time; one page is the same call with a range of one. They
+never wait: a range that cannot be finished is left at the page where it stopped, with the reason.
+
+Deliberately different: no page-table locks (one host thread), and a fault serves the whole range that
+the program is about to touch, which gives the same pages, counts and order as one fault a page.
+"""
+
+import numpy as np
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from numalab.arch._copy cimport copy_fence, zero_page_nt
+from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, hw
+from numalab.arch._mmu cimport tlb_flush_mm, tlb_flush_page, tlb_insert
+from numalab.arch._pagetable cimport (
+    PTE_ACCESSED, PTE_ADDR, PTE_DIRTY, PTE_PRESENT, PTE_RW, PTE_SPECIAL, is_migration_entry, pte_address, pte_mapped,
+    pte_pfn, pte_table, swp_offset, swp_type, table_at,
+)
+from numalab.mm._lru cimport (
+    lru_cache_add, lru_check_holes, lru_drain_cpu, lru_leaving, lru_leaving_begin, lru_leaving_end, munlock_page, page_free_prepare,
+    pages_free_prepare,
+)
+from numalab.mm._migrate_entry cimport mig_entry_pfn, mig_entry_protect, mig_entry_to_read
+from numalab.mm._mm_types cimport (
+    AllocCtx, GFP_DIRECT_RECLAIM, GFP_USER_MOVABLE, HOLE, MemMap, MmStruct, NO_PFN, NR_ANON_MAPPED, NR_LRU_LISTS, NR_MLOCK,
+    NR_NODE_STATS, PGFAULT, PGREUSE, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active, PG_anon, PG_anon_exclusive, PG_dirty, PG_lru, PG_migration_shared,
+    PG_mlocked, PG_swapbacked, PG_swapcache, PG_unevictable, PG_uptodate, PG_writeback, UNEVICTABLE_PGMLOCKED,
+    UNEVICTABLE_PGCULLED, VMA, VM_LOCKED, VM_SHARED, VM_WRITE, WHY_DONE, WHY_FILE, WHY_MIGRATION_ENTRY,
+    WHY_NEED_RECLAIM, WHY_SWAP_ENTRY, alloc_ctx, memmap, mm_c, page, page_cold, stat_add, stat_begin, stat_end, stat_run, vma_c,
+)
+from numalab.mm._page_alloc cimport alloc_pages_mpol, free_pages_bulk, free_table, nl_prefetchw, pte_alloc
+
+cdef enum:
+    RUN = 512                   # pages mapped per step: one PTE table
+    NT_MIN = 64                 # zero with non-temporal stores from this many pages on; fewer are touched at once
+    FLUSH_CEILING = 33          # tlb_single_page_flush_ceiling: above it, flush the whole address space
+    TLB_REFILL = 8              # translations that a range fault leaves in the TLB: the last ones
+
+
+# ---------------------------------------------------------------- TLB
+
+cdef void flush_range(memmap *m, mm_c *mm, uint64_t start, uint64_t end) noexcept nogil:
+    """flush_tlb_mm_range(): page by page for a short range, everything for a long one; one shootdown either way."""
+    cdef hw *h = m.h
+    h.now += h.cost.flush + h.nr_cpus * h.cost.flush_cpu
+    if end - start > FLUSH_CEILING * PAGE_SIZE:
+        tlb_flush_mm(h, mm.asid)
+        return
+    while start < end:
+        tlb_flush_page(h, mm.asid, start)
+        start += PAGE_SIZE
+
+
+# ---------------------------------------------------------------- faults
+
+cdef inline uint64_t linear_index(vma_c *v, uint64_t va) noexcept nogil:
+    return v.pgoff + ((va - v.start) >> PAGE_SHIFT)
+
+
+cdef uint32_t anon_pages(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *ptes, uint64_t va, uint32_t n,
+                         uint64_t pte_bits, bint zero) noexcept nogil:
+    """Map n new anonymous pages at the consecutive PTEs `ptes`; returns how many frames could be had."""
+    cdef uint32_t pfns[512]
+    cdef uint32_t got, i, pfn
+    cdef uint64_t index = linear_index(v, va)
+    cdef uint64_t where
+    cdef uint32_t flags = PG_uptodate | PG_swapbacked | PG_anon | PG_anon_exclusive, all_flags
+    cdef uint64_t anon_id = v.anon_id
+    cdef bint locked = (v.flags & VM_LOCKED) != 0
+    cdef page *hot = m.hot
+    cdef page_cold *cold = m.cold
+    cdef page *p
+    cdef page_cold *c
+    cdef stat_run mapped
+    cdef hw *h = m.h
+    got = alloc_pages_mpol(m, ctx, v.policy if v.policy != NULL else ctx.policy, True, index,
+                           GFP_USER_MOVABLE | GFP_DIRECT_RECLAIM, n, pfns)
+    if got == 0:
+        return 0
+    if locked:
+        flags |= PG_mlocked | PG_unevictable
+    where = pte_address(h, ptes)
+    stat_begin(&mapped, NR_ANON_MAPPED)
+    for i in range(got):
+        pfn = pfns[i]
+        if i + 16 < got:
+            nl_prefetchw(&cold[pfns[i + 16]])   # the allocator had the other half in hand
+        p = &hot[pfn]
+        all_flags = p.flags | flags
+        p.flags = all_flags
+        p.refcount = 1
+        p.mapcount = 1
+        p.pincount = 0
+        p.rmap = where + 8 * i
+        c = &cold[pfn]
+        c.mapping = anon_id
+        c.index = index + i
+        c.private = 0
+        c.mlock_count = locked
+        ptes[i] = <uint64_t>pfn << PAGE_SHIFT | pte_bits
+        stat_add(m, &mapped, all_flags >> PG_NODE_SHIFT, 1)
+    stat_end(m, &mapped)
+    if locked:
+        for i in range(got):
+            m.node_stat[(hot[pfns[i]].flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_MLOCK] += 1
+        m.event[UNEVICTABLE_PGMLOCKED] += got
+        m.event[UNEVICTABLE_PGCULLED] += got
+    if zero:
+        if got >= NT_MIN:
+            for i in range(got):
+                zero_page_nt(h.ram + (<uint64_t>pfns[i] << PAGE_SHIFT))
+            copy_fence()
+        else:
+            for i in range(got):
+                memset(h.ram + (<uint64_t>pfns[i] << PAGE_SHIFT), 0, PAGE_SIZE)
+    lru_cache_add(m, ctx.cpu, pfns, got)
+    v.mm.rss_anon += got
+    i = got - TLB_REFILL if got > TLB_REFILL else 0
+    while i < got:
+        tlb_insert(h, ctx.cpu, v.mm.asid, va + <uint64_t>i * PAGE_SIZE, ptes[i])
+        i += 1
+    return got
+
+
+cdef inline uint64_t write_bits(vma_c *v) noexcept nogil:
+    """maybe_mkwrite(pte_mkdirty(pte)) for a new page of this VMA."""
+    return v.prot | PTE_DIRTY | (PTE_RW if v.flags & VM_WRITE else 0)
+
+
+cdef int wp_page(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *pte, uint64_t va) noexcept nogil:
+    """do_wp_page(): a write to a page mapped read-only; reuse it when nobody else has it, else copy."""
+    cdef uint64_t old = pte[0]
+    cdef uint32_t pfn = <uint32_t>pte_pfn(old)
+    cdef page *p = &m.hot[pfn]
+    cdef hw *h = m.h
+    cdef uint64_t fresh = 0
+    if old & PTE_SPECIAL:                       # the zero page: a new page of zeros is a copy of it
+        if anon_pages(m, ctx, v, pte, va, 1, write_bits(v), True) == 0:
+            return WHY_NEED_RECLAIM
+        h.now += h.cost.zero_page
+        flush_range(m, v.mm, va, va + PAGE_SIZE)
+        return WHY_DONE
+    if not p.flags & PG_anon_exclusive and p.refcount <= 3 and not p.flags & PG_lru:
+        lru_drain_cpu(m, ctx.cpu)               # its other reference may be the CPU's own batch
+    if p.flags & PG_anon_exclusive or p.refcount == 1:
+        p.flags |= PG_anon_exclusive
+        m.cold[pfn].mapping = v.anon_id         # folio_move_anon_rmap(): ours alone from now on
+        m.cold[pfn].index = linear_index(v, va)
+        p.rmap = pte_address(h, pte)
+        pte[0] = old | PTE_RW | PTE_DIRTY | PTE_ACCESSED
+        tlb_flush_page(h, v.mm.asid, va)
+        m.event[PGREUSE] += 1
+        return WHY_DONE
+    if anon_pages(m, ctx, v, &fresh, va, 1, write_bits(v), False) == 0:
+        return WHY_NEED_RECLAIM
+    memcpy(h.ram + PTE_ADDR(fresh), h.ram + PTE_ADDR(old), PAGE_SIZE)
+    h.now += h.cost.zero_page
+    m.hot[pte_pfn(fresh)].rmap = pte_address(h, pte)
+    pte[0] = fresh
+    flush_range(m, v.mm, va, va + PAGE_SIZE)
+    tlb_insert(h, ctx.cpu, v.mm.asid, va, fresh)
+    if v.flags & VM_LOCKED:
+        munlock_page(m, pfn)
+    v.mm.rss_anon -= 1
+    p.rmap = 0
+    p.mapcount -= 1
+    if p.mapcount == 0:
+        m.node_stat[(p.flags >> 26) * NR_NODE_STATS + NR_ANON_MAPPED] -= 1
+    p.refcount -= 1
+    if p.refcount == 0:
+        page_free_prepare(m, pfn)
+        free_pages_bulk(m, ctx.cpu, &pfn, 1)
+    return WHY_DONE
+
+
+cdef int fault_table(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint64_t *at, uint64_t end, bint write,
+                     uint64_t *stopped) noexcept nogil:
+    """Fault the part of [at, end) that one PTE table covers."""
+    cdef uint64_t va = at[0], pte
+    cdef uint64_t *ptes
+    cdef uint32_t n, most, got
+    cdef int64_t faults = 0
+    cdef int why = WHY_DONE
+    cdef hw *h = m.h
+    while va < end:
+        ptes = &table[(va >> PAGE_SHIFT) & 511]
+        pte = ptes[0]
+        if pte == 0:
+            n = 1
+            most = <uint32_t>((end - va + PAGE_SIZE - 1) >> PAGE_SHIFT)
+            while n < most and ptes[n] == 0:
+                n += 1
+            if write:
+                got = anon_pages(m, ctx, v, ptes, va, n, write_bits(v), True)
+                h.now += got * (h.cost.fault + h.cost.zero_page)
+            else:
+                for got in range(n):
+                    ptes[got] = <uint64_t>m.zero_pfn << PAGE_SHIFT | PTE_SPECIAL | v.prot
+                got = n
+                h.now += got * h.cost.fault
+            faults += got
+            va += <uint64_t>got * PAGE_SIZE
+            if got < n:
+                why = WHY_NEED_RECLAIM
+                break
+            continue
+        if not pte_mapped(pte):
+            why = WHY_MIGRATION_ENTRY if is_migration_entry(pte) else WHY_SWAP_ENTRY
+            stopped[0] = swp_offset(pte)
+            break
+        if write and not pte & PTE_RW:
+            why = wp_page(m, ctx, v, ptes, va)
+            if why != WHY_DONE:
+                break
+            faults += 1
+            h.now += h.cost.fault
+        va += PAGE_SIZE
+    at[0] = va
+    ctx.min_flt += faults
+    m.event[PGFAULT] += faults
+    return why
+
+
+def fault_range(MemMap mem, MmStruct mm, VMA vma, AllocCtx ctx, uint64_t start, uint64_t end, bint write):
+    """Fault [start, end) of one anonymous VMA that allows the access: handle_mm_fault() for a range.
+
+    Returns (next, why, pfn): how far it came, ``Why``, and for SWAP_ENTRY / MIGRATION_ENTRY the entry's offset.
+    A write needs ``vma.anon_vma``.
+    """
+    cdef uint64_t va = start, next, stopped = 0
+    cdef uint64_t *table
+    cdef int why = WHY_DONE
+    cdef memmap *m = &mem.m
+    if vma.file is not None or vma.v.flags & VM_SHARED:
+        return start, WHY_FILE, 0
+    with nogil:
+        while va < end:
+            table = pte_alloc(m, &ctx.c, &mm.c, va, &next)
+            if table == NULL:
+                why = WHY_NEED_RECLAIM
+                break
+            why = fault_table(m, &ctx.c, &vma.v, table, &va, next if next < end else end, write, &stopped)
+            if why != WHY_DONE:
+                break
+    return va, why, stopped
+
+
+# ---------------------------------------------------------------- unmapping
+
+cdef void gather_free(memmap *m, uint32_t cpu, mm_c *mm, uint32_t *pfns, uint32_t n, uint64_t start,
+                      uint64_t end) noexcept nogil:
+    """tlb_finish_mmu(): flush, so that no TLB names the frames that were gathered, then free them."""
+    flush_range(m, mm, start, end)
+    free_pages_bulk(m, cpu, pfns, n)
+    m.h.now += n * m.h.cost.free_page
+
+
+cdef uint32_t put_mappings(memmap *m, uint32_t *pfns, uint32_t n, uint32_t *gone) noexcept nogil:
+    """page_remove_rmap() and folio_put() for PTEs of n anonymous pages.
+
+    gone: gets those that nobody holds any more (pfns itself may be given); returns how many there are.
+    """
+    cdef page *hot = m.hot
+    cdef uint32_t *chunks = m.chunks
+    cdef page *p
+    cdef lru_leaving leaving
+    cdef stat_run mapped
+    cdef uint32_t chunk = NO_PFN                # of the page before, if `leaving` and `mapped` count for it
+    cdef uint32_t usual = 0                     # pages that both have yet to count
+    cdef uint32_t i, pfn, k = 0
+    lru_leaving_begin(&leaving)
+    stat_begin(&mapped, NR_ANON_MAPPED)
+    for i in range(n):
+        if i + 32 < n:
+            nl_prefetchw(&hot[pfns[i + 32]])
+        pfn = pfns[i]
+        p = &hot[pfn]
+        # The usual page: mapped once, held by nobody else, in the LRU chunk of the one before, and so on its node.
+        if p.lru >> 6 == chunk and p.mapcount == 1 and p.refcount == 1 and not p.flags & PG_mlocked:
+            chunks[p.lru] = HOLE
+            p.flags = p.flags >> PG_ZONE_SHIFT << PG_ZONE_SHIFT
+            p.refcount = 0
+            p.lru = 0
+            p.mapcount = 0
+            p.pincount = 0
+            p.rmap = 0
+            usual += 1
+            gone[k] = pfn
+            k += 1
+            continue
+        leaving.n += usual
+        mapped.n -= usual
+        usual = 0
+        chunk = NO_PFN
+        p.rmap = 0
+        p.mapcount -= 1
+        if p.mapcount == 0:
+            stat_add(m, &mapped, p.flags >> PG_NODE_SHIFT, -1)
+        p.refcount -= 1
+        if p.refcount == 0:
+            if p.flags & PG_lru:
+                chunk = p.lru >> 6
+            pages_free_prepare(m, &leaving, pfn)
+            gone[k] = pfn
+            k += 1
+    leaving.n += usual
+    mapped.n -= usual
+    lru_leaving_end(m, &leaving)
+    stat_end(m, &mapped)
+    return k
+
+
+cdef uint64_t zap_table(memmap *m, mm_c *mm, uint32_t cpu, uint64_t *table, uint64_t va, uint64_t end,
+                        bint locked) noexcept nogil:
+    """zap_pte_range(): empty the PTEs of [va, end); returns where it stopped: end, or at a swap entry."""
+    cdef uint64_t *ptes = &table[(va >> PAGE_SHIFT) & 511]
+    cdef uint32_t most = <uint32_t>((end - va + PAGE_SIZE - 1) >> PAGE_SHIFT), at, i
+    cdef uint32_t pfns[512]
+    cdef uint32_t n = 0, special = 0, migrating = 0, k = 0
+    cdef uint64_t pte
+    for at in range(most):
+        pte = ptes[at]
+        if pte_mapped(pte):
+            if pte & PTE_SPECIAL:
+                special += 1
+                continue
+            pfns[n] = <uint32_t>pte_pfn(pte)
+            n += 1
+        elif is_migration_entry(pte):
+            migrating += 1
+        elif pte:
+            most = at                           # a swap entry: the rest stays
+            break
+    memset(ptes, 0, most * sizeof(uint64_t))
+    end = va + <uint64_t>most * PAGE_SIZE
+    mm.rss_anon -= n + migrating
+    if locked:
+        for i in range(n):                      # one by one: each goes back to the list of its age first, and leaves it
+            munlock_page(m, pfns[i])
+            k += put_mappings(m, &pfns[i], 1, &pfns[k])
+    else:
+        k = put_mappings(m, pfns, n, pfns)
+    if n + special:
+        gather_free(m, cpu, mm, pfns, k, va, end)
+    return end
+
+
+def zap_range(MemMap mem, MmStruct mm, uint32_t cpu, uint64_t start, uint64_t end, bint locked=False):
+    """Unmap every page of [start, end) and free those that nobody else holds: unmap_page_range().
+
+    locked: the range lies in a VM_LOCKED VMA. Returns (next, why, entry offset); page tables stay.
+    """
+    cdef uint64_t va = start, next, stop
+    cdef uint64_t *table
+    cdef int why = WHY_DONE
+    cdef uint32_t i
+    cdef memmap *m = &mem.m
+    with nogil:
+        lru_drain_cpu(m, cpu)
+        while va < end:
+            table = pte_table(m.h, mm.c.pgd, va, &next)
+            stop = next if next < end and next > va else end
+            if table == NULL:
+                va = stop
+                continue
+            va = zap_table(m, &mm.c, cpu, table, va, stop, locked)
+            if va < stop:
+                why = WHY_SWAP_ENTRY
+                break
+        for i in range(m.nr_nodes * NR_LRU_LISTS):
+            lru_check_holes(m, &m.lrus[i])
+    return va, why, 0
+
+
+cdef bint free_level(memmap *m, uint32_t cpu, mm_c *mm, uint64_t *table, int level, uint64_t base, uint64_t start,
+                     uint64_t end, uint64_t floor, uint64_t ceiling) noexcept nogil:
+    """free_pgd_range() at one level: free lower tables whose whole reach lies in [floor, ceiling)."""
+    cdef int shift = PAGE_SHIFT + 9 * level
+    cdef uint64_t size = <uint64_t>1 << shift
+    cdef uint64_t at
+    cdef uint32_t first, last, i
+    first = <uint32_t>((start - base) >> shift) if start > base else 0
+    last = <uint32_t>((end - 1 - base) >> shift) if (end - 1 - base) >> shift < 511 else 511
+    for i in range(first, last + 1):
+        if not table[i] & PTE_PRESENT:
+            continue
+        at = base + i * size
+        if level > 1:
+            free_level(m, cpu, mm, table_at(m.h, table[i]), level - 1, at, start, end, floor, ceiling)
+        if at >= floor and (ceiling == 0 or at + size <= ceiling):
+            free_table(m, cpu, mm, PTE_ADDR(table[i]))
+            table[i] = 0
+    return True
+
+
+def free_tables(MemMap mem, MmStruct mm, uint32_t cpu, uint64_t start, uint64_t end, uint64_t floor, uint64_t ceiling):
+    """free_pgtables(): give back the page tables of [start, end) that no VMA needs any more.
+
+    floor: end of the VMA before (0 = none), ceiling: start of the next one (0 = none).
+    """
+    with nogil:
+        free_level(&mem.m, cpu, &mm.c, table_at(mem.m.h, mm.c.pgd), <int>mem.m.h.levels - 1, 0, start, end,
+                   floor, ceiling)
+
+
+# ---------------------------------------------------------------- fork
+
+cdef void copy_table(memmap *m, mm_c *dst, vma_c *v, uint64_t *to, uint64_t *frm, uint64_t va, uint64_t end
+                     ) noexcept nogil:
+    """copy_present_ptes() for one table: share every page, read-only on both sides."""
+    cdef uint64_t pte
+    cdef uint32_t i = <uint32_t>(va >> PAGE_SHIFT) & 511, last = i + <uint32_t>((end - va) >> PAGE_SHIFT), pfn
+    cdef page *hot = m.hot
+    cdef page *p
+    cdef int64_t copied = 0
+    for i in range(i, last):
+        pte = frm[i]
+        if pte_mapped(pte):
+            if not pte & PTE_SPECIAL:
+                if i + 32 < last:
+                    nl_prefetchw(&hot[pte_pfn(frm[i + 32])])    # a guess: an entry of another kind fetches nothing
+                p = &hot[pte_pfn(pte)]
+                p.mapcount += 1
+                p.refcount += 1
+                p.rmap = 0
+                p.flags &= ~<uint32_t>PG_anon_exclusive
+                copied += 1
+            if pte & PTE_RW:
+                pte &= ~<uint64_t>PTE_RW
+                frm[i] = pte
+            pte &= ~<uint64_t>PTE_ACCESSED
+        elif is_migration_entry(pte):
+            pfn = mig_entry_pfn(pte)
+            m.hot[pfn].flags = (m.hot[pfn].flags | PG_migration_shared) & ~<uint32_t>PG_anon_exclusive
+            pte = mig_entry_to_read(pte)
+            frm[i] = pte
+            copied += 1
+        elif pte == 0:
+            continue
+        to[i] = pte
+    dst.rss_anon += copied
+    m.h.now += copied * m.h.cost.fork_page
+
+
+def copy_range(MemMap mem, MmStruct dst, MmStruct src, VMA dst_vma, VMA src_vma, AllocCtx ctx, uint64_t start):
+    """copy_page_range() from ``start`` to the end of a private anonymous VMA; returns (next, why, 0)."""
+    cdef uint64_t va = start, next, end = src_vma.v.end, unused
+    cdef uint64_t *frm
+    cdef uint64_t *to
+    cdef int why = WHY_DONE
+    cdef memmap *m = &mem.m
+    with nogil:
+        while va < end:
+            frm = pte_table(m.h, src.c.pgd, va, &next)
+            if next > end or next <= va:
+                next = end
+            if frm != NULL:
+                to = pte_alloc(m, &ctx.c, &dst.c, va, &unused)
+                if to == NULL:
+                    why = WHY_NEED_RECLAIM
+                    break
+                copy_table(m, &dst.c, &dst_vma.v, to, frm, va, next)
+            va = next
+        flush_range(m, &src.c, start, va)
+    return va, why, 0
+
+
+# ---------------------------------------------------------------- protection, moving
+
+cdef void protect_table(memmap *m, vma_c *v, uint64_t *table, uint64_t va, uint64_t end) noexcept nogil:
+    """change_pte_range(): give present PTEs the protection of their VMA, keeping frame, accessed and dirty."""
+    cdef uint64_t keep = PTE_ACCESSED | PTE_DIRTY | PTE_SPECIAL
+    cdef uint64_t pte, new
+    cdef uint32_t i
+    while va < end:
+        i = <uint32_t>(va >> PAGE_SHIFT) & 511
+        va += PAGE_SIZE
+        pte = table[i]
+        if pte_mapped(pte):
+            new = PTE_ADDR(pte) | (pte & keep) | (v.prot & ~<uint64_t>PTE_ACCESSED)
+            # can_change_pte_writable(): a page that is ours alone need not fault to become writable again
+            if v.flags & VM_WRITE and not pte & PTE_SPECIAL and m.hot[pte_pfn(pte)].flags & PG_anon_exclusive:
+                new |= PTE_RW
+            table[i] = new
+        elif is_migration_entry(pte):
+            table[i] = mig_entry_protect(pte, v.prot, (v.flags & VM_WRITE) != 0)
+
+
+def protect_range(MemMap mem, MmStruct mm, VMA vma, uint64_t start, uint64_t end):
+    """change_protection(): bring the PTEs of [start, end) in line with ``vma.flags``."""
+    cdef uint64_t va = start, next
+    cdef uint64_t *table
+    cdef memmap *m = &mem.m
+    with nogil:
+        while va < end:
+            table = pte_table(m.h, mm.c.pgd, va, &next)
+            if next > end or next <= va:
+                next = end
+            if table != NULL:
+                protect_table(m, &vma.v, table, va, next)
+            va = next
+        flush_range(m, &mm.c, start, end)
+
+
+def move_range(MemMap mem, MmStruct mm, AllocCtx ctx, uint64_t old, uint64_t new, uint64_t length):
+    """move_page_tables(): move every PTE of [old, old + length) to ``new``; returns (bytes done, why, 0)."""
+    cdef uint64_t done = 0, next, pte
+    cdef uint64_t *frm
+    cdef uint64_t *to
+    cdef int why = WHY_DONE
+    cdef memmap *m = &mem.m
+    cdef page *p
+    with nogil:
+        while done < length:
+            frm = pte_table(m.h, mm.c.pgd, old + done, &next)
+            if frm == NULL:
+                done = next - old if next > old + done and next - old < length else length
+                continue
+            frm = &frm[((old + done) >> PAGE_SHIFT) & 511]
+            pte = frm[0]
+            if pte:
+                to = pte_alloc(m, &ctx.c, &mm.c, new + done, &next)
+                if to == NULL:
+                    why = WHY_NEED_RECLAIM
+                    break
+                to = &to[((new + done) >> PAGE_SHIFT) & 511]
+                to[0] = pte
+                frm[0] = 0
+                if pte_mapped(pte) and not pte & PTE_SPECIAL:
+                    p = &m.hot[pte_pfn(pte)]
+                    if p.mapcount == 1:
+                        p.rmap = pte_address(m.h, to)
+                elif is_migration_entry(pte):
+                    m.hot[mig_entry_pfn(pte)].flags |= PG_migration_shared
+            done += PAGE_SIZE
+        flush_range(m, &mm.c, old, old + done)
+    return done, why, 0
+
+
+# ---------------------------------------------------------------- looking
+
+def pagemap_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t[::1] out) -> None:
+    """/proc/PID/pagemap: one word a page from ``start`` on (bit 63 present, 62 swapped or migrating, 61 file, 56
+    exclusive).
+    """
+    cdef uint64_t va = start, next, pte, word, offset, end = start + <uint64_t>out.shape[0] * PAGE_SIZE
+    cdef uint64_t *table
+    cdef uint64_t i = 0
+    cdef memmap *m = &mem.m
+    cdef page *p
+    with nogil:
+        while va < end:
+            table = pte_table(m.h, mm.c.pgd, va, &next)
+            if next > end or next <= va:
+                next = end
+            while va < next:
+                word = 0
+                pte = table[(va >> PAGE_SHIFT) & 511] if table != NULL else 0
+                if pte_mapped(pte):
+                    word = <uint64_t>1 << 63 | pte_pfn(pte)
+                    if not pte & PTE_SPECIAL:
+                        p = &m.hot[pte_pfn(pte)]
+                        if not p.flags & PG_anon:
+                            word |= <uint64_t>1 << 61
+                        if p.mapcount == 1:
+                            word |= <uint64_t>1 << 56
+                elif pte:
+                    offset = mig_entry_pfn(pte) if is_migration_entry(pte) else swp_offset(pte)
+                    word = <uint64_t>1 << 62 | (offset << 5 & ((<uint64_t>1 << 55) - 1)) | (swp_type(pte) & 31)
+                out[i] = word
+                i += 1
+                va += PAGE_SIZE
+
+
+def numa_stats(MemMap mem, MmStruct mm, uint64_t start, uint64_t end) -> tuple:
+    """gather_pte_stats() over [start, end): (anon, dirty, pages, mapcount_max, swapcache, active, writeback, per_node).
+
+    Counts of pages; ``per_node`` is an int64 array indexed by node id. Only present pages count, the zero page does
+    not.
+    """
+    per_node = np.zeros(mem.m.nr_nodes, np.int64)
+    cdef int64_t[::1] node = per_node
+    cdef int64_t anon = 0, dirty = 0, pages = 0, most = 0, swapcache = 0, active = 0, writeback = 0
+    cdef uint64_t va = start, next, pte
+    cdef uint64_t *table
+    cdef memmap *m = &mem.m
+    cdef page *p
+    with nogil:
+        while va < end:
+            table = pte_table(m.h, mm.c.pgd, va, &next)
+            if next > end or next <= va:
+                next = end
+            if table == NULL:
+                va = next
+                continue
+            while va < next:
+                pte = table[(va >> PAGE_SHIFT) & 511]
+                va += PAGE_SIZE
+                if not pte_mapped(pte) or pte & PTE_SPECIAL:
+                    continue
+                p = &m.hot[pte_pfn(pte)]
+                pages += 1
+                anon += (p.flags & PG_anon) != 0
+                dirty += (pte & PTE_DIRTY) != 0 or (p.flags & PG_dirty) != 0
+                swapcache += (p.flags & PG_swapcache) != 0
+                active += (p.flags & (PG_active | PG_unevictable)) != 0
+                writeback += (p.flags & PG_writeback) != 0
+                if p.mapcount > most:
+                    most = p.mapcount
+                node[p.flags >> 26] += 1
+    return anon, dirty, pages, most, swapcache, active, writeback, per_node

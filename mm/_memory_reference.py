@@ -1,0 +1,304 @@
+"""Plain-Python twin of _memory: what happens to the page tables of programs.
+
+Mirrors mm/memory.c, mm/mprotect.c and mm/mremap.c, for private anonymous memory. Every kernel takes a range and goes
+through it table by table; what it meets in a PTE is one of four things:
+
+    0                  nothing was ever touched there
+    a page             present, or PROT_NONE; the zero page is marked SPECIAL and counts for nobody
+    a migration entry  the page is on its way to another frame
+    a swap entry       nobody but swapping knows what to do with it: stop there
+
+They never wait: a range that cannot be finished is left at the page where it stopped, with the reason.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numalab.arch import _pagetable_reference as pt
+from numalab.mm import _constants as c
+from numalab.mm._buddy_reference import free_pages_bulk
+from numalab.mm._fault_reference import fault_table, flush_range, put_mapping
+from numalab.mm._lru_chunks_reference import lru_check_holes
+from numalab.mm._lru_reference import lru_drain_cpu, munlock_page, page_free_prepare
+from numalab.mm._migrate_entry_reference import mig_entry_pfn, mig_entry_protect, mig_entry_to_read
+from numalab.mm._page_alloc_reference import free_table, pte_alloc
+from numalab.mm._reference import View, is_page, pte_table, pte_tables, ptes, table_end
+from numalab.mm.kernels import Why
+from numalab.mm.vm_flags import VM_SHARED, VM_WRITE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from numalab.mm._mm_types import VMA, AllocCtx, MemMap, MmStruct
+
+
+# ---------------------------------------------------------------- faults
+
+
+def fault_range(
+    mem: MemMap, mm: MmStruct, vma: VMA, ctx: AllocCtx, start: int, end: int, write: bool
+) -> tuple[int, int, int]:
+    """Fault [start, end) of one anonymous VMA that allows the access: handle_mm_fault() for a range.
+
+    Returns (next, why, pfn): how far it came, ``Why``, and for SWAP_ENTRY / MIGRATION_ENTRY the entry's offset.
+    A write needs ``vma.anon_vma``.
+    """
+    if vma.file is not None or vma.flags & VM_SHARED:
+        return start, Why.FILE, 0
+    m = View(mem)
+    va, why, stopped = start, Why.DONE, 0
+    while va < end and why == Why.DONE:
+        table = pte_alloc(m, ctx, mm, va)
+        if table < 0:
+            return va, Why.NEED_RECLAIM, 0
+        va, why, stopped = fault_table(m, ctx, vma, table, va, min(table_end(va), end), write)
+    return va, why, stopped
+
+
+# ---------------------------------------------------------------- unmapping
+
+
+def zap_table(m: View, mm: MmStruct, cpu: int, table: int, start: int, end: int, locked: bool) -> int:
+    """zap_pte_range(): empty the PTEs of [start, end); returns where it stopped: end, or at a swap entry."""
+    gone: list[int] = []  # mmu_gather: frames to free once no TLB can name them
+    touched = False
+    stop = end
+    for va, at in ptes(table, start, end):
+        pte = m.ram[at]
+        if not pte:
+            continue
+        if not pt.pte_mapped(pte) and not pt.is_migration_entry(pte):
+            stop = va
+            break
+        if is_page(pte):
+            pfn = pt.pte_pfn(pte)
+            if locked:
+                munlock_page(m, pfn)
+            if put_mapping(m, pfn):
+                page_free_prepare(m, pfn)
+                gone.append(pfn)
+        if is_page(pte) or pt.is_migration_entry(pte):
+            mm.rss_anon -= 1
+        touched = touched or pt.pte_mapped(pte)
+        m.ram[at] = 0
+    if touched:
+        flush_range(m, mm, start, stop)
+        free_pages_bulk(m, cpu, gone)
+        m.charge(len(gone) * m.cost["free_page"])
+    return stop
+
+
+def zap_range(
+    mem: MemMap, mm: MmStruct, cpu: int, start: int, end: int, locked: bool = False
+) -> tuple[int, int, int]:
+    """Unmap every page of [start, end) and free those that nobody else holds: unmap_page_range().
+
+    locked: the range lies in a VM_LOCKED VMA. Returns (next, why, entry offset); page tables stay.
+    """
+    m = View(mem)
+    lru_drain_cpu(m, cpu)
+    reached, why = end, Why.DONE
+    for table, va, to in pte_tables(m, mm.pgd, start, end):
+        if table >= 0 and (stop := zap_table(m, mm, cpu, table, va, to, locked)) < to:
+            reached, why = stop, Why.SWAP_ENTRY
+            break
+    lru_check_holes(m)
+    return reached, why, 0
+
+
+def free_level(
+    m: View, cpu: int, mm: MmStruct, table: int, level: int, base: int, within: tuple[int, int, int, int]
+) -> None:
+    """free_pgd_range() at one level: free the lower tables whose whole reach lies in [floor, ceiling).
+
+    base: the first address that ``table`` maps; within: start, end, floor, ceiling of free_tables().
+    """
+    start, end, floor, ceiling = within
+    size = 1 << pt.PAGE_SHIFT + 9 * level
+    first, last = max(0, (start - base) // size), min(511, (end - 1 - base) // size)
+    for i in range(first, last + 1):
+        entry = m.ram[table + i]
+        if not entry & pt.PTE_PRESENT:
+            continue
+        at = base + i * size
+        if level > 1:
+            free_level(m, cpu, mm, pt.table_at(entry), level - 1, at, within)
+        if at >= floor and (not ceiling or at + size <= ceiling):
+            free_table(m, cpu, mm, entry & pt.PTE_ADDR_MASK)
+            m.ram[table + i] = 0
+
+
+def free_tables(mem: MemMap, mm: MmStruct, cpu: int, start: int, end: int, floor: int, ceiling: int) -> None:
+    """free_pgtables(): give back the page tables of [start, end) that no VMA needs any more.
+
+    floor: end of the VMA before (0 = none), ceiling: start of the next one (0 = none).
+    """
+    free_level(View(mem), cpu, mm, pt.table_at(mm.pgd), mem.hw.levels - 1, 0, (start, end, floor, ceiling))
+
+
+# ---------------------------------------------------------------- fork
+
+
+def copy_pte(m: View, dst: MmStruct, to: int, frm: int) -> None:
+    """copy_present_pte() and copy_nonpresent_pte(): the child's PTE, which neither side may write through any more."""
+    pte = m.ram[frm]
+    if pt.pte_mapped(pte):
+        if not pte & pt.PTE_SPECIAL:
+            pfn = pt.pte_pfn(pte)
+            m.hot.mapcount[pfn] += 1
+            m.hot.refcount[pfn] += 1
+            m.hot.rmap[pfn] = 0
+            m.hot.flags[pfn] &= ~c.PG_anon_exclusive
+            dst.rss_anon += 1
+            m.charge(m.cost["fork_page"])
+        m.ram[frm] = pte & ~pt.PTE_RW
+        m.ram[to] = pte & ~(pt.PTE_RW | pt.PTE_ACCESSED)
+    elif pt.is_migration_entry(pte):
+        pfn = mig_entry_pfn(pte)
+        m.hot.flags[pfn] = (m.hot.flags[pfn] | c.PG_migration_shared) & ~c.PG_anon_exclusive
+        m.ram[frm] = m.ram[to] = mig_entry_to_read(pte)
+        dst.rss_anon += 1
+        m.charge(m.cost["fork_page"])
+    elif pte:
+        m.ram[to] = pte
+
+
+def copy_range(
+    mem: MemMap, dst: MmStruct, src: MmStruct, dst_vma: VMA, src_vma: VMA, ctx: AllocCtx, start: int
+) -> tuple[int, int, int]:
+    """copy_page_range() from ``start`` to the end of a private anonymous VMA; returns (next, why, 0)."""
+    m = View(mem)
+    reached, why = max(start, src_vma.end), Why.DONE
+    for table, va, stop in pte_tables(m, src.pgd, start, src_vma.end):
+        if table < 0:
+            continue
+        to = pte_alloc(m, ctx, dst, va)
+        if to < 0:
+            reached, why = va, Why.NEED_RECLAIM
+            break
+        for _, at in ptes(table, va, stop):
+            copy_pte(m, dst, to + at - table, at)
+    flush_range(m, src, start, reached)
+    return reached, why, 0
+
+
+# ---------------------------------------------------------------- protection, moving
+
+
+def protect_range(mem: MemMap, mm: MmStruct, vma: VMA, start: int, end: int) -> None:
+    """change_protection(): bring the PTEs of [start, end) in line with ``vma.flags``.
+
+    Frame, accessed and dirty stay as they are. can_change_pte_writable(): a page that is ours alone need not fault to
+    become writable again.
+    """
+    m = View(mem)
+    may_write = vma.flags & VM_WRITE != 0
+    keep = pt.PTE_ADDR_MASK | pt.PTE_ACCESSED | pt.PTE_DIRTY | pt.PTE_SPECIAL
+    for table, va, stop in pte_tables(m, mm.pgd, start, end):
+        for _, at in ptes(table, va, stop) if table >= 0 else ():
+            pte = m.ram[at]
+            if pt.pte_mapped(pte):
+                m.ram[at] = pte & keep | vma.prot & ~pt.PTE_ACCESSED
+                if may_write and is_page(pte) and m.hot.flags[pt.pte_pfn(pte)] & c.PG_anon_exclusive:
+                    m.ram[at] |= pt.PTE_RW
+            elif pt.is_migration_entry(pte):
+                m.ram[at] = mig_entry_protect(pte, vma.prot, may_write)
+    flush_range(m, mm, start, end)
+
+
+def move_range(
+    mem: MemMap, mm: MmStruct, ctx: AllocCtx, old: int, new: int, length: int
+) -> tuple[int, int, int]:
+    """move_page_tables(): move every PTE of [old, old + length) to ``new``; returns (bytes done, why, 0)."""
+    m = View(mem)
+    done, why = 0, Why.DONE
+    while done < length:
+        frm, stop = pte_table(m, mm.pgd, old + done)
+        if frm < 0:
+            done = min(stop - old, length)
+            continue
+        at = frm + (old + done >> pt.PAGE_SHIFT & 511)
+        if m.ram[at]:
+            table = pte_alloc(m, ctx, mm, new + done)
+            if table < 0:
+                why = Why.NEED_RECLAIM
+                break
+            move_pte(m, at, table + (new + done >> pt.PAGE_SHIFT & 511))
+        done += pt.PAGE_SIZE
+    flush_range(m, mm, old, old + done)
+    return done, why, 0
+
+
+def move_pte(m: View, frm: int, to: int) -> None:
+    """Move one PTE, and tell whoever knew where it was."""
+    pte = m.ram[frm]
+    m.ram[to], m.ram[frm] = pte, 0
+    if is_page(pte):
+        pfn = pt.pte_pfn(pte)
+        if m.hot.mapcount[pfn] == 1:
+            m.hot.rmap[pfn] = to * 8
+    elif pt.is_migration_entry(pte):
+        m.hot.flags[mig_entry_pfn(pte)] |= c.PG_migration_shared
+
+
+# ---------------------------------------------------------------- looking
+
+
+def pagemap_word(m: View, pte: int) -> int:
+    """What /proc/PID/pagemap says of one PTE: bit 63 present, 62 swapped or migrating, 61 file, 56 mapped once."""
+    if is_page(pte):
+        pfn = pt.pte_pfn(pte)
+        file = not m.hot.flags[pfn] & c.PG_anon
+        alone = m.hot.mapcount[pfn] == 1
+        return 1 << 63 | file << 61 | alone << 56 | pfn
+    if pt.pte_mapped(pte):
+        return 1 << 63 | pt.pte_pfn(pte)
+    if not pte:
+        return 0
+    offset = mig_entry_pfn(pte) if pt.is_migration_entry(pte) else pt.swp_offset(pte)
+    return 1 << 62 | offset << 5 & (1 << 55) - 1 | pt.swp_type(pte)
+
+
+def pagemap_range(mem: MemMap, mm: MmStruct, start: int, out: NDArray[np.uint64]) -> None:
+    """/proc/PID/pagemap: one word a page from ``start`` on."""
+    m = View(mem)
+    out[:] = 0
+    for table, va, stop in pte_tables(m, mm.pgd, start, start + len(out) * pt.PAGE_SIZE):
+        for at_va, at in ptes(table, va, stop) if table >= 0 else ():
+            out[at_va - start >> pt.PAGE_SHIFT] = pagemap_word(m, m.ram[at])
+
+
+def numa_stats(
+    mem: MemMap, mm: MmStruct, start: int, end: int
+) -> tuple[int, int, int, int, int, int, int, NDArray[np.int64]]:
+    """gather_pte_stats() over [start, end): (anon, dirty, pages, mapcount_max, swapcache, active, writeback, per_node).
+
+    Counts of pages; ``per_node`` is an array indexed by node id. Only present pages count, the zero page does not.
+    """
+    m = View(mem)
+    per_node = np.zeros(len(mem.node_stat), np.int64)
+    found: list[tuple[int, int, bool]] = []  # flags, mapcount, dirty by PTE
+    for table, va, stop in pte_tables(m, mm.pgd, start, end):
+        for _, at in ptes(table, va, stop) if table >= 0 else ():
+            pte = m.ram[at]
+            if is_page(pte):
+                pfn = pt.pte_pfn(pte)
+                found.append((m.hot.flags[pfn], m.hot.mapcount[pfn], pte & pt.PTE_DIRTY != 0))
+                per_node[m.node(pfn)] += 1
+
+    def having(bits: int) -> int:
+        return sum(flags & bits != 0 for flags, _, _ in found)
+
+    return (
+        having(c.PG_anon),
+        sum(dirty or flags & c.PG_dirty != 0 for flags, _, dirty in found),
+        len(found),
+        max((mapcount for _, mapcount, _ in found), default=0),
+        having(c.PG_swapcache),
+        having(c.PG_active | c.PG_unevictable),
+        having(c.PG_writeback),
+        per_node,
+    )

@@ -1,0 +1,180 @@
+"""Which node a page comes from: zonelists and memory policies. The upper half of the twin of _page_alloc.
+
+Mirrors get_page_from_freelist() of mm/page_alloc.c and the allocation half of mm/mempolicy.c. A request starts at a
+node and goes through all zones in order of distance: first down to their low watermarks, then down to min. A policy
+chooses the node to start at, and which nodes may be used.
+
+Fewer frames than asked for mean: reclaim and call again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from numalab.mm import _constants as c
+from numalab.mm._buddy_reference import zone_alloc_bulk
+from numalab.mm._reference import View
+from numalab.mm.mpol import (
+    MPOL_BIND,
+    MPOL_INTERLEAVE,
+    MPOL_PREFERRED,
+    MPOL_PREFERRED_MANY,
+    MPOL_WEIGHTED_INTERLEAVE,
+)
+from numalab.mm.nodemask import first_node, next_node_in, nodes_in
+
+if TYPE_CHECKING:
+    from numalab.mm._mm_types import AllocCtx, MemPolicy
+
+__all__ = ["WMARK_MIN", "alloc_pages_bulk", "alloc_pages_mpol", "interleave_nid", "zones_for"]
+
+ZONE_NORMAL, ZONE_MOVABLE = 2, 3
+WMARK_MIN, WMARK_LOW = 0, 1
+
+
+# ---------------------------------------------------------------- zonelists
+
+
+def zone_statistics(m: View, ctx: AllocCtx, preferred: int, node: int, n: int) -> None:
+    """zone_statistics(): hit or miss against the wanted node, local or other against the CPU's."""
+    m.node_stat[node, c.NUMA_LOCAL if node == ctx.nid else c.NUMA_OTHER] += n
+    if node == preferred:
+        m.node_stat[node, c.NUMA_HIT] += n
+    else:
+        m.node_stat[node, c.NUMA_MISS] += n
+        m.node_stat[preferred, c.NUMA_FOREIGN] += n
+
+
+def zones_for(m: View, nid: int, nodes: int, gfp: int) -> Iterator[int]:
+    """Zones that a request may use, in fallback order; ``nodes``: allowed nodes, 0 = all."""
+    highest = ZONE_MOVABLE if gfp & c.GFP_USER_MOVABLE else ZONE_NORMAL
+    for z in m.mem.zonelist[nid].tolist():
+        if z < 0:  # the end of the list
+            return
+        node = m.zones.node[z]
+        if m.zones.type[z] > highest or (nodes and not nodes >> node & 1):
+            continue
+        if gfp & c.GFP_THISNODE and node != nid:
+            return
+        yield z
+
+
+def zone_room(m: View, z: int, gfp: int, level: int) -> int:
+    """How many frames the request may take from a zone before it falls to its watermark (WMARK_LOW or WMARK_MIN)."""
+    highest = ZONE_MOVABLE if gfp & c.GFP_USER_MOVABLE else ZONE_NORMAL
+    mark = m.zones.watermark[z, level]
+    if level == WMARK_MIN:
+        if gfp & c.GFP_HIGH:
+            mark -= mark // 2
+        if gfp & c.GFP_MEMALLOC:
+            mark = 0
+    free: int = m.zones.free[z]
+    room: int = free - mark - m.zones.lowmem_reserve[z, highest]
+    if room <= 0 and level == WMARK_MIN and gfp & c.GFP_MEMALLOC:
+        return free  # whoever is about to give memory back may take the last frame, even of a reserve
+    return room
+
+
+def alloc_pages_bulk(m: View, ctx: AllocCtx, nid: int, nodes: int, gfp: int, want: int) -> list[int]:
+    """__alloc_pages() for ``want`` single frames: the zonelist of ``nid`` down to the low watermarks, then to min."""
+    gfp |= ctx.gfp
+    if gfp & c.GFP_HARDWALL:
+        if nodes and not nodes & ctx.mems_allowed:
+            return []
+        nodes = nodes & ctx.mems_allowed if nodes else ctx.mems_allowed
+    zones = list(zones_for(m, nid, nodes, gfp))
+    got: list[int] = []
+    for level in (WMARK_LOW, WMARK_MIN):
+        for z in zones:
+            room = zone_room(m, z, gfp, level)
+            if room <= 0:
+                continue
+            frames = zone_alloc_bulk(m, z, ctx.cpu, min(want - len(got), room))
+            for pfn in frames:
+                m.hot.flags[pfn] = m.zones.place[z]
+            # "Wanted" is the node of the first zone that the request could have used.
+            zone_statistics(m, ctx, m.zones.node[zones[0]], m.zones.node[z], len(frames))
+            got += frames
+            if len(got) == want:
+                break
+        if len(got) == want:
+            break
+    m.event[c.PGALLOC] += len(got)
+    return got
+
+
+# ---------------------------------------------------------------- policies
+
+
+def interleave_nid(m: View, ctx: AllocCtx, policy: MemPolicy, ilx: int) -> int:
+    """interleave_nid() and weighted_interleave_nid(): the node for page number ``ilx`` of a mapping."""
+    if not policy.nodes:
+        return ctx.nid
+    nodes = list(nodes_in(policy.nodes))
+    if policy.mode == MPOL_INTERLEAVE:
+        return nodes[ilx % len(nodes)]
+    # One round gives each node as many pages as its weight says.
+    one_round = [nid for nid in nodes for _ in range(int(m.mem.weights[nid]))]
+    return one_round[ilx % len(one_round)]
+
+
+def interleave_nodes(m: View, ctx: AllocCtx, policy: MemPolicy) -> int:
+    """interleave_nodes() and weighted_interleave_nodes(): the task's own round, for allocations without a VMA."""
+    if not policy.nodes:
+        return ctx.nid
+    if policy.mode == MPOL_INTERLEAVE:
+        ctx.il_prev = next_node_in(ctx.il_prev, policy.nodes)
+        return ctx.il_prev
+    if not ctx.il_weight or not policy.nodes >> ctx.il_prev & 1:
+        ctx.il_prev = next_node_in(ctx.il_prev, policy.nodes)
+        ctx.il_weight = int(m.mem.weights[ctx.il_prev])
+    ctx.il_weight -= 1
+    return ctx.il_prev
+
+
+def alloc_interleaved(
+    m: View, ctx: AllocCtx, policy: MemPolicy, ilx: int | None, gfp: int, want: int
+) -> list[int]:
+    """Each page on the node that is next; another node's frame is taken if that one is full."""
+    got: list[int] = []
+    while len(got) < want:
+        if ilx is None:
+            nid = interleave_nodes(m, ctx, policy)
+        else:
+            nid = interleave_nid(m, ctx, policy, ilx + len(got))
+        page = alloc_pages_bulk(m, ctx, nid, 0, gfp, 1)
+        if not page:
+            break
+        if policy.mode == MPOL_INTERLEAVE and m.node(page[0]) == nid:
+            m.node_stat[nid, c.NUMA_INTERLEAVE_HIT] += 1
+        got += page
+    return got
+
+
+def alloc_pages_mpol(
+    m: View, ctx: AllocCtx, policy: MemPolicy | None, ilx: int | None, gfp: int, want: int
+) -> list[int]:
+    """alloc_pages_mpol() for ``want`` single frames of consecutive interleave index, from ``ilx`` on.
+
+    policy: None = default. ilx: None for allocations without a VMA (page tables).
+    """
+    nid, nodes = ctx.nid, 0
+    if policy is None:
+        return alloc_pages_bulk(m, ctx, nid, 0, gfp, want)
+    if policy.mode in (MPOL_INTERLEAVE, MPOL_WEIGHTED_INTERLEAVE):
+        return alloc_interleaved(m, ctx, policy, ilx, gfp, want)
+    if policy.mode in (MPOL_BIND, MPOL_PREFERRED_MANY) and policy.home_node >= 0:
+        nid = policy.home_node
+    if policy.mode == MPOL_PREFERRED:
+        nid = first_node(policy.nodes)
+    elif policy.mode == MPOL_BIND:
+        # If the cpuset has moved away from all of these nodes, it wins.
+        if not ctx.gfp & c.GFP_HARDWALL or policy.nodes & ctx.mems_allowed:
+            nodes = policy.nodes
+    elif policy.mode == MPOL_PREFERRED_MANY:
+        got = alloc_pages_bulk(m, ctx, nid, policy.nodes, gfp & ~c.GFP_DIRECT_RECLAIM, want)
+        if len(got) < want:
+            got += alloc_pages_bulk(m, ctx, nid, 0, gfp, want - len(got))
+        return got
+    return alloc_pages_bulk(m, ctx, nid, nodes, gfp, want)

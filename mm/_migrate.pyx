@@ -1,0 +1,620 @@
+"""Moving pages: finding them in page tables, taking them off the LRU, unmap, copy, map again.
+
+Mirrors mm/migrate.c and the page-table walk of mm/mempolicy.c (queue_folios_pte_range). The unit of
+work is a batch of up to 512 pages, as in Linux: unmap all, one TLB flush, move all. A batch that goes
+through without trouble is followed by the next one in the same crossing; a batch that leaves pages
+behind returns to the driver (mm/migrate/batched.py), which knows about passes, waiting and errors.
+
+Deliberately different: targets are allocated for the whole batch after the unmapping instead of one by one
+before it; who runs out of target pages sees the same result, since what has none goes back to its old place.
+"""
+
+import numpy as np
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy
+
+from numalab.arch._copy cimport copy_fence, copy_page_nt
+from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, hw
+from numalab.arch._mmu cimport tlb_flush_mm
+from numalab.arch._pagetable cimport (
+    PMD_SHIFT, PTE_ADDR, PTE_DIRTY, PTE_PRESENT, PTE_PSE, PTE_SPECIAL, is_migration_entry, pmd_entry, pte_at,
+    pte_mapped, pte_pfn, pte_table, table_at,
+)
+from numalab.mm._lru cimport isolate_batch, lru_add_batch, lru_check_holes, page_free_prepare
+from numalab.mm._migrate_entry cimport mig_entry_make, mig_entry_pfn, mig_entry_restore
+from numalab.mm._mm_types cimport (
+    AllocCtx, GFP_DIRECT_RECLAIM, GFP_THISNODE, GFP_USER_MOVABLE, MPOL_INTERLEAVE, MPOL_WEIGHTED_INTERLEAVE, MemMap,
+    MemPolicy, MmStruct, NO_PFN, NR_ANON_MAPPED, NR_ISOLATED_ANON, NR_ISOLATED_FILE, NR_LRU_LISTS, NR_MLOCK,
+    NR_NODE_STATS, PG_active, PG_anon, PG_anon_exclusive, PG_dirty, PG_locked, PG_migration_shared, PG_mlocked,
+    PG_referenced, PG_reserved, PG_swapbacked, PG_swapcache, PG_unevictable, PG_uptodate, PG_workingset, PG_writeback,
+    VM_IO, VM_PFNMAP, WHY_DONE, WHY_NO_TARGET, WHY_STRICT, alloc_ctx, memmap, mm_c, mpol, page, pfn_zone, vma_c, zone,
+)
+from numalab.mm._page_alloc cimport (
+    alloc_pages_bulk, alloc_pages_mpol, free_pages_bulk, nl_prefetchw,
+)
+from numalab.mm._rmap cimport mig_item, rmap_remap, rmap_unmap
+
+cdef enum:
+    BATCH = 512                 # NR_MAX_BATCHED_MIGRATION
+    NT_MIN = 2048               # stream the copies of a list this long past the cache; shorter ones are read soon
+    MF_STRICT = 1               # MPOL_MF_*
+    MF_MOVE = 2
+    MF_MOVE_ALL = 4
+    EFAULT = 14
+    ENOENT = 2
+    EACCES = 13
+    EBUSY = 16
+
+
+cdef class PageList:
+    """Isolated pages in the order in which they were found (the list_head that Linux threads through struct page)."""
+
+    def __dealloc__(self):
+        free(self.pfns)
+
+    cdef int reserve(self, uint32_t more) except -1 nogil:
+        """Room for `more` pages; amortised O(1) a page."""
+        cdef uint32_t size = self.size
+        cdef uint32_t *pfns
+        if self.n + more <= size:
+            return 0
+        while size < self.n + more:
+            size = 2 * size + 512
+        pfns = <uint32_t *>realloc(self.pfns, size * sizeof(uint32_t))
+        if pfns == NULL:
+            with gil:
+                raise MemoryError
+        self.pfns = pfns
+        self.size = size
+        return 0
+
+    def __len__(self) -> int:
+        return self.n
+
+    def take(self):
+        """All pages as a uint32 array; the list is empty afterwards."""
+        out = np.empty(self.n, np.uint32)
+        cdef uint32_t[::1] view = out
+        if self.n:
+            memcpy(&view[0], self.pfns, self.n * sizeof(uint32_t))
+        self.n = 0
+        return out
+
+    def extend(self, uint32_t[::1] pfns) -> None:
+        """Append pages that are isolated already."""
+        cdef uint32_t n = <uint32_t>pfns.shape[0]
+        if n:
+            self.reserve(n)
+            memcpy(self.pfns + self.n, &pfns[0], n * sizeof(uint32_t))
+            self.n += n
+
+
+cdef class Target:
+    """Where pages are to go: one node and no other, or wherever a policy puts them.
+
+    nid: the node, or -1 with ``policy`` (None = default policy) and ``ilx``, added to each page's index for
+    interleaving.
+    """
+
+    def __init__(self, int nid=-1, MemPolicy policy=None, uint64_t ilx=0):
+        self.nid = nid
+        self.policy = policy
+        self.ilx = ilx
+
+
+cdef class MigrateStats:
+    """Counters of one migration, kept by the kernels; the ledger reads them."""
+
+    @property
+    def reasons(self) -> list[int]:
+        """Pages by reason, at each attempt that failed."""
+        return [self.reason[i] for i in range(NR_REASONS)]
+
+    @property
+    def phases(self) -> list[int]:
+        """Virtual ns by phase."""
+        return [self.phase[i] for i in range(NR_PHASES)]
+
+    def charge(self, int phase, int64_t ns) -> None:
+        self.phase[phase] += ns
+
+    def count(self, int reason) -> None:
+        """One more page that was left for this reason."""
+        self.reason[reason] += 1
+
+
+# ---------------------------------------------------------------- finding pages
+
+cdef uint32_t queue_table(memmap *m, uint64_t *table, uint64_t *at, uint64_t end, uint64_t nodes, bint invert,
+                          uint32_t flags, bint migratable, uint32_t *out, int64_t *failed, int64_t *shared
+                          ) noexcept nogil:
+    """queue_folios_pte_range() for one PTE table: candidates to `out`, not yet isolated. Stops early under STRICT
+    alone.
+    """
+    cdef uint64_t va = at[0], pte
+    cdef uint64_t passed = 0, reach = 0         # pages in [passed, passed + reach) lie where none is wanted
+    cdef uint32_t n = 0, pfn
+    cdef page *p
+    cdef zone *z
+    while va < end:
+        pte = table[(va >> PAGE_SHIFT) & 511]
+        va += PAGE_SIZE
+        # The usual page of a walk that moves little: one compare for a whole zone, and no struct page.
+        if pte_mapped(pte) and PTE_ADDR(pte) - passed < reach:
+            continue
+        if not pte_mapped(pte):
+            if is_migration_entry(pte):
+                failed[0] += 1
+            continue
+        pfn = <uint32_t>pte_pfn(pte)
+        if <bint>(nodes >> m.section_node[pfn >> 15] & 1) == invert:
+            z = pfn_zone(m, pfn)
+            passed = <uint64_t>z.start << PAGE_SHIFT
+            reach = <uint64_t>(z.end - z.start) << PAGE_SHIFT
+            continue
+        if pte & PTE_SPECIAL:
+            continue
+        p = &m.hot[pfn]
+        if p.flags & PG_reserved:
+            continue
+        if flags & (MF_MOVE | MF_MOVE_ALL) and migratable:
+            if p.mapcount > 1 and not flags & MF_MOVE_ALL:
+                shared[0] += 1
+                continue
+            out[n] = pfn
+            n += 1
+            continue
+        failed[0] += 1
+        if flags & (MF_STRICT | MF_MOVE | MF_MOVE_ALL) == MF_STRICT:
+            break
+    at[0] = va
+    return n
+
+
+def queue_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end, uint64_t nodes, bint invert, uint32_t flags,
+                PageList pagelist, bint migratable=True):
+    """Isolate the pages of [start, end) that lie on ``nodes`` (with ``invert``: that do not).
+
+    flags: MPOL_MF_STRICT | MOVE | MOVE_ALL. Without a MOVE flag nothing is isolated, and the first such page stops
+    the walk (``Why.STRICT``). Appends to ``pagelist`` and its counters; returns (next, why, 0).
+    """
+    cdef uint64_t va = start, next, before
+    cdef uint64_t *table
+    cdef uint32_t n, missed
+    cdef int64_t failed = 0, shared = 0, scanned = 0
+    cdef int why = WHY_DONE
+    cdef memmap *m = &mem.m
+    with nogil:
+        while va < end:
+            table = pte_table(m.h, mm.c.pgd, va, &next)
+            if next > end or next <= va:
+                next = end
+            if table == NULL:
+                va = next
+                continue
+            pagelist.reserve(BATCH)
+            before = va
+            n = queue_table(m, table, &va, next, nodes, invert, flags, migratable, pagelist.pfns + pagelist.n,
+                            &failed, &shared)
+            scanned += (va - before) >> PAGE_SHIFT
+            if n:
+                pagelist.n += isolate_batch(m, pagelist.pfns + pagelist.n, n, &missed)
+                failed += missed
+            if va < next or (failed and flags & (MF_STRICT | MF_MOVE | MF_MOVE_ALL) == MF_STRICT):
+                why = WHY_STRICT
+                break
+        m.h.now += scanned * m.h.cost.scan_page
+    pagelist.scanned += scanned
+    pagelist.nr_failed += failed
+    pagelist.nr_shared += shared
+    return va, why, 0
+
+
+cdef inline vma_c *find_vma(mm_c *mm, uint64_t va, vma_c *hint) noexcept nogil:
+    """vma_lookup(): the VMA that contains va, NULL = none. `hint`: the last one found."""
+    cdef uint32_t lo = 0, hi = mm.nr_vmas, mid
+    if hint != NULL and hint.start <= va < hint.end:
+        return hint
+    while lo < hi:
+        mid = (lo + hi) // 2
+        if mm.table[mid].end <= va:
+            lo = mid + 1
+        else:
+            hi = mid
+    if lo < mm.nr_vmas and mm.table[lo].start <= va:
+        return mm.table[lo]
+    return NULL
+
+
+def pages_status(MemMap mem, MmStruct mm, uint64_t[::1] addresses, int32_t[::1] status) -> None:
+    """do_pages_stat_array(): the node of each address, or -ENOENT (nothing there), -EFAULT (no VMA, or the zero
+    page).
+    """
+    cdef uint64_t va, pte
+    cdef uint64_t covered = <uint64_t>-1        # va >> 30 of the PMD table in hand: for most addresses two loads do
+    cdef uint64_t *pmds = NULL
+    cdef uint64_t i, n = <uint64_t>addresses.shape[0]
+    cdef vma_c *v = NULL
+    cdef memmap *m = &mem.m
+    mm.sync_table()
+    with nogil:
+        for i in range(n):
+            va = addresses[i]
+            v = find_vma(&mm.c, va, v)
+            if v == NULL:
+                status[i] = -EFAULT
+                continue
+            if va >> (PMD_SHIFT + 9) != covered:
+                pmds = pmd_entry(m.h, mm.c.pgd, va)
+                pmds = pmds - ((va >> PMD_SHIFT) & 511) if pmds != NULL else NULL
+                covered = va >> (PMD_SHIFT + 9)
+            pte = pmds[(va >> PMD_SHIFT) & 511] if pmds != NULL else 0
+            if (pte & (PTE_PRESENT | PTE_PSE)) == PTE_PRESENT:
+                pte = table_at(m.h, pte)[(va >> PAGE_SHIFT) & 511]
+            else:
+                pte = 0
+            if not pte_mapped(pte):
+                status[i] = -ENOENT
+            elif pte & PTE_SPECIAL:
+                status[i] = -EFAULT
+            else:
+                status[i] = m.section_node[pte_pfn(pte) >> 15]
+        m.h.now += n * m.h.cost.walk
+
+
+def queue_addresses(MemMap mem, MmStruct mm, uint64_t[::1] addresses, int node, bint move_all, int32_t[::1] status,
+                    PageList pagelist, bint waiting=False):
+    """add_folio_for_migration() for consecutive entries of one move_pages() request with the same target node.
+
+    Goes on while pages are queued, and also past pages that only get a status as long as nothing is queued yet; stops
+    behind the first page that got a status while others wait (``waiting``: some do from before). Returns (entries
+    done, entries queued, whether the last one done has such a status).
+    """
+    cdef uint64_t va, next, i = 0, n = <uint64_t>addresses.shape[0], queued = 0
+    cdef uint64_t *table
+    cdef uint64_t pte
+    cdef uint32_t pfn, missed
+    cdef int err
+    cdef bint stopped = False
+    cdef vma_c *v = NULL
+    cdef page *p
+    cdef memmap *m = &mem.m
+    mm.sync_table()
+    with nogil:
+        while i < n:
+            va = addresses[i]
+            err = -EFAULT
+            v = find_vma(&mm.c, va, v)
+            if v != NULL and not v.flags & (VM_IO | VM_PFNMAP):
+                table = pte_table(m.h, mm.c.pgd, va, &next)
+                pte = table[(va >> PAGE_SHIFT) & 511] if table != NULL else 0
+                if not pte_mapped(pte):
+                    err = -ENOENT
+                elif not pte & PTE_SPECIAL:
+                    pfn = <uint32_t>pte_pfn(pte)
+                    p = &m.hot[pfn]
+                    if <int>m.section_node[pfn >> 15] == node:
+                        err = node
+                    elif p.mapcount > 1 and not move_all:
+                        err = -EACCES
+                    else:
+                        pagelist.reserve(1)
+                        pagelist.pfns[pagelist.n] = pfn
+                        if isolate_batch(m, pagelist.pfns + pagelist.n, 1, &missed):
+                            pagelist.n += 1
+                            queued += 1
+                            i += 1
+                            continue
+                        err = -EBUSY
+            status[i] = err
+            i += 1
+            if queued or waiting:
+                stopped = True
+                break
+        m.h.now += i * m.h.cost.walk
+    return i, queued, stopped
+
+
+# ---------------------------------------------------------------- one batch
+
+cdef struct batch:
+    uint32_t n                  # items
+    uint32_t nr_single          # unmapped through struct page's own PTE address
+    uint32_t nr_multi           # unmapped through the anon_vma
+    uint32_t nr_left
+    uint32_t nr_asids
+    bint flush_all
+    mig_item item[512]
+    mig_item *multi[512]
+    uint32_t left[512]          # pages that stay, and why
+    uint8_t why[512]
+    uint32_t asid[16]
+
+
+cdef inline void leave(batch *b, uint32_t pfn, int reason) noexcept nogil:
+    b.left[b.nr_left] = pfn
+    b.why[b.nr_left] = <uint8_t>reason
+    b.nr_left += 1
+
+
+cdef inline void note_asid(batch *b, uint32_t asid) noexcept nogil:
+    """Remember whose TLB entries this batch makes stale."""
+    cdef uint32_t i = b.nr_asids
+    while i:
+        i -= 1
+        if b.asid[i] == asid:
+            return
+    if b.nr_asids == 16:
+        b.flush_all = True
+        return
+    b.asid[b.nr_asids] = asid
+    b.nr_asids += 1
+
+
+cdef void unmap_batch(memmap *m, batch *b, uint32_t cpu, uint32_t *pfns, uint32_t n, MigrateStats stats) noexcept nogil:
+    """migrate_folio_unmap() for a batch: lock each page and turn its PTEs into migration entries."""
+    cdef uint32_t i, pfn, table
+    cdef uint64_t *pte
+    cdef mig_item *item
+    cdef page *p
+    for i in range(n):
+        if i + 12 < n:
+            nl_prefetchw(&m.hot[pfns[i + 12]])
+        if i + 6 < n and m.hot[pfns[i + 6]].rmap:
+            nl_prefetchw(pte_at(m.h, m.hot[pfns[i + 6]].rmap))
+            nl_prefetchw(&m.cold[pfns[i + 6]])
+        pfn = pfns[i]
+        p = &m.hot[pfn]
+        if p.mapcount == 0 and p.refcount == 1:
+            # only the isolation still holds it: its owner gave it up
+            m.node_stat[(p.flags >> 26) * NR_NODE_STATS
+                        + (NR_ISOLATED_ANON if p.flags & PG_swapbacked else NR_ISOLATED_FILE)] -= 1
+            page_free_prepare(m, pfn)
+            free_pages_bulk(m, cpu, &pfn, 1)
+            stats.freed += 1
+            continue
+        if p.flags & (PG_locked | PG_writeback):
+            leave(b, pfn, REASON_LOCKED if p.flags & PG_locked else REASON_WRITEBACK)
+            continue
+        p.flags |= PG_locked
+        item = &b.item[b.n]
+        b.n += 1
+        item.src = pfn
+        item.dst = NO_PFN
+        item.pte = 0
+        if p.mapcount == 1 and p.rmap:
+            item.pte = p.rmap
+            pte = pte_at(m.h, p.rmap)
+            if pte[0] & PTE_DIRTY:
+                p.flags |= PG_dirty
+            pte[0] = mig_entry_make(pte[0], pfn, (p.flags & PG_anon_exclusive) != 0)
+            p.mapcount = 0
+            p.refcount -= 1
+            p.rmap = 0
+            m.node_stat[(p.flags >> 26) * NR_NODE_STATS + NR_ANON_MAPPED] -= 1
+            table = <uint32_t>(item.pte >> PAGE_SHIFT)
+            note_asid(b, <uint32_t>m.cold[table].mapping)
+            b.nr_single += 1
+        elif p.mapcount:
+            item.anon = m.cold[pfn].mapping
+            item.index = m.cold[pfn].index
+            b.multi[b.nr_multi] = item
+            b.nr_multi += 1
+    if b.nr_multi:
+        rmap_unmap(m, b.multi, b.nr_multi)
+        b.flush_all = True
+    stats.phase[PHASE_UNMAP] += n * m.h.cost.unmap_page
+    m.h.now += n * m.h.cost.unmap_page
+
+
+cdef void flush_batch(memmap *m, batch *b, MigrateStats stats) noexcept nogil:
+    """try_to_unmap_flush(): one shootdown for the batch."""
+    cdef hw *h = m.h
+    cdef uint64_t cost = h.cost.flush + h.nr_cpus * h.cost.flush_cpu
+    cdef uint32_t i
+    if b.n == 0:
+        return
+    if b.flush_all:
+        for i in range(h.nr_cpus * 64):
+            h.tlb[i].tag = 0
+    else:
+        for i in range(b.nr_asids):
+            tlb_flush_mm(h, b.asid[i])
+    stats.phase[PHASE_FLUSH] += cost
+    h.now += cost
+
+
+cdef uint32_t target_pages(memmap *m, alloc_ctx *ctx, batch *b, Target target, uint32_t *dst) noexcept nogil:
+    """alloc_migration_target(): a frame for each item of the batch; returns how many there were."""
+    cdef uint32_t i
+    cdef mpol *pol
+    cdef uint32_t gfp = GFP_USER_MOVABLE | GFP_DIRECT_RECLAIM
+    if target.nid >= 0:
+        return alloc_pages_bulk(m, ctx, target.nid, 0, gfp | GFP_THISNODE, b.n, dst)
+    pol = &target.policy.p if target.policy is not None else NULL
+    if pol != NULL and (pol.mode == MPOL_INTERLEAVE or pol.mode == MPOL_WEIGHTED_INTERLEAVE):
+        for i in range(b.n):
+            if alloc_pages_mpol(m, ctx, pol, True, target.ilx + m.cold[b.item[i].src].index, gfp, 1, dst + i) == 0:
+                return i
+        return b.n
+    return alloc_pages_mpol(m, ctx, pol, True, 0, gfp, b.n, dst)
+
+
+cdef inline void remap_single(memmap *m, mig_item *item, uint32_t pfn) noexcept nogil:
+    """remove_migration_pte() through the PTE address that struct page knew."""
+    cdef uint64_t *pte = pte_at(m.h, item.pte)
+    cdef page *p = &m.hot[pfn]
+    pte[0] = mig_entry_restore(pte[0], pfn)
+    p.mapcount = 1
+    p.refcount += 1
+    p.rmap = item.pte
+    m.node_stat[(p.flags >> 26) * NR_NODE_STATS + NR_ANON_MAPPED] += 1
+
+
+cdef inline bint still_single(memmap *m, mig_item *item) noexcept nogil:
+    """Is the entry still where it was? Not if somebody forked, moved or unmapped it meanwhile."""
+    cdef uint64_t entry
+    if item.pte == 0 or m.hot[item.src].flags & PG_migration_shared:
+        return False
+    entry = pte_at(m.h, item.pte)[0]
+    return is_migration_entry(entry) and mig_entry_pfn(entry) == item.src
+
+
+cdef inline void queue_multi(memmap *m, batch *b, mig_item *item) noexcept nogil:
+    item.anon = m.cold[item.src].mapping
+    item.index = m.cold[item.src].index
+    b.multi[b.nr_multi] = item
+    b.nr_multi += 1
+
+
+cdef void undo_item(memmap *m, batch *b, mig_item *item, int reason) noexcept nogil:
+    """migrate_folio_undo_src(): map the old page again; the caller walks b.multi afterwards."""
+    if still_single(m, item):
+        remap_single(m, item, item.src)
+    else:
+        queue_multi(m, b, item)
+    m.hot[item.src].flags &= ~<uint32_t>(PG_locked | PG_migration_shared)
+    leave(b, item.src, reason)
+
+
+cdef inline void copy_page_state(memmap *m, uint32_t src, uint32_t dst) noexcept nogil:
+    """folio_migrate_flags() and folio_migrate_mapping(): the new page takes over what the old one was."""
+    cdef page *s = &m.hot[src]
+    cdef page *d = &m.hot[dst]
+    d.flags |= s.flags & (PG_referenced | PG_uptodate | PG_dirty | PG_active | PG_unevictable | PG_mlocked
+                          | PG_swapbacked | PG_workingset | PG_anon | PG_anon_exclusive)
+    d.refcount = 0
+    d.mapcount = 0
+    d.pincount = 0
+    d.rmap = 0
+    m.cold[dst] = m.cold[src]
+    if s.flags & PG_mlocked:
+        m.node_stat[(s.flags >> 26) * NR_NODE_STATS + NR_MLOCK] -= 1
+        m.node_stat[(d.flags >> 26) * NR_NODE_STATS + NR_MLOCK] += 1
+        s.flags &= ~<uint32_t>PG_mlocked
+        m.cold[src].mlock_count = 0
+
+
+cdef void move_batch(memmap *m, alloc_ctx *ctx, batch *b, uint32_t *dst, uint32_t nr_dst, bint stream,
+                     MigrateStats stats) noexcept nogil:
+    """migrate_folio_move() for a batch: check references, copy, map the new pages, free the old ones."""
+    cdef hw *h = m.h
+    cdef uint32_t i, k = 0, orphans, src
+    cdef uint32_t done[512]
+    cdef uint32_t gone[512]
+    cdef uint64_t cost = 0
+    cdef mig_item *item
+    cdef mig_item *moved[512]
+    cdef uint8_t *next
+    cdef page *p
+    b.nr_multi = 0
+    for i in range(b.n):                        # who may move: mapped no more, and held by the isolation alone
+        item = &b.item[i]
+        p = &m.hot[item.src]
+        if p.mapcount:
+            undo_item(m, b, item, REASON_MAPPED)
+        elif p.refcount != 1 + ((p.flags & PG_swapcache) != 0):
+            undo_item(m, b, item, REASON_PINNED)
+        elif k == nr_dst:
+            undo_item(m, b, item, REASON_TARGET_FULL)
+        else:
+            item.dst = dst[k]
+            moved[k] = item
+            k += 1
+    if b.nr_multi:
+        rmap_remap(m, b.multi, b.nr_multi, False)
+        b.nr_multi = 0
+    if k < nr_dst:
+        free_pages_bulk(m, ctx.cpu, dst + k, nr_dst - k)
+    for i in range(k):
+        item = moved[i]
+        src = item.src
+        if i + 8 < k:
+            nl_prefetchw(&m.hot[moved[i + 8].dst])
+            nl_prefetchw(&m.cold[moved[i + 8].dst])
+        next = h.ram + (<uint64_t>(moved[i + 1].src if i + 1 < k else src) << PAGE_SHIFT)
+        if stream:
+            copy_page_nt(h.ram + (<uint64_t>item.dst << PAGE_SHIFT), h.ram + (<uint64_t>src << PAGE_SHIFT), next)
+        else:
+            memcpy(h.ram + (<uint64_t>item.dst << PAGE_SHIFT), h.ram + (<uint64_t>src << PAGE_SHIFT), PAGE_SIZE)
+        cost += h.copy_cost[(m.hot[src].flags >> 26) * 64 + (m.hot[item.dst].flags >> 26)]
+        copy_page_state(m, src, item.dst)
+        if still_single(m, item):
+            remap_single(m, item, item.dst)
+        else:
+            queue_multi(m, b, item)
+        m.node_stat[(m.hot[src].flags >> 26) * NR_NODE_STATS
+                    + (NR_ISOLATED_ANON if m.hot[src].flags & PG_swapbacked else NR_ISOLATED_FILE)] -= 1
+    if stream:
+        copy_fence()
+    orphans = rmap_remap(m, b.multi, b.nr_multi, True) if b.nr_multi else 0
+    for i in range(k):
+        gone[i] = moved[i].src
+        page_free_prepare(m, gone[i])
+        done[i] = moved[i].dst
+    if orphans:                                 # unmapped by their owner while they moved
+        k = keep_mapped(m, ctx.cpu, done, k)
+    lru_add_batch(m, done, k)
+    free_pages_bulk(m, ctx.cpu, gone, k + orphans)
+    stats.moved += k + orphans
+    stats.phase[PHASE_COPY] += cost
+    stats.phase[PHASE_REMAP] += b.n * h.cost.remap_page
+    h.now += cost + b.n * h.cost.remap_page
+
+
+cdef uint32_t keep_mapped(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noexcept nogil:
+    """Free the pages of a list that nobody maps; the rest stay, in order."""
+    cdef uint32_t i, k = 0
+    for i in range(n):
+        if m.hot[pfns[i]].mapcount:
+            pfns[k] = pfns[i]
+            k += 1
+        else:
+            page_free_prepare(m, pfns[i])
+            free_pages_bulk(m, cpu, &pfns[i], 1)
+    return k
+
+
+def migrate_batch(MemMap mem, AllocCtx ctx, uint32_t[::1] pfns, uint64_t at, Target target, MigrateStats stats,
+                  uint32_t[::1] left, uint8_t[::1] why_left):
+    """Migrate isolated pages from ``pfns[at]`` on, batch after batch, until one leaves pages behind.
+
+    left, why_left: room for 512 pages and their reasons (``REASON_*``). Returns (next, why, number left): why is
+    NO_TARGET when the target filled up, with the pages that found no room among those left.
+    """
+    cdef uint64_t total = <uint64_t>pfns.shape[0]
+    cdef uint32_t n, i, got
+    cdef uint32_t dst[512]
+    cdef batch b
+    cdef int why = WHY_DONE
+    cdef bint stream = total >= NT_MIN
+    cdef memmap *m = &mem.m
+    b.nr_left = 0
+    with nogil:
+        while at < total:
+            n = <uint32_t>(total - at) if total - at < BATCH else BATCH
+            b.n = 0
+            b.nr_single = 0
+            b.nr_multi = 0
+            b.nr_asids = 0
+            b.flush_all = False
+            m.h.now += m.h.cost.migrate_call
+            stats.batches += 1
+            unmap_batch(m, &b, ctx.c.cpu, &pfns[at], n, stats)
+            flush_batch(m, &b, stats)
+            got = target_pages(m, &ctx.c, &b, target, dst) if b.n else 0
+            move_batch(m, &ctx.c, &b, dst, got, stream, stats)
+            at += n
+            if b.nr_left:
+                break
+        for i in range(m.nr_nodes * NR_LRU_LISTS):
+            lru_check_holes(m, &m.lrus[i])
+    for i in range(b.nr_left):
+        left[i] = b.left[i]
+        why_left[i] = b.why[i]
+        if b.why[i] == REASON_TARGET_FULL:
+            why = WHY_NO_TARGET
+        stats.reason[b.why[i]] += 1
+    return at, why, b.nr_left

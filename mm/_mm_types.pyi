@@ -1,0 +1,146 @@
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from sortedcontainers import SortedDict
+from typing_extensions import disjoint_base
+
+from numalab.arch._hw import Hardware
+from numalab.arch.topology import Topology
+from numalab.mm.kernels import Kernels
+from numalab.mm.migrate.ledger import Ledger
+
+@disjoint_base
+class MemMap:
+    hw: Hardware
+    # Bound by mm/mmzone.py: what the C half points at, as numpy arrays.
+    hot: npt.NDArray[Any]
+    cold: npt.NDArray[Any]
+    order: npt.NDArray[np.uint8]
+    section_node: npt.NDArray[np.uint8]
+    section_zone: npt.NDArray[np.uint16]
+    zones: npt.NDArray[Any]
+    zonelist: npt.NDArray[np.int32]
+    pcps: npt.NDArray[Any]
+    lrus: npt.NDArray[Any]
+    chunks: npt.NDArray[np.uint32]
+    batches: npt.NDArray[Any]
+    node_stat: npt.NDArray[np.int64]
+    event: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.uint8]
+    # Python's own, set by mm/mmzone.py and by whoever migrated last.
+    k: Kernels
+    topology: Topology
+    ledger: Ledger
+    asid_top: int
+    anon_top: int
+    memory_nodes: int
+    zero_pfn: int
+    debug: bool
+    def __new__(cls, hw: Hardware) -> Self: ...
+    def bind(self, name: str, array: npt.NDArray[Any]) -> None: ...
+    def node_of(self, pfn: int) -> int: ...
+    def alloc_asid(self) -> int: ...
+    def anon_vma(self, id: int) -> AnonVma | None: ...
+
+@disjoint_base
+class MemPolicy:
+    user_nodemask: int
+    cpuset_mems_allowed: int
+    def __init__(
+        self,
+        mode: int,
+        flags: int = 0,
+        nodes: int = 0,
+        home_node: int = -1,
+        user_nodemask: int = 0,
+        cpuset_mems_allowed: int = 0,
+    ) -> None: ...
+    @property
+    def mode(self) -> int: ...
+    @property
+    def flags(self) -> int: ...
+    @property
+    def nodes(self) -> int: ...
+    @property
+    def home_node(self) -> int: ...
+
+@disjoint_base
+class AllocCtx:
+    cpu: int
+    nid: int
+    mems_allowed: int
+    gfp: int
+    policy: MemPolicy | None
+    il_prev: int
+    il_weight: int
+    min_flt: int
+    maj_flt: int
+    def __init__(self, cpu: int, nid: int, mems_allowed: int) -> None: ...
+
+@disjoint_base
+class VMA:
+    mm: MmStruct
+    file: object
+    chain: list[AnonVma]
+    slots: list[int]
+    start: int
+    end: int
+    pgoff: int
+    flags: int
+    policy: MemPolicy | None
+    anon_vma: AnonVma | None
+    def __init__(self, mm: MmStruct, start: int, end: int, pgoff: int, flags: int) -> None: ...
+    @property
+    def prot(self) -> int: ...
+    @property
+    def address(self) -> int: ...
+
+@disjoint_base
+class AnonVma:
+    num_children: int
+    num_active_vmas: int
+    @property
+    def id(self) -> int: ...
+    @property
+    def parent(self) -> AnonVma: ...
+    @property
+    def root(self) -> AnonVma: ...
+    @property
+    def vmas(self) -> list[VMA]: ...
+    def __init__(self, mem: MemMap, parent: AnonVma | None = None) -> None: ...
+    def close(self) -> None: ...
+    def attach(self, vma: VMA) -> None: ...
+    def detach(self, vma: VMA) -> None: ...
+    def addresses(self) -> list[int]: ...
+
+@disjoint_base
+class MmStruct:
+    pgd: int
+    rss_anon: int
+    nr_tables: int
+    # Python's own, set by mm/address_space.py.
+    vmas: SortedDict[int, VMA]
+    start_brk: int
+    brk: int
+    start_stack: int
+    def_flags: int
+    def __init__(self, mem: MemMap, pgd: int, asid: int) -> None: ...
+    @property
+    def mem(self) -> MemMap: ...
+    @property
+    def asid(self) -> int: ...
+    @property
+    def rss_file(self) -> int: ...
+    @property
+    def rss_shmem(self) -> int: ...
+    @property
+    def rss_swap(self) -> int: ...
+    def close(self) -> None: ...
+    def vmas_changed(self) -> None: ...
+    def sync_table(self) -> None: ...
+    def table_addresses(self) -> list[int] | None: ...
+
+def struct_sizes() -> dict[str, int]: ...
+def read_struct(name: str, data: bytes | npt.NDArray[Any]) -> Mapping[str, Any]: ...

@@ -1,0 +1,539 @@
+"""The few objects of mm that are Python objects: address spaces, VMAs, anon_vmas, policies.
+
+Each is a cdef class around the C struct that the kernels read (``_mm_types.pxd``), so nothing is
+kept twice. ``MemMap`` is bound to the flat arrays by ``mm/mmzone.py``.
+
+Mirrors include/linux/mm_types.h and rmap.h. Deliberately different: an anon_vma holds a plain array
+of its VMAs instead of an interval tree, and pages name it by number instead of by pointer.
+"""
+
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memset
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+
+from numalab.arch._hw cimport Hardware
+from numalab.arch._pagetable cimport PTE_ACCESSED, PTE_NX, PTE_PRESENT, PTE_PROTNONE, PTE_RW, PTE_USER
+
+cdef uint32_t MAX_ASID = 65535
+
+
+cdef class MemMap:
+    """All that mm knows of one machine's memory: struct pages, zones, LRU, counters.
+
+    ``mm/mmzone.py`` allocates the arrays and binds them; see there for their numpy names.
+    """
+
+    def __cinit__(self, Hardware hw, *args, **kwargs):
+        self.hw = hw
+        self.m.h = &hw.h
+        self.m.anon_size = 0
+        self.m.mms = <mm_c **>calloc(MAX_ASID + 1, sizeof(mm_c *))
+        if self.m.mms == NULL:
+            raise MemoryError
+        self._anon_free = []
+        self._asid_free = []
+        self.asid_top = 1
+        self.anon_top = 1
+
+    def __dealloc__(self):
+        free(self.m.anon)
+        free(self.m.mms)
+
+    def bind(self, name: str, array) -> None:
+        """Point the C half at ``array`` (numpy, C-contiguous) and keep it under ``name``."""
+        cdef uintptr_t address = array.ctypes.data
+        if name == "hot":
+            self.m.hot = <page *>address
+        elif name == "cold":
+            self.m.cold = <page_cold *>address
+        elif name == "order":
+            self.m.order = <uint8_t *>address
+        elif name == "section_node":
+            self.m.section_node = <uint8_t *>address
+        elif name == "section_zone":
+            self.m.section_zone = <uint16_t *>address
+        elif name == "zones":
+            self.m.zones = <zone *>address
+            self.m.nr_zones = len(array)
+        elif name == "zonelist":
+            self.m.zonelist = <int32_t *>address
+            self.m.nr_nodes = len(array)
+        elif name == "pcps":
+            self.m.pcps = <pcp *>address
+        elif name == "lrus":
+            self.m.lrus = <lru_list *>address
+        elif name == "chunks":
+            self.m.chunks = <uint32_t *>address
+        elif name == "trail":
+            self.m.trail = <uint32_t *>address
+        elif name == "trail_top":
+            self.m.trail_top = <uint32_t *>address
+        elif name == "batches":
+            self.m.batches = <cpu_batch *>address
+        elif name == "node_stat":
+            self.m.node_stat = <int64_t *>address
+        elif name == "event":
+            self.m.event = <int64_t *>address
+        elif name == "weights":
+            self.m.weight = <uint8_t *>address
+        else:
+            raise KeyError(name)
+        setattr(self, name, array)
+
+    @property
+    def memory_nodes(self) -> int:
+        """N_MEMORY as a node mask."""
+        return self.m.memory_nodes
+
+    @memory_nodes.setter
+    def memory_nodes(self, uint64_t mask):
+        self.m.memory_nodes = mask
+
+    @property
+    def zero_pfn(self) -> int:
+        """The shared zero page."""
+        return self.m.zero_pfn
+
+    @zero_pfn.setter
+    def zero_pfn(self, uint32_t pfn):
+        self.m.zero_pfn = pfn
+
+    @property
+    def debug(self) -> bool:
+        """debug_vm=1: freed frames are poisoned."""
+        return bool(self.m.debug)
+
+    @debug.setter
+    def debug(self, bint on):
+        self.m.debug = on
+
+    def node_of(self, uint64_t pfn) -> int:
+        """Node of a frame; ValueError in a hole."""
+        if pfn >= self.m.h.nr_frames or self.m.section_node[pfn >> SECTION_SHIFT] == 0xff:
+            raise ValueError(f"frame {pfn} is in no node")
+        return self.m.section_node[pfn >> SECTION_SHIFT]
+
+    def alloc_asid(self) -> int:
+        """A number for a new address space, 1..65535; MemoryError when all are in use."""
+        if self._asid_free:
+            return self._asid_free.pop()
+        if self.asid_top > MAX_ASID:
+            raise MemoryError("all 65535 address space numbers are in use")
+        self.asid_top += 1
+        return self.asid_top - 1
+
+    def anon_vma(self, uint64_t id) -> AnonVma | None:
+        """The AnonVma with an id; None = no such."""
+        if id >= self.m.anon_size or self.m.anon[id] == NULL:
+            return None
+        return <AnonVma>self.m.anon[id].owner
+
+    cdef int _register_anon(self, AnonVma anon) except -1:
+        cdef uint32_t size
+        cdef anon_c **table
+        if self._anon_free:
+            anon.id = self._anon_free.pop()
+        else:
+            anon.id = self.anon_top
+            self.anon_top = anon.id + 1
+            if anon.id >= self.m.anon_size:
+                size = max(64, 2 * self.m.anon_size)
+                table = <anon_c **>realloc(self.m.anon, size * sizeof(anon_c *))
+                if table == NULL:
+                    raise MemoryError
+                memset(&table[self.m.anon_size], 0, (size - self.m.anon_size) * sizeof(anon_c *))
+                self.m.anon = table
+                self.m.anon_size = size
+        anon.a.owner = <void *>anon
+        self.m.anon[anon.id] = &anon.a
+        return 0
+
+
+cdef class MemPolicy:
+    """A memory policy (struct mempolicy). Once installed it is never changed, only replaced.
+
+    mode: MPOL_*; flags: MPOL_F_*; nodes: the effective mask; home_node: -1 = none.
+    """
+
+    def __init__(self, int mode, int flags=0, uint64_t nodes=0, int home_node=-1,
+                 user_nodemask=0, cpuset_mems_allowed=0):
+        self.p.mode = mode
+        self.p.flags = flags
+        self.p.nodes = nodes
+        self.p.home_node = home_node
+        self.user_nodemask = user_nodemask
+        self.cpuset_mems_allowed = cpuset_mems_allowed
+
+    @property
+    def mode(self) -> int:
+        return self.p.mode
+
+    @property
+    def flags(self) -> int:
+        return self.p.flags
+
+    @property
+    def nodes(self) -> int:
+        return self.p.nodes
+
+    @property
+    def home_node(self) -> int:
+        return self.p.home_node
+
+    def __repr__(self) -> str:
+        return (f"MemPolicy(mode={self.mode}, flags={self.flags:#x}, nodes={self.nodes:#x}, "
+                f"home_node={self.home_node})")
+
+
+cdef class AllocCtx:
+    """What an allocation needs to know of whoever asks: one per task."""
+
+    def __init__(self, uint32_t cpu, int nid, uint64_t mems_allowed):
+        self.c.cpu = cpu
+        self.c.nid = nid
+        self.c.mems_allowed = mems_allowed
+        self.c.il_prev = MAX_NUMNODES - 1
+
+    @property
+    def cpu(self) -> int:
+        return self.c.cpu
+
+    @cpu.setter
+    def cpu(self, uint32_t cpu):
+        self.c.cpu = cpu
+
+    @property
+    def nid(self) -> int:
+        """numa_node_id(): the node of the cpu, with memory or without."""
+        return self.c.nid
+
+    @nid.setter
+    def nid(self, int nid):
+        self.c.nid = nid
+
+    @property
+    def mems_allowed(self) -> int:
+        return self.c.mems_allowed
+
+    @mems_allowed.setter
+    def mems_allowed(self, uint64_t mask):
+        self.c.mems_allowed = mask
+
+    @property
+    def gfp(self) -> int:
+        """GFP_* bits added to every request (GFP_HARDWALL in a cpuset, GFP_MEMALLOC for a victim)."""
+        return self.c.gfp
+
+    @gfp.setter
+    def gfp(self, uint32_t gfp):
+        self.c.gfp = gfp
+
+    @property
+    def policy(self) -> MemPolicy | None:
+        """The task's policy; None = default."""
+        return self._policy
+
+    @policy.setter
+    def policy(self, MemPolicy policy):
+        self._policy = policy
+        self.c.policy = NULL if policy is None else &policy.p
+
+    @property
+    def il_prev(self) -> int:
+        return self.c.il_prev
+
+    @il_prev.setter
+    def il_prev(self, int nid):
+        self.c.il_prev = nid
+
+    @property
+    def il_weight(self) -> int:
+        return self.c.il_weight
+
+    @il_weight.setter
+    def il_weight(self, uint32_t weight):
+        self.c.il_weight = weight
+
+    @property
+    def min_flt(self) -> int:
+        return self.c.min_flt
+
+    @min_flt.setter
+    def min_flt(self, int64_t n):
+        self.c.min_flt = n
+
+    @property
+    def maj_flt(self) -> int:
+        return self.c.maj_flt
+
+    @maj_flt.setter
+    def maj_flt(self, int64_t n):
+        self.c.maj_flt = n
+
+
+cdef class VMA:
+    """One virtual memory area: [start, end) bytes of an address space with one set of rules."""
+
+    def __init__(self, MmStruct mm not None, uint64_t start, uint64_t end, uint64_t pgoff, uint64_t flags):
+        self.mm = mm
+        self.v.mm = &mm.c
+        self.v.start = start
+        self.v.end = end
+        self.v.pgoff = pgoff
+        self.chain = []
+        self.slots = []
+        self.flags = flags
+
+    @property
+    def start(self) -> int:
+        return self.v.start
+
+    @start.setter
+    def start(self, uint64_t start):
+        self.v.start = start
+
+    @property
+    def end(self) -> int:
+        return self.v.end
+
+    @end.setter
+    def end(self, uint64_t end):
+        self.v.end = end
+
+    @property
+    def pgoff(self) -> int:
+        """Index of the first page in its mapping (anonymous: its address / 4096 when mapped)."""
+        return self.v.pgoff
+
+    @pgoff.setter
+    def pgoff(self, uint64_t pgoff):
+        self.v.pgoff = pgoff
+
+    @property
+    def flags(self) -> int:
+        """VM_*; setting them recomputes ``prot``."""
+        return self.v.flags
+
+    @flags.setter
+    def flags(self, uint64_t flags):
+        # vm_get_page_prot(): a private mapping never starts out writable, its first write is a COW fault
+        cdef uint64_t prot = PTE_USER | PTE_ACCESSED
+        self.v.flags = flags
+        # PROT_EXEC alone gets the execute-only protection key: no data access, which is all that we can see
+        if flags & (VM_READ | VM_WRITE):
+            prot |= PTE_PRESENT
+        else:
+            prot |= PTE_PROTNONE
+        if flags & VM_WRITE and flags & VM_SHARED:
+            prot |= PTE_RW
+        if not flags & VM_EXEC:
+            prot |= PTE_NX()
+        self.v.prot = prot
+
+    @property
+    def prot(self) -> int:
+        """vm_page_prot: PTE bits of a page mapped here."""
+        return self.v.prot
+
+    @property
+    def policy(self) -> MemPolicy | None:
+        return self._policy
+
+    @policy.setter
+    def policy(self, MemPolicy policy):
+        self._policy = policy
+        self.v.policy = NULL if policy is None else &policy.p
+
+    @property
+    def anon_vma(self) -> AnonVma | None:
+        """Where new anonymous pages of this VMA belong; None until the first one."""
+        return self._anon_vma
+
+    @anon_vma.setter
+    def anon_vma(self, AnonVma anon):
+        self._anon_vma = anon
+        self.v.anon_id = 0 if anon is None else anon.id
+
+    @property
+    def address(self) -> int:
+        """Where its C half lies: what the kernels' tables hold (the invariants compare)."""
+        return <uintptr_t>&self.v
+
+    def __repr__(self) -> str:
+        return f"VMA({self.start:#x}-{self.end:#x} pgoff={self.pgoff:#x} flags={self.flags:#x})"
+
+
+cdef class AnonVma:
+    """anon_vma: all VMAs that may map one of its pages."""
+
+    def __init__(self, MemMap mem not None, AnonVma parent=None):
+        self.mem = mem
+        self.vmas = []
+        self.parent = self if parent is None else parent
+        self.root = self if parent is None else parent.root
+        mem._register_anon(self)
+
+    def __dealloc__(self):
+        free(self.a.vmas)
+
+    def close(self) -> None:
+        """Give the id back: no VMA and no page names this anon_vma any more."""
+        if self.a.count:
+            raise ValueError(f"anon_vma {self.id} still has {self.a.count} VMAs")
+        self.mem.m.anon[self.id] = NULL
+        self.mem._anon_free.append(self.id)
+
+    def attach(self, VMA vma not None) -> None:
+        """Put ``vma`` on this anon_vma and this on the VMA's chain."""
+        cdef vma_c **vmas
+        if self.a.count == self.a.size:
+            vmas = <vma_c **>realloc(self.a.vmas, (2 * self.a.size + 4) * sizeof(vma_c *))
+            if vmas == NULL:
+                raise MemoryError
+            self.a.vmas = vmas
+            self.a.size = 2 * self.a.size + 4
+        self.a.vmas[self.a.count] = &vma.v
+        vma.chain.append(self)
+        vma.slots.append(self.a.count)
+        self.vmas.append(vma)
+        self.a.count += 1
+
+    def addresses(self) -> list[int]:
+        """``VMA.address`` of each area as the kernels see them, slot by slot."""
+        return [<uintptr_t>self.a.vmas[i] for i in range(self.a.count)]
+
+    def detach(self, VMA vma not None) -> None:
+        """Take ``vma`` off again; the last VMA takes over its slot, so the cost does not grow with their number."""
+        cdef VMA last
+        cdef Py_ssize_t at = vma.chain.index(self), slot = vma.slots[at]
+        del vma.chain[at], vma.slots[at]
+        last = self.vmas.pop()
+        self.a.count -= 1
+        if last is not vma:
+            self.vmas[slot] = last
+            self.a.vmas[slot] = &last.v
+            last.slots[last.chain.index(self)] = slot
+
+
+cdef class MmStruct:
+    """One address space (mm_struct): its page tables' root, its VMAs and its counters.
+
+    pgd: physical address of the root table; asid: its number, from ``mem.alloc_asid()``.
+    """
+
+    def __init__(self, MemMap mem not None, uint64_t pgd, uint32_t asid):
+        self.mem = mem
+        self.c.pgd = pgd
+        self.c.asid = asid
+        self.c.nr_tables += 1
+        mem.m.mms[asid] = &self.c
+        self._table_stale = True
+
+    def __dealloc__(self):
+        free(self.c.table)
+
+    def close(self) -> None:
+        """Give the asid back; the tables must be gone."""
+        self.mem.m.mms[self.c.asid] = NULL
+        self.mem._asid_free.append(self.c.asid)
+
+    def vmas_changed(self) -> None:
+        """Call after every change of ``self.vmas``: the kernels' lookup table is rebuilt when next needed."""
+        self._table_stale = True
+
+    def sync_table(self) -> None:
+        """Rebuild the kernels' VMA table if a VMA came or went (``self.vmas``: SortedDict start -> VMA)."""
+        cdef VMA vma
+        cdef uint32_t n = 0, need
+        cdef vma_c **table
+        if not self._table_stale:
+            return
+        need = len(self.vmas)
+        if need > self.c.table_size:
+            table = <vma_c **>realloc(self.c.table, 2 * need * sizeof(vma_c *))
+            if table == NULL:
+                raise MemoryError
+            self.c.table = table
+            self.c.table_size = 2 * need
+        for vma in self.vmas.values():
+            self.c.table[n] = &vma.v
+            n += 1
+        self.c.nr_vmas = n
+        self._table_stale = False
+
+    def table_addresses(self) -> list[int] | None:
+        """``VMA.address`` of each area in the kernels' table; None while it waits to be rebuilt."""
+        if self._table_stale:
+            return None
+        return [<uintptr_t>self.c.table[i] for i in range(self.c.nr_vmas)]
+
+    @property
+    def pgd(self) -> int:
+        return self.c.pgd
+
+    @pgd.setter
+    def pgd(self, uint64_t address):
+        self.c.pgd = address
+
+    @property
+    def asid(self) -> int:
+        return self.c.asid
+
+    @property
+    def rss_anon(self) -> int:
+        """Anonymous pages mapped, migration entries included."""
+        return self.c.rss_anon
+
+    @rss_anon.setter
+    def rss_anon(self, int64_t n):
+        self.c.rss_anon = n
+
+    @property
+    def rss_file(self) -> int:
+        return self.c.rss_file
+
+    @property
+    def rss_shmem(self) -> int:
+        return self.c.rss_shmem
+
+    @property
+    def rss_swap(self) -> int:
+        return self.c.rss_swap
+
+    @property
+    def nr_tables(self) -> int:
+        """Page-table pages, the root included."""
+        return self.c.nr_tables
+
+    @nr_tables.setter
+    def nr_tables(self, int64_t n):
+        self.c.nr_tables = n
+
+
+def struct_sizes() -> dict[str, int]:
+    """Bytes of each C struct: compared with the numpy dtypes of mm/mmzone.py by a test."""
+    return {
+        "page": sizeof(page),
+        "page_cold": sizeof(page_cold),
+        "zone": sizeof(zone),
+        "pcp": sizeof(pcp),
+        "lru_list": sizeof(lru_list),
+        "cpu_batch": sizeof(cpu_batch),
+    }
+
+
+def read_struct(str name, const uint8_t[::1] data not None) -> dict[str, object]:
+    """The fields of one of those structs as C reads them from its bytes. Raises KeyError."""
+    if data.shape[0] < <Py_ssize_t>struct_sizes()[name]:
+        raise ValueError(f"{data.shape[0]} bytes are too few for a {name}")
+    if name == "page":
+        return (<const page *>&data[0])[0]
+    if name == "page_cold":
+        return (<const page_cold *>&data[0])[0]
+    if name == "zone":
+        return (<const zone *>&data[0])[0]
+    if name == "pcp":
+        return (<const pcp *>&data[0])[0]
+    if name == "lru_list":
+        return (<const lru_list *>&data[0])[0]
+    return (<const cpu_batch *>&data[0])[0]

@@ -1,0 +1,29 @@
+# The page allocator's C face: see _page_alloc.pyx.
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from numalab.mm._mm_types cimport alloc_ctx, memmap, mm_c, mpol, zone
+
+cdef extern from *:
+    """
+    #define nl_ctz(x) __builtin_ctz(x)
+    #define nl_log2(x) (31 - __builtin_clz(x))
+    #define nl_prefetch(p) __builtin_prefetch((const void *)(p))
+    #define nl_prefetchw(p) __builtin_prefetch((const void *)(p), 1)
+    """
+    int nl_ctz(uint32_t x) noexcept nogil
+    int nl_log2(uint32_t x) noexcept nogil
+    void nl_prefetch(const void *p) noexcept nogil
+    void nl_prefetchw(const void *p) noexcept nogil
+
+cdef uint32_t buddy_take(memmap *m, zone *z, int order) noexcept nogil
+cdef void buddy_free(memmap *m, zone *z, uint32_t pfn, int order) noexcept nogil
+cdef uint32_t zone_alloc_bulk(memmap *m, zone *z, uint32_t cpu, uint32_t want, uint32_t *out) noexcept nogil
+cdef uint32_t alloc_pages_bulk(memmap *m, alloc_ctx *ctx, int nid, uint64_t nodes, uint32_t gfp,
+                               uint32_t want, uint32_t *out) noexcept nogil
+cdef uint32_t alloc_pages_mpol(memmap *m, alloc_ctx *ctx, mpol *pol, bint has_ilx, uint64_t ilx, uint32_t gfp,
+                               uint32_t want, uint32_t *out) noexcept nogil
+cdef void free_pages_bulk(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noexcept nogil
+cdef uint64_t alloc_table(memmap *m, alloc_ctx *ctx, mm_c *mm, uint64_t va, int level) noexcept nogil
+cdef void free_table(memmap *m, uint32_t cpu, mm_c *mm, uint64_t address) noexcept nogil
+cdef uint64_t *pte_alloc(memmap *m, alloc_ctx *ctx, mm_c *mm, uint64_t va, uint64_t *next) noexcept nogil

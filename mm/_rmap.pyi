@@ -1,0 +1,3 @@
+from numalab.mm._mm_types import MemMap
+
+def rmap_walk(mem: MemMap, pfn: int) -> list[tuple[int, int]]: ...

@@ -1,0 +1,134 @@
+"""Plain-Python twin of _rmap: from a page to the PTEs that name it.
+
+Mirrors mm/rmap.c (rmap_walk_anon, try_to_migrate) and remove_migration_ptes(). A page knows its anon_vma and its index
+in it. Every VMA on that anon_vma which covers the index may map the page, at ``start + (index - pgoff)`` pages; whether
+it does, its PTE tells. A batch is sorted by anon_vma and index, so that each VMA is met once.
+
+While only one PTE names a page, struct page holds its address, and the kernels in ``_migrate`` need none of this.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from numalab.arch import _pagetable_reference as pt
+from numalab.mm import _constants as c
+from numalab.mm._migrate_entry_reference import mig_entry_make, mig_entry_pfn, mig_entry_restore
+from numalab.mm._reference import View, is_page
+
+if TYPE_CHECKING:
+    from numalab.mm._mm_types import VMA, MemMap
+
+
+@dataclass(slots=True)
+class MigItem:
+    """One page on its way from src to dst (NO_PFN until there is a target).
+
+    pte: physical address of its one PTE; 0 = several, or not known. anon, index: where in which anon_vma it is.
+    """
+
+    src: int
+    dst: int = c.NO_PFN
+    pte: int = 0
+    anon: int = 0
+    index: int = 0
+
+
+# ---------------------------------------------------------------- one PTE
+
+
+def unmap_pte(m: View, item: MigItem, at: int) -> None:
+    """try_to_migrate_one(): one PTE becomes a migration entry. The page takes over its dirty bit."""
+    pte = m.ram[at]
+    if pte & pt.PTE_DIRTY:
+        m.hot.flags[item.src] |= c.PG_dirty
+    m.ram[at] = mig_entry_make(pte, item.src, m.hot.flags[item.src] & c.PG_anon_exclusive != 0)
+    m.hot.mapcount[item.src] -= 1
+    m.hot.refcount[item.src] -= 1
+
+
+def remap_pte(m: View, pfn: int, at: int) -> None:
+    """remove_migration_pte(): one migration entry becomes a PTE again, of page ``pfn``."""
+    m.ram[at] = mig_entry_restore(m.ram[at], pfn)
+    m.hot.mapcount[pfn] += 1
+    m.hot.refcount[pfn] += 1
+    m.hot.rmap[pfn] = at * 8 if m.hot.mapcount[pfn] == 1 else 0
+
+
+# ---------------------------------------------------------------- walks
+
+
+def pte_of(m: View, vma: VMA, index: int) -> int:
+    """Where the PTE for page ``index`` of a VMA's mapping is, -1 if there is no table for it."""
+    va = vma.start + (index - vma.pgoff << pt.PAGE_SHIFT)
+    return pt.pte_index(m.ram, m.hw.levels, vma.mm.pgd, va)
+
+
+def rmap_walk_anon(m: View, items: Sequence[MigItem]) -> Iterator[tuple[MigItem, int]]:
+    """(page, PTE) for every PTE that may name a page of the batch: anon_vma by anon_vma, in each VMA by VMA."""
+    ordered = sorted(items, key=lambda item: (item.anon, item.index))
+    for anon, members in groupby(ordered, key=lambda item: item.anon):
+        anon_vma = m.mem.anon_vma(anon)
+        pages = list(members)
+        for vma in anon_vma.vmas if anon_vma is not None else ():
+            last = vma.pgoff + (vma.end - vma.start >> pt.PAGE_SHIFT)
+            for item in pages[bisect_left(pages, vma.pgoff, key=lambda item: item.index) :]:
+                if item.index >= last:
+                    break
+                at = pte_of(m, vma, item.index)
+                if at >= 0:
+                    yield item, at
+
+
+def count_mapped(m: View, pfns: Sequence[int], n: int) -> int:
+    """Add ``n`` to NR_ANON_MAPPED for each page that somebody maps; returns how many nobody maps."""
+    mapped = [pfn for pfn in pfns if m.hot.mapcount[pfn]]
+    for pfn in mapped:
+        m.node_stat[m.node(pfn), c.NR_ANON_MAPPED] += n
+    return len(pfns) - len(mapped)
+
+
+def rmap_unmap(m: View, items: Sequence[MigItem]) -> int:
+    """try_to_migrate() for a batch: every PTE becomes a migration entry. Returns how many pages are left mapped."""
+    pages = [item.src for item in items]
+    count_mapped(m, pages, -1)
+    for item, at in rmap_walk_anon(m, items):
+        if is_page(m.ram[at]) and pt.pte_pfn(m.ram[at]) == item.src:
+            unmap_pte(m, item, at)
+    for pfn in pages:
+        m.hot.rmap[pfn] = 0
+    return len(pages) - count_mapped(m, pages, 1)
+
+
+def rmap_remap(m: View, items: Sequence[MigItem], to_dst: bool) -> int:
+    """remove_migration_ptes() for a batch; returns how many pages nobody maps any more."""
+    end: Callable[[MigItem], int] = (lambda item: item.dst) if to_dst else (lambda item: item.src)
+    pages = [end(item) for item in items]
+    count_mapped(m, pages, -1)
+    for item, at in rmap_walk_anon(m, items):
+        if pt.is_migration_entry(m.ram[at]) and mig_entry_pfn(m.ram[at]) == item.src:
+            remap_pte(m, end(item), at)
+    return count_mapped(m, pages, 1)
+
+
+# ---------------------------------------------------------------- what drivers call
+
+
+def rmap_walk(mem: MemMap, pfn: int) -> list[tuple[int, int]]:
+    """Every mapping of an anonymous page: a list of (asid, virtual address), found through its anon_vma."""
+    m = View(mem)
+    if not m.hot.flags[pfn] & c.PG_anon:
+        return []
+    index = m.cold.index[pfn]
+    anon_vma = mem.anon_vma(m.cold.mapping[pfn])
+    found = []
+    for vma in anon_vma.vmas if anon_vma is not None else ():
+        if vma.pgoff <= index < vma.pgoff + (vma.end - vma.start >> pt.PAGE_SHIFT):
+            at = pte_of(m, vma, index)
+            if at >= 0 and is_page(m.ram[at]) and pt.pte_pfn(m.ram[at]) == pfn:
+                found.append((vma.mm.asid, vma.start + (index - vma.pgoff << pt.PAGE_SHIFT)))
+    return found

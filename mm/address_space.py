@@ -1,0 +1,108 @@
+"""The life of an address space: made empty, copied by fork, torn down at exit.
+
+Mirrors mm_alloc(), dup_mm() and dup_mmap() of kernel/fork.c and exit_mmap() of mm/mmap.c. ``MmStruct`` is the
+C half; what only Python needs is set here:
+
+    vmas         SortedDict, start address -> VMA (vma_tree.py)
+    start_brk    where the heap begins, bytes
+    brk          where it ends now, bytes
+    start_stack  an address in the stack, bytes; 0 = there is none (stack.py sets it)
+    def_flags    VM_* flags that every new area gets (mlockall(MCL_FUTURE))
+
+Deliberately different: sizes of all kinds (total_vm, locked_vm, map_count) are added up from the areas when
+somebody asks, so they cannot be wrong.
+"""
+
+from __future__ import annotations
+
+from sortedcontainers import SortedDict
+
+from numalab.arch.errno import ENOMEM, KernelError
+from numalab.mm._mm_types import VMA, AllocCtx, MemMap, MmStruct
+from numalab.mm.memory import OutOfMemory, copy_page_range
+from numalab.mm.munmap import unmap_areas
+from numalab.mm.overcommit import vm_enough_memory
+from numalab.mm.rmap import anon_vma_fork
+from numalab.mm.vm_flags import (
+    VM_ACCOUNT,
+    VM_DONTCOPY,
+    VM_INIT_DEF_MASK,
+    VM_LOCKED_MASK,
+    VM_WIPEONFORK,
+)
+from numalab.mm.vma_tree import vma_insert, vma_pages
+
+__all__ = ["START_BRK", "dup_mmap", "exit_mmap", "mm_alloc"]
+
+#: The heap of a small position-independent program without randomisation; there is no program text below it
+#: here.
+START_BRK = 0x555555559000
+
+
+def mm_alloc(mem: MemMap, ctx: AllocCtx | None = None) -> MmStruct:
+    """An empty address space: a root table and nothing in it.
+
+    ctx: who asks, which decides on the node of the table; without one it is the first CPU's.
+    Raises KernelError(ENOMEM): no frame for the table, or all 65535 address space numbers are in use.
+    """
+    if ctx is None:
+        node = next(node for node in mem.topology.nodes if node.cpus)
+        ctx = AllocCtx(node.cpus[0], node.id, mem.memory_nodes)
+    try:
+        asid = mem.alloc_asid()
+    except MemoryError as error:
+        raise KernelError(ENOMEM, str(error)) from error
+    pgd = mem.k.page_alloc.alloc_pgd(mem, ctx, asid)
+    if not pgd:
+        MmStruct(mem, 0, asid).close()  # gives the number back
+        raise KernelError(ENOMEM, "no frame for the root table")
+    mm = MmStruct(mem, pgd, asid)
+    mm.vmas = SortedDict()
+    mm.start_brk = mm.brk = START_BRK
+    mm.start_stack = 0
+    mm.def_flags = 0
+    return mm
+
+
+def dup_mmap(mm: MmStruct, ctx: AllocCtx) -> MmStruct:
+    """fork(): a copy that shares every page until one side writes. Locks are not inherited, policies are.
+
+    Areas that are DONTCOPY are left out, those that are WIPEONFORK come over empty.
+    Raises KernelError(ENOMEM): no memory for the tables of the copy, which is taken down again.
+    """
+    child = mm_alloc(mm.mem, ctx)
+    child.start_brk, child.brk, child.start_stack = mm.start_brk, mm.brk, mm.start_stack
+    child.def_flags = mm.def_flags & VM_INIT_DEF_MASK
+    try:
+        for vma in mm.vmas.values():
+            if not vma.flags & VM_DONTCOPY:
+                _dup_vma(child, vma, ctx)
+    except (KernelError, OutOfMemory) as error:
+        exit_mmap(child, ctx)
+        raise KernelError(ENOMEM, "no memory for the copy of the address space") from error
+    return child
+
+
+def _dup_vma(child: MmStruct, vma: VMA, ctx: AllocCtx) -> None:
+    """One area of the parent in the child, chained to the parent's anon_vmas before any page is shared."""
+    if vma.flags & VM_ACCOUNT:
+        vm_enough_memory(child.mem, vma_pages(vma))
+    copy = VMA(child, vma.start, vma.end, vma.pgoff, vma.flags & ~VM_LOCKED_MASK)
+    copy.file = vma.file
+    copy.policy = vma.policy
+    if not vma.flags & VM_WIPEONFORK:
+        anon_vma_fork(copy, vma)
+    vma_insert(child, copy)
+    # Without an anon_vma there is at most the zero page, which a fault gives the child as well
+    # (vma_needs_copy()).
+    if copy.anon_vma is not None:
+        copy_page_range(child, vma.mm, copy, vma, ctx)
+
+
+def exit_mmap(mm: MmStruct, ctx: AllocCtx) -> None:
+    """Take an address space down: pages, areas, tables, its number. Nothing may use ``mm`` afterwards."""
+    if mm.vmas:
+        unmap_areas(mm, ctx, list(mm.vmas.values()))
+    mm.mem.k.page_alloc.free_pgd(mm.mem, ctx.cpu, mm)
+    mm.mem.k.mmu.flush_tlb_mm(mm.mem.hw, mm.asid)  # the next address space may get the same number
+    mm.close()

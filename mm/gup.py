@@ -1,0 +1,81 @@
+"""Faulting pages in on a program's behalf, without the program touching them.
+
+Mirrors the populating parts of mm/gup.c. A system call that wants memory present (MAP_POPULATE, mlock(),
+MADV_POPULATE_*, get_mempolicy(MPOL_F_NODE | MPOL_F_ADDR)) goes through the fault handler as a touch would,
+but a missing right is an errno here, not a signal. Running out of memory is no errno at all: as for a touch,
+it is ``OutOfMemory`` and the OOM killer's affair.
+
+Whoever populates empties the CPU's LRU batch afterwards, so that the new pages can be isolated, and so that
+the batch's reference does not make a later write copy them.
+"""
+
+from __future__ import annotations
+
+from numalab.arch.errno import EFAULT, EINVAL, ENOMEM, KernelError
+from numalab.mm._mm_types import AllocCtx, MmStruct
+from numalab.mm.memory import UserFault, handle_mm_fault
+from numalab.mm.swap import lru_add_drain
+from numalab.mm.vm_flags import VM_IO, VM_LOCKONFAULT, VM_PFNMAP, VM_READ, VM_SHARED, VM_WRITE
+from numalab.mm.vma_tree import find_vma_intersection, vma_lookup
+
+__all__ = ["faultin_page", "madvise_populate", "mm_populate"]
+
+
+def mm_populate(mm: MmStruct, ctx: AllocCtx, start: int, length: int, *, ignore_errors: bool = False) -> None:
+    """Make the pages of [start, start + length) present, as the areas there demand; holes are passed over.
+
+    Private areas that may be written get their pages by a write fault, so that nothing is left to copy later;
+    others by a read fault. Areas locked on fault are left alone.
+    Raises KernelError(EFAULT) for a page that cannot be had, unless ``ignore_errors``.
+    """
+    at, end = start, start + length
+    while (vma := find_vma_intersection(mm, at, end)) is not None:
+        at, stop = max(at, vma.start), min(end, vma.end)
+        if not vma.flags & (VM_IO | VM_PFNMAP | VM_LOCKONFAULT):
+            write = vma.flags & (VM_WRITE | VM_SHARED) == VM_WRITE
+            try:
+                _faultin(mm, ctx, at, stop, write)
+            except KernelError:
+                if not ignore_errors:
+                    raise
+            finally:
+                lru_add_drain(mm.mem, ctx.cpu)
+        at = stop
+
+
+def madvise_populate(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bool) -> None:
+    """MADV_POPULATE_READ and _WRITE: touch every page of [start, end), up to the first obstacle.
+
+    Raises KernelError: ENOMEM (a hole), EINVAL (an area without the right), EFAULT (a touch would be a
+    SIGBUS).
+    """
+    at = start
+    while at < end:
+        vma = vma_lookup(mm, at)
+        if vma is None:
+            raise KernelError(ENOMEM, f"nothing is mapped at {at:#x}")
+        if vma.flags & (VM_IO | VM_PFNMAP) or not vma.flags & (VM_WRITE if write else VM_READ):
+            raise KernelError(EINVAL, f"the area at {at:#x} does not allow it")
+        stop = min(end, vma.end)
+        try:
+            _faultin(mm, ctx, at, stop, write)
+        finally:
+            lru_add_drain(mm.mem, ctx.cpu)
+        at = stop
+
+
+def faultin_page(mm: MmStruct, ctx: AllocCtx, addr: int) -> None:
+    """Make one page present by a read fault. Raises KernelError(EFAULT) if it may not be read."""
+    vma = vma_lookup(mm, addr)
+    if vma is None or not vma.flags & VM_READ:
+        raise KernelError(EFAULT, f"{addr:#x} cannot be read")
+    _faultin(mm, ctx, addr, addr + 1, False)
+
+
+def _faultin(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bool) -> None:
+    at = start
+    try:
+        while at < end:
+            at = handle_mm_fault(mm, ctx, at, end, write)
+    except UserFault as fault:
+        raise KernelError(EFAULT, f"the page at {fault.addr:#x} cannot be had") from fault

@@ -1,0 +1,52 @@
+"""One look at a machine, from which all invariants are checked: both sides of it, and what joins them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from numalab.mm._mm_types import MemMap, MmStruct
+from numalab.mm.invariants_memory import Bools, Frames, FreeBlocks, Ints, add_batches, page_sets
+from numalab.mm.invariants_walk import PAGE, Areas, walk
+from numalab.mm.vm_flags import VM_LOCKED
+
+__all__ = ["State"]
+
+
+class State:
+    """One look at the whole machine, which all checks share.
+
+    mms: all its address spaces; isolated: pages that somebody took off the LRU and still has; held: by frame, the
+    references that nothing in the machine explains (a frame in it is owned, if only with 0 references).
+    """
+
+    def __init__(
+        self, mem: MemMap, mms: Sequence[MmStruct], isolated: Sequence[int], held: Mapping[int, int]
+    ) -> None:
+        self.mem = mem
+        self.mms = mms
+        self.frames = frames = Frames(mem)
+        self.blocks = FreeBlocks.read(frames)
+        self.sets = page_sets(mem, frames)
+        self.batches = add_batches(mem, frames)
+        self.tables, self.leaves, self.odd_entries = walk(mem, frames, mms)
+        self.pages = self.leaves.pick(self.leaves.kind == PAGE)
+        self.isolated = frames.count(frames.index(np.array(isolated, np.int64))) > 0
+        owned = frames.index(np.array(list(held), np.int64))
+        self.is_held = frames.count(owned) > 0
+        self.held = np.zeros(len(frames), np.int64)
+        self.held[owned[owned >= 0]] = np.array(list(held.values()), np.int64)[owned >= 0]
+
+        #: Frames in a free block or a per-CPU set; the others are allocated.
+        self.places: Ints = self.blocks.cover + frames.count(self.sets.index)
+        self.free: Bools = self.places > 0
+        self.mappings = frames.count(self.pages.index)
+        self.tables_at = frames.count(self.tables.index[self.tables.real])
+        self.is_zero_page = frames.pfn == mem.zero_pfn
+
+        self.areas = areas = Areas.read(mms)
+        #: Number of the area that each leaf lies in, -1 = none.
+        self.area_of: Ints = areas.covering(self.leaves.owner, self.leaves.va)
+        in_locked = (self.area_of >= 0) & (np.append(areas.flags, 0)[self.area_of] & VM_LOCKED != 0)
+        self.locked_mappings = frames.count(self.leaves.index[in_locked & (self.leaves.kind == PAGE)])

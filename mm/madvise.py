@@ -1,0 +1,151 @@
+"""What a program says about its memory: madvise(2).
+
+Some advice changes flags of the areas (fork, readahead, huge pages), some acts on the pages at once. A hole
+in the range is reported as ENOMEM, but only after everything else has been done, unlike mlock() and
+mprotect(), which stop.
+
+Mirrors mm/madvise.c. Deliberately different:
+
+* the machine answers like a kernel without KSM, memory failure injection and huge page collapse: their advice
+  is EINVAL; so is MADV_REMOVE, since there are only anonymous areas to remove from;
+* MADV_FREE checks as Linux does and then lets the pages live: Linux frees them when memory runs short, at the
+  earliest, and a program cannot tell "not yet" from "not at all";
+* MADV_WILLNEED, MADV_COLD and MADV_PAGEOUT work on swap, which is not built: ENOSYS.
+"""
+
+from __future__ import annotations
+
+from numalab.arch.errno import EAGAIN, EINVAL, ENOMEM, ENOSYS, KernelError
+from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
+from numalab.mm.gup import madvise_populate
+from numalab.mm.memory import zap_vma_range
+from numalab.mm.mman import (
+    MADV_COLD,
+    MADV_DODUMP,
+    MADV_DOFORK,
+    MADV_DONTDUMP,
+    MADV_DONTFORK,
+    MADV_DONTNEED,
+    MADV_DONTNEED_LOCKED,
+    MADV_FREE,
+    MADV_HUGEPAGE,
+    MADV_KEEPONFORK,
+    MADV_NOHUGEPAGE,
+    MADV_NORMAL,
+    MADV_PAGEOUT,
+    MADV_POPULATE_READ,
+    MADV_POPULATE_WRITE,
+    MADV_RANDOM,
+    MADV_SEQUENTIAL,
+    MADV_WILLNEED,
+    MADV_WIPEONFORK,
+)
+from numalab.mm.vm_flags import (
+    MASK64,
+    VM_DONTCOPY,
+    VM_DONTDUMP,
+    VM_HUGEPAGE,
+    VM_IO,
+    VM_LOCKED,
+    VM_NOHUGEPAGE,
+    VM_PFNMAP,
+    VM_RAND_READ,
+    VM_SEQ_READ,
+    VM_SHARED,
+    VM_SPECIAL,
+    VM_WIPEONFORK,
+    offset_in_page,
+    page_align,
+)
+from numalab.mm.vma import vma_modify
+from numalab.mm.vma_tree import find_vma
+
+__all__ = ["do_madvise"]
+
+#: Advice that only changes flags: what to clear, what to set.
+_FLAGS = {
+    MADV_NORMAL: (VM_RAND_READ | VM_SEQ_READ, 0),
+    MADV_SEQUENTIAL: (VM_RAND_READ, VM_SEQ_READ),
+    MADV_RANDOM: (VM_SEQ_READ, VM_RAND_READ),
+    MADV_DONTFORK: (0, VM_DONTCOPY),
+    MADV_DOFORK: (VM_DONTCOPY, 0),
+    MADV_WIPEONFORK: (0, VM_WIPEONFORK),
+    MADV_KEEPONFORK: (VM_WIPEONFORK, 0),
+    MADV_DONTDUMP: (0, VM_DONTDUMP),
+    MADV_DODUMP: (VM_DONTDUMP, 0),
+    MADV_HUGEPAGE: (VM_NOHUGEPAGE, VM_HUGEPAGE),
+    MADV_NOHUGEPAGE: (VM_HUGEPAGE, VM_NOHUGEPAGE),
+}
+#: Areas that refuse a piece of advice, by flag.
+_REFUSED = {MADV_DOFORK: VM_IO, MADV_WIPEONFORK: VM_SHARED, MADV_DODUMP: VM_SPECIAL}
+_NEEDS_SWAP = (MADV_WILLNEED, MADV_COLD, MADV_PAGEOUT)
+_ON_PAGES = (MADV_DONTNEED, MADV_DONTNEED_LOCKED, MADV_FREE)
+_POPULATE = (MADV_POPULATE_READ, MADV_POPULATE_WRITE)
+
+
+def do_madvise(mm: MmStruct, ctx: AllocCtx, start: int, length: int, advice: int) -> None:
+    """madvise(2) on [start, start + length).
+
+    Raises KernelError: EINVAL (unknown advice, start not aligned, the range wraps, an area that the advice
+    does not suit: the walk stops there), ENOMEM (holes; the rest is done), EAGAIN (too many areas), EFAULT
+    (populate), ENOSYS (advice that needs swap).
+    """
+    if advice not in _FLAGS and advice not in (*_ON_PAGES, *_POPULATE, *_NEEDS_SWAP):
+        raise KernelError(EINVAL, f"advice {advice} is not known")
+    if offset_in_page(start):
+        raise KernelError(EINVAL, "start is not page aligned")
+    rounded = page_align(length)
+    end = start + rounded & MASK64
+    if (length and not rounded) or end < start:
+        raise KernelError(EINVAL, "the range wraps round the end of the address space")
+    if end == start:
+        return
+    if advice in _NEEDS_SWAP:
+        raise KernelError(ENOSYS, "this advice needs swap")
+    if advice in _POPULATE:
+        madvise_populate(mm, ctx, start, end, advice == MADV_POPULATE_WRITE)
+    else:
+        _walk_vmas(mm, ctx, start, end, advice)
+
+
+def _walk_vmas(mm: MmStruct, ctx: AllocCtx, start: int, end: int, advice: int) -> None:
+    hole = False
+    at = start
+    while at < end:
+        vma = find_vma(mm, at)
+        hole |= vma is None or at < vma.start
+        if vma is None or vma.start >= end:
+            break
+        at = max(at, vma.start)
+        at = _vma_behavior(mm, ctx, vma, at, min(end, vma.end), advice).end
+    if hole:
+        raise KernelError(ENOMEM, "there are holes in the range")
+
+
+def _vma_behavior(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int, advice: int) -> VMA:
+    """Follow the advice in a part of one area; returns the area there now."""
+    if advice in _ON_PAGES:
+        _dontneed_free(mm, ctx, vma, start, end, advice)
+        return vma
+    if vma.flags & _REFUSED.get(advice, 0) or (advice == MADV_WIPEONFORK and vma.file is not None):
+        raise KernelError(EINVAL, f"the area at {start:#x} does not suit the advice")
+    clear, set_ = _FLAGS[advice]
+    flags = vma.flags & ~clear | set_
+    if flags == vma.flags:
+        return vma
+    try:
+        return vma_modify(mm, vma, start, end, flags=flags)
+    except KernelError as error:
+        # Too many areas is a passing state here: ENOMEM means holes.
+        raise KernelError(EAGAIN if error.errno == ENOMEM else error.errno, error.why) from error
+
+
+def _dontneed_free(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int, advice: int) -> None:
+    """Drop the pages: the next touch finds zeros. Locked pages only go if the advice says so."""
+    if vma.flags & (VM_PFNMAP | (0 if advice == MADV_DONTNEED_LOCKED else VM_LOCKED)):
+        raise KernelError(EINVAL, f"the area at {start:#x} is locked or not ordinary memory")
+    if advice == MADV_FREE:
+        if vma.file is not None or vma.flags & VM_SHARED:
+            raise KernelError(EINVAL, "only private anonymous memory can be freed lazily")
+        return
+    zap_vma_range(mm, ctx, start, end)

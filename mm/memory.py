@@ -1,0 +1,168 @@
+"""Page faults and access to the memory of programs: the drivers above the kernels of ``_memory``.
+
+Mirrors handle_mm_fault(), copy_page_range(), zap_page_range() of mm/memory.c and do_user_addr_fault() of
+arch/x86/mm/fault.c. A program's access goes through the MMU (TLB, then page tables); where that stops,
+the range still to be accessed is faulted in one step, and the access goes on.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from numalab.mm.kernels import Why
+from numalab.mm.page_alloc import OutOfMemory, Slowpath
+from numalab.mm.rmap import anon_vma_prepare
+from numalab.mm.stack import expand_stack
+from numalab.mm.vm_flags import PAGE_MASK, PAGE_SIZE, VM_LOCKED, VM_READ, VM_WRITE
+from numalab.mm.vma_tree import find_vma
+
+if TYPE_CHECKING:
+    from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
+
+__all__ = [
+    "OutOfMemory", "UserFault", "copy_page_range", "handle_mm_fault", "read_user", "touch_user", "write_user",
+    "zap_vma_range",
+]  # fmt: skip
+
+#: si_code of SIGSEGV: nothing is mapped there; the mapping forbids it (siginfo(7)).
+SEGV_MAPERR = 1
+SEGV_ACCERR = 2
+
+#: Bytes read at a time.
+READ_PIECE = 1 << 20
+
+
+class UserFault(Exception):
+    """An access that no fault can make right.
+
+    addr: where; signo, code: the signal a program gets for it; done: bytes or accesses completed before it.
+    """
+
+    def __init__(self, addr: int, signo: int, code: int) -> None:
+        super().__init__(f"{signal.Signals(signo).name} at {addr:#x}")
+        self.addr = addr
+        self.signo = signo
+        self.code = code
+        self.done = 0
+
+
+def _accessible_vma(mm: MmStruct, addr: int, write: bool) -> VMA:
+    """The VMA that covers addr and allows the access; a stack grows down to it. Raises UserFault."""
+    vma = expand_stack(mm, addr)
+    if vma is None or addr < vma.start:
+        raise UserFault(addr, signal.SIGSEGV, SEGV_MAPERR)
+    # On x86 what may be written may be read; PROT_EXEC alone is execute-only, by a protection key (access_error()).
+    if not vma.flags & (VM_WRITE if write else VM_READ | VM_WRITE):
+        raise UserFault(addr, signal.SIGSEGV, SEGV_ACCERR)
+    return vma
+
+
+def handle_mm_fault(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bool) -> int:
+    """Make [start, end) accessible as far as one VMA after the other allows; returns the address reached.
+
+    Raises UserFault if not even ``start`` may be accessed, OutOfMemory if there is no frame for it.
+    """
+    mem = mm.mem
+    va, end = start & PAGE_MASK, (end + PAGE_SIZE - 1) & PAGE_MASK
+    slow = Slowpath(mem, ctx)
+    while va < end:
+        try:
+            vma = _accessible_vma(mm, max(va, start), write)
+        except UserFault:
+            if va > start:
+                break
+            raise
+        if write:
+            anon_vma_prepare(mm, vma)
+        reached, why, entry = mem.k.memory.fault_range(mem, mm, vma, ctx, va, min(end, vma.end), write)
+        if reached > va:
+            slow.progress()
+        va = reached
+        if why == Why.NEED_RECLAIM:
+            try:
+                slow.reclaim()
+            except OutOfMemory:
+                if va > start:
+                    break
+                raise
+        elif why != Why.DONE:
+            raise AssertionError(f"fault at {va:#x} stopped with {Why(why).name} (entry {entry:#x})")
+    return va
+
+
+def read_user(mm: MmStruct, ctx: AllocCtx, addr: int, n: int) -> bytes:
+    """n bytes of a program's memory, read as the program itself would read them. Raises UserFault, OutOfMemory."""
+    hw, mmu = mm.mem.hw, mm.mem.k.mmu
+    out = bytearray()
+    while True:
+        # Piece by piece: a length that the memory cannot have meets its fault before the host runs out.
+        piece = memoryview(bytearray(min(n - len(out), READ_PIECE)))
+        got = mmu.read(hw, ctx.cpu, mm.asid, mm.pgd, addr + len(out), piece)
+        out += piece[:got]
+        if len(out) == n:
+            return bytes(out)
+        if got < len(piece):
+            at = addr + len(out)
+            _fault(mm, ctx, at, at + len(piece) - got, False, len(out))
+
+
+def write_user(mm: MmStruct, ctx: AllocCtx, addr: int, data: bytes | bytearray | memoryview) -> None:
+    """Store ``data`` in a program's memory as the program itself would. Raises UserFault, OutOfMemory."""
+    hw, mmu = mm.mem.hw, mm.mem.k.mmu
+    view = memoryview(data).cast("B")
+    done = 0
+    while True:
+        done += mmu.write(hw, ctx.cpu, mm.asid, mm.pgd, addr + done, view[done:])
+        if done == len(view):
+            return
+        _fault(mm, ctx, addr + done, addr + len(view), True, done)
+
+
+def touch_user(
+    mm: MmStruct, ctx: AllocCtx, addr: int, stride: int, count: int, write: bool, value: int = 1
+) -> None:
+    """``count`` accesses of one byte, ``stride`` bytes apart: loads, or stores of ``value``. Raises as read_user()."""
+    hw, mmu = mm.mem.hw, mm.mem.k.mmu
+    done = 0
+    while True:
+        done += mmu.touch(
+            hw, ctx.cpu, mm.asid, mm.pgd, addr + done * stride, stride, count - done, write, value
+        )
+        if done == count:
+            return
+        at = addr + done * stride
+        # Only pages that will be accessed may be faulted: with a stride above a page that is one page at a time.
+        end = addr + (count - 1) * stride + 1 if stride <= PAGE_SIZE else at + 1
+        _fault(mm, ctx, at, end, write, done)
+
+
+def _fault(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bool, done: int) -> None:
+    try:
+        handle_mm_fault(mm, ctx, start, end, write)
+    except UserFault as fault:
+        fault.done = done
+        raise
+
+
+def zap_vma_range(mm: MmStruct, ctx: AllocCtx, start: int, end: int) -> None:
+    """unmap_page_range(): drop every page that is mapped in a part of one VMA."""
+    vma = find_vma(mm, start)
+    locked = vma is not None and bool(vma.flags & VM_LOCKED)
+    _, why, entry = mm.mem.k.memory.zap_range(mm.mem, mm, ctx.cpu, start, end, locked)
+    if why != Why.DONE:
+        raise AssertionError(f"unmapping stopped with {Why(why).name} (entry {entry:#x})")
+
+
+def copy_page_range(dst: MmStruct, src: MmStruct, dst_vma: VMA, src_vma: VMA, ctx: AllocCtx) -> None:
+    """fork(): share the pages of one VMA with the child's copy of it. Raises OutOfMemory: no frame for a table."""
+    mem = src.mem
+    slow = Slowpath(mem, ctx)
+    va = src_vma.start
+    while va < src_vma.end:
+        reached, why, _ = mem.k.memory.copy_range(mem, dst, src, dst_vma, src_vma, ctx, va)
+        if reached > va:
+            slow.progress()
+        va = reached
+        if why == Why.NEED_RECLAIM:
+            slow.reclaim()

@@ -1,0 +1,168 @@
+"""The engine of Linux 6.12: batches of 512 pages, first without waiting, then page by page.
+
+Mirrors migrate_pages(), migrate_pages_sync() and migrate_pages_batch() of mm/migrate.c. Each batch is tried
+up to 3 times asynchronously (unmap all, one TLB flush, move all); what it leaves behind is tried up to 7
+times more, one page at a time, where waiting is allowed. A full target ends the whole call.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numalab.arch._hw import EV_MM_MIGRATE_PAGES, EV_MM_MIGRATE_PAGES_START
+from numalab.arch.errno import ENOMEM
+from numalab.arch.events import MODES, REASONS
+from numalab.mm._migrate import MigrateStats, PageList, Target
+from numalab.mm.kernels import Why
+from numalab.mm.migrate.ledger import Ledger, Pass, Reason
+from numalab.mm.mmzone import VM_EVENTS
+from numalab.mm.page_alloc import OutOfMemory, Slowpath
+from numalab.mm.swap import lru_add_drain_all
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from numalab.mm._mm_types import AllocCtx, MemMap
+
+__all__ = ["PageList", "Target", "lru_cache_disable", "migrate_pages", "putback_movable_pages"]
+
+#: NR_MAX_MIGRATE_ASYNC_RETRY and NR_MAX_MIGRATE_SYNC_RETRY.
+ASYNC_PASSES = 3
+SYNC_PASSES = 7
+BATCH = 512
+
+_SUCCESS = VM_EVENTS.index("pgmigrate_success")
+_FAIL = VM_EVENTS.index("pgmigrate_fail")
+
+
+def lru_cache_disable(mem: MemMap) -> None:
+    """lru_cache_disable(): no page may hide in a per-CPU batch while others are being isolated.
+
+    The batches are emptied; what the migration itself adds goes straight to the lists, and nobody else runs meanwhile.
+    """
+    lru_add_drain_all(mem)
+
+
+def putback_movable_pages(mem: MemMap, ctx: AllocCtx, pages: PageList) -> None:
+    """Give the pages of a list back to the LRU; the list is empty afterwards."""
+    mem.k.lru.putback(mem, ctx.cpu, pages.take())
+
+
+class _Run:
+    """One call of migrate_pages(): the state that its passes share."""
+
+    def __init__(self, mem: MemMap, ctx: AllocCtx, target: Target, ledger: Ledger) -> None:
+        self.mem = mem
+        self.ctx = ctx
+        self.target = target
+        self.ledger = ledger
+        self.stats = MigrateStats()
+        self.left = np.empty(BATCH, np.uint32)
+        self.why = np.empty(BATCH, np.uint8)
+        self.slow = Slowpath(mem, ctx)
+        #: Pages that stay, to be put back, and how many of them count as failed; full: the target has no frame left.
+        self.failed: list[NDArray[np.uint32]] = []
+        self.nr_failed = 0
+        self.full = False
+
+    def one_pass(
+        self, pages: NDArray[np.uint32], at: int, name: str
+    ) -> tuple[int, NDArray[np.uint32], NDArray[np.uint8]]:
+        """Try pages from ``at`` on until a batch leaves some behind: (next, those left, their reasons)."""
+        moved = self.stats.moved + self.stats.freed
+        reached, why, n = self.mem.k.migrate.migrate_batch(
+            self.mem, self.ctx, pages, at, self.target, self.stats, self.left, self.why
+        )
+        left, reasons = self.left[:n].copy(), self.why[:n].copy()
+        moved = self.stats.moved + self.stats.freed - moved
+        if moved:
+            self.slow.progress()
+        counts = {
+            Reason(int(r)): int(c) for r, c in zip(*np.unique(reasons, return_counts=True), strict=True)
+        }
+        self.ledger.passes.append(Pass(name, reached - at, moved, counts))
+        self.full = why == Why.NO_TARGET
+        return reached, left, reasons
+
+    def batch(self, pages: NDArray[np.uint32], at: int) -> int:
+        """One or more whole batches from ``at`` on, with all passes that the last one needs; returns where to go on."""
+        reached, left, reasons = self.one_pass(pages, at, "async 1")
+        for n in range(2, ASYNC_PASSES + 1):
+            left, reasons = self._refill(left, reasons)
+            if self.full or not len(left):
+                break
+            self.ledger.retried += len(left)
+            _, left, reasons = self.one_pass(left, 0, f"async {n}")
+        left, reasons = self._refill(left, reasons)
+        if self.full:
+            self._give_up(left, reasons)
+            return reached
+        for i in range(len(left)):
+            if not self._one_page(left[i : i + 1]):
+                self.failed.append(left[i + 1 :])  # untried: neither moved nor failed
+                break
+        return reached
+
+    def _refill(
+        self, left: NDArray[np.uint32], reasons: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
+        """The target was full: free what can be freed and try those pages again, as the allocation itself would."""
+        while self.full:
+            try:
+                self.slow.reclaim()
+            except OutOfMemory:
+                break
+            waiting = reasons == Reason.TARGET_FULL
+            others, their = left[~waiting], reasons[~waiting]
+            _, left, reasons = self.one_pass(left[waiting], 0, "after reclaim")
+            left, reasons = np.concatenate([others, left]), np.concatenate([their, reasons])
+        return left, reasons
+
+    def _one_page(self, page: NDArray[np.uint32]) -> bool:
+        """The synchronous passes for one page; False: the target is full, which ends the call."""
+        reasons = self.why[:0]
+        for n in range(1, SYNC_PASSES + 1):
+            self.ledger.retried += 1
+            _, page, reasons = self.one_pass(page, 0, f"sync {n}")
+            page, reasons = self._refill(page, reasons)
+            if self.full or not len(page):
+                break
+        self._give_up(page, reasons)
+        return not self.full
+
+    def _give_up(self, left: NDArray[np.uint32], reasons: NDArray[np.uint8]) -> None:
+        """Pages that no pass could move. Of those without a target the first has failed, the rest were not tried."""
+        if not len(left):
+            return
+        self.failed.append(left)
+        for reason, count in zip(*np.unique(reasons, return_counts=True), strict=True):
+            self.ledger.fail(Reason(int(reason)), int(count))
+            self.nr_failed += 1 if reason == Reason.TARGET_FULL else int(count)
+
+
+def migrate_pages(mem: MemMap, ctx: AllocCtx, pages: PageList, target: Target, ledger: Ledger) -> int:
+    """Move the isolated pages of a list to ``target``.
+
+    Returns 0 or the number of pages not moved, or -ENOMEM when the target filled up (pages behind were not tried).
+    Those that stay are in ``pages`` afterwards; the caller puts them back.
+    """
+    todo = pages.take()
+    ledger.isolated += len(todo)
+    mode, reason = MODES.index("MIGRATE_SYNC"), REASONS.index(ledger.call)
+    mem.hw.trace(EV_MM_MIGRATE_PAGES_START, ctx.cpu, mode, reason)
+    run = _Run(mem, ctx, target, ledger)
+    at = 0
+    while at < len(todo) and not run.full:
+        at = run.batch(todo, at)
+    ledger.take(run.stats)
+    if at < len(todo):
+        run.failed.append(todo[at:])
+    for left in run.failed:
+        pages.extend(left)
+    succeeded = run.stats.moved + run.stats.freed
+    mem.event[_SUCCESS] += succeeded
+    mem.event[_FAIL] += run.nr_failed
+    mem.hw.trace(EV_MM_MIGRATE_PAGES, ctx.cpu, succeeded, run.nr_failed, mode | reason << 8)
+    return -ENOMEM if run.full else run.nr_failed

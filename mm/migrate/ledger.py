@@ -1,0 +1,88 @@
+"""The ledger: what one migration did, pass by pass, page by page, and what it cost.
+
+Linux keeps two counters (pgmigrate_success, pgmigrate_fail) and forgets the rest; here every decision
+is counted with its reason when it is made, and ``explain`` prints these records.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from numalab.mm._migrate import MigrateStats
+
+__all__ = ["Ledger", "Pass", "Phase", "Reason"]
+
+
+class Reason(enum.IntEnum):
+    """Why a page was not moved (the ``REASON_*`` of ``_migrate.pxd``)."""
+
+    NONE = 0
+    LOCKED = 1
+    WRITEBACK = 2
+    PINNED = 3
+    MAPPED = 4
+    SHARED = 5
+    NOT_ON_LRU = 6
+    TARGET_FULL = 7
+    NOT_MIGRATABLE = 8
+
+
+class Phase(enum.IntEnum):
+    """Where the virtual time of a migration goes."""
+
+    WALK = 0
+    ISOLATE = 1
+    UNMAP = 2
+    FLUSH = 3
+    COPY = 4
+    REMAP = 5
+
+
+@dataclass
+class Pass:
+    """One pass over a list of pages: which, how many tried, moved and left, and why those were left."""
+
+    name: str
+    tried: int
+    moved: int
+    left: dict[Reason, int]
+
+
+@dataclass
+class Ledger:
+    """One call's migration.
+
+    engine: ``batched``...; call: the migrate_reason as Linux names it; scanned: PTEs looked at; isolated: pages taken
+    off the LRU; shared: pages passed over since others map them too; failed: pages that stay, by final reason; cost:
+    virtual ns by phase.
+    """
+
+    engine: str
+    call: str
+    scanned: int = 0
+    isolated: int = 0
+    shared: int = 0
+    moved: int = 0
+    retried: int = 0
+    failed: dict[Reason, int] = field(default_factory=dict)
+    pairs: list[tuple[int, int, int]] = field(default_factory=list)
+    passes: list[Pass] = field(default_factory=list)
+    cost: dict[Phase, int] = field(default_factory=lambda: dict.fromkeys(Phase, 0))
+
+    def charge(self, phase: Phase, ns: int) -> None:
+        """Add virtual time to one phase."""
+        self.cost[phase] += ns
+
+    def fail(self, reason: Reason, pages: int) -> None:
+        """Note pages that stay for good."""
+        if pages:
+            self.failed[reason] = self.failed.get(reason, 0) + pages
+
+    def take(self, stats: MigrateStats) -> None:
+        """Take over what the kernels counted."""
+        self.moved += stats.moved + stats.freed
+        for phase, ns in enumerate(stats.phases):
+            self.cost[Phase(phase)] += ns

@@ -1,0 +1,46 @@
+"""Which pages are in memory: mincore(2).
+
+Mirrors mm/mincore.c, for anonymous memory: a page that is mapped (the zero page too) or under migration is
+there; one that is in swap is not, unless the swap cache still has it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from numalab.arch.errno import EINVAL, ENOMEM, KernelError
+from numalab.mm._mm_types import MmStruct
+from numalab.mm.get_unmapped_area import task_size
+from numalab.mm.vm_flags import PAGE_SHIFT, offset_in_page, page_align
+from numalab.mm.vma_tree import vma_lookup
+
+__all__ = ["do_mincore"]
+
+_PRESENT = np.uint64(1 << 63)
+_SWAPLIKE = np.uint64(1 << 62)
+#: Swap types from here on are not swap areas but migration entries (include/linux/swapops.h).
+_FIRST_MIGRATION_TYPE = np.uint64(29)
+
+
+def do_mincore(mm: MmStruct, start: int, length: int) -> bytes:
+    """mincore(2): one byte a page of [start, start + length), 1 = in memory.
+
+    Raises KernelError: EINVAL (start not page aligned), ENOMEM (beyond user addresses, or a hole in the
+    range).
+    """
+    if offset_in_page(start):
+        raise KernelError(EINVAL, "start is not page aligned")
+    if length > task_size(mm.mem) or start > task_size(mm.mem) - length:
+        raise KernelError(ENOMEM, "beyond the end of the address space")
+    at, end = start, start + page_align(length)
+    while at < end:
+        vma = vma_lookup(mm, at)
+        if vma is None:
+            raise KernelError(ENOMEM, f"nothing is mapped at {at:#x}")
+        at = vma.end
+    words = np.zeros((end - start) >> PAGE_SHIFT, np.uint64)
+    if len(words):
+        mm.mem.k.memory.pagemap_range(mm.mem, mm, start, words)
+    migrating = (words & _SWAPLIKE != 0) & (words & np.uint64(31) >= _FIRST_MIGRATION_TYPE)
+    vec: bytes = ((words & _PRESENT != 0) | migrating).astype(np.uint8).tobytes()
+    return vec

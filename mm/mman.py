@@ -1,0 +1,99 @@
+"""What programs pass to mmap(2) and its relatives: PROT_*, MAP_*, MADV_*, MREMAP_*, MCL_*.
+
+Mirrors include/uapi/asm-generic/mman-common.h, mman.h and include/linux/mman.h (x86-64 values).
+"""
+
+from __future__ import annotations
+
+from numalab.mm.vm_flags import (
+    VM_EXEC,
+    VM_GROWSDOWN,
+    VM_LOCKED,
+    VM_NOHUGEPAGE,
+    VM_READ,
+    VM_WRITE,
+)
+
+__all__ = [
+    "MADV_COLD", "MADV_COLLAPSE", "MADV_DODUMP", "MADV_DOFORK", "MADV_DONTDUMP", "MADV_DONTFORK",
+    "MADV_DONTNEED", "MADV_DONTNEED_LOCKED", "MADV_FREE", "MADV_HUGEPAGE", "MADV_KEEPONFORK",
+    "MADV_NOHUGEPAGE", "MADV_NORMAL", "MADV_PAGEOUT", "MADV_POPULATE_READ", "MADV_POPULATE_WRITE",
+    "MADV_RANDOM", "MADV_REMOVE", "MADV_SEQUENTIAL", "MADV_WILLNEED", "MADV_WIPEONFORK", "MAP_32BIT",
+    "MAP_ANONYMOUS", "MAP_FIXED", "MAP_FIXED_NOREPLACE", "MAP_GROWSDOWN", "MAP_LOCKED", "MAP_NONBLOCK",
+    "MAP_NORESERVE", "MAP_POPULATE", "MAP_PRIVATE", "MAP_SHARED", "MAP_SHARED_VALIDATE", "MAP_STACK",
+    "MAP_TYPE", "MCL_CURRENT", "MCL_FUTURE", "MCL_ONFAULT", "MLOCK_ONFAULT", "MREMAP_DONTUNMAP",
+    "MREMAP_FIXED", "MREMAP_MAYMOVE", "PROT_EXEC", "PROT_GROWSDOWN", "PROT_GROWSUP", "PROT_NONE",
+    "PROT_READ", "PROT_SEM", "PROT_WRITE", "calc_vm_flag_bits", "calc_vm_prot_bits",
+]  # fmt: skip
+
+PROT_NONE = 0
+PROT_READ = 0x1
+PROT_WRITE = 0x2
+PROT_EXEC = 0x4
+PROT_SEM = 0x8
+PROT_GROWSDOWN = 0x01000000
+PROT_GROWSUP = 0x02000000
+
+MAP_SHARED = 0x01
+MAP_PRIVATE = 0x02
+MAP_SHARED_VALIDATE = 0x03
+MAP_TYPE = 0x0F
+MAP_FIXED = 0x10
+MAP_ANONYMOUS = 0x20
+MAP_32BIT = 0x40
+MAP_GROWSDOWN = 0x0100
+MAP_LOCKED = 0x2000
+MAP_NORESERVE = 0x4000
+MAP_POPULATE = 0x8000
+MAP_NONBLOCK = 0x10000
+MAP_STACK = 0x20000
+MAP_FIXED_NOREPLACE = 0x100000
+
+MADV_NORMAL = 0
+MADV_RANDOM = 1
+MADV_SEQUENTIAL = 2
+MADV_WILLNEED = 3
+MADV_DONTNEED = 4
+MADV_FREE = 8
+MADV_REMOVE = 9
+MADV_DONTFORK = 10
+MADV_DOFORK = 11
+MADV_HUGEPAGE = 14
+MADV_NOHUGEPAGE = 15
+MADV_DONTDUMP = 16
+MADV_DODUMP = 17
+MADV_WIPEONFORK = 18
+MADV_KEEPONFORK = 19
+MADV_COLD = 20
+MADV_PAGEOUT = 21
+MADV_POPULATE_READ = 22
+MADV_POPULATE_WRITE = 23
+MADV_DONTNEED_LOCKED = 24
+MADV_COLLAPSE = 25
+
+MREMAP_MAYMOVE = 1
+MREMAP_FIXED = 2
+MREMAP_DONTUNMAP = 4
+
+MLOCK_ONFAULT = 1
+MCL_CURRENT = 1
+MCL_FUTURE = 2
+MCL_ONFAULT = 4
+
+
+def calc_vm_prot_bits(prot: int) -> int:
+    """PROT_* as VM_READ, VM_WRITE, VM_EXEC; other bits of ``prot`` mean nothing to a mapping."""
+    return (
+        (VM_READ if prot & PROT_READ else 0)
+        | (VM_WRITE if prot & PROT_WRITE else 0)
+        | (VM_EXEC if prot & PROT_EXEC else 0)
+    )
+
+
+def calc_vm_flag_bits(flags: int) -> int:
+    """The MAP_* flags that stay with the mapping. A mapping meant as a stack asks for no huge pages."""
+    return (
+        (VM_GROWSDOWN if flags & MAP_GROWSDOWN else 0)
+        | (VM_LOCKED if flags & MAP_LOCKED else 0)
+        | (VM_NOHUGEPAGE if flags & MAP_STACK else 0)
+    )

@@ -1,0 +1,187 @@
+"""Making mappings: mmap(2) and brk(2); and, under one name for the floors above, the life of an address
+space.
+
+Mirrors mm/mmap.c. An area is grown out of a neighbour where that is possible, otherwise made anew; pages come
+later, by faults, unless MAP_POPULATE or MAP_LOCKED asks for them now.
+
+Deliberately different: private anonymous memory only. A mapping of a file, or MAP_SHARED, is ENOSYS (after
+every check that Linux makes before it looks at the kind).
+"""
+
+from __future__ import annotations
+
+from numalab.arch.errno import EAGAIN, EEXIST, EINVAL, ENOMEM, ENOSYS, EOVERFLOW, KernelError
+from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
+from numalab.mm.address_space import dup_mmap, exit_mmap, mm_alloc
+from numalab.mm.get_unmapped_area import get_unmapped_area, round_hint_to_min
+from numalab.mm.gup import mm_populate
+from numalab.mm.mlock import RLIM_INFINITY, can_do_mlock, mlock_future_ok
+from numalab.mm.mman import (
+    MAP_FIXED,
+    MAP_FIXED_NOREPLACE,
+    MAP_GROWSDOWN,
+    MAP_LOCKED,
+    MAP_NONBLOCK,
+    MAP_NORESERVE,
+    MAP_POPULATE,
+    MAP_PRIVATE,
+    MAP_SHARED,
+    MAP_TYPE,
+    calc_vm_flag_bits,
+    calc_vm_prot_bits,
+)
+from numalab.mm.munmap import do_munmap
+from numalab.mm.overcommit import accountable_mapping, vm_enough_memory
+from numalab.mm.stack import expand_stack, setup_stack
+from numalab.mm.vm_flags import (
+    MASK64,
+    MAX_MAP_COUNT,
+    PAGE_SHIFT,
+    PAGE_SIZE,
+    STACK_GUARD_GAP,
+    VM_ACCOUNT,
+    VM_LOCKED,
+    VM_MAYEXEC,
+    VM_MAYREAD,
+    VM_MAYWRITE,
+    VM_NORESERVE,
+    VM_READ,
+    VM_WRITE,
+    page_align,
+)
+from numalab.mm.vma import vma_merge_new_range
+from numalab.mm.vma_tree import find_vma, find_vma_intersection, vm_start_gap, vma_insert, vma_lookup
+
+__all__ = [
+    "do_brk", "do_mmap", "do_munmap", "dup_mmap", "exit_mmap", "expand_stack", "find_vma", "mm_alloc",
+    "setup_stack", "vma_lookup",
+]  # fmt: skip
+
+_VM_MAY = VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC
+
+
+def do_mmap(
+    mm: MmStruct,
+    ctx: AllocCtx,
+    addr: int,
+    length: int,
+    prot: int,
+    flags: int,
+    pgoff: int = 0,
+    file: object = None,
+    *,
+    memlock_limit: int = RLIM_INFINITY,
+    ipc_lock: bool = True,
+    admin: bool = True,
+) -> int:
+    """mmap(2): map ``length`` bytes (rounded up to pages) at ``addr`` or where there is room. Returns the
+    address.
+
+    memlock_limit, ipc_lock: see mlock.py; admin: CAP_SYS_RAWIO, may map the lowest 64 KiB.
+    Raises KernelError: EINVAL (length 0, kind of mapping, alignment), ENOMEM (no room, too many areas, more
+    than the machine has), EOVERFLOW (offset), EEXIST (MAP_FIXED_NOREPLACE), EPERM, EAGAIN (mlock), ENOSYS
+    (not built).
+    """
+    if not length:
+        raise KernelError(EINVAL, "the length is 0")
+    if flags & MAP_FIXED_NOREPLACE:
+        flags |= MAP_FIXED
+    if not flags & MAP_FIXED:
+        addr = round_hint_to_min(addr)
+    length = page_align(length)
+    if not length:
+        raise KernelError(ENOMEM, "longer than the address space")
+    if pgoff + (length >> PAGE_SHIFT) > MASK64:
+        raise KernelError(EOVERFLOW, "the offset overflows")
+    if len(mm.vmas) > MAX_MAP_COUNT:
+        raise KernelError(ENOMEM, f"{MAX_MAP_COUNT} areas are the limit")
+
+    vm_flags = calc_vm_prot_bits(prot) | calc_vm_flag_bits(flags) | mm.def_flags | _VM_MAY
+    addr = get_unmapped_area(mm, addr, length, flags, has_file=file is not None, admin=admin)
+    if flags & MAP_FIXED_NOREPLACE and find_vma_intersection(mm, addr, addr + length) is not None:
+        raise KernelError(EEXIST, "something is mapped there")
+    if flags & MAP_LOCKED:
+        can_do_mlock(memlock_limit, ipc_lock)
+    if not mlock_future_ok(mm, vm_flags, length, memlock_limit, ipc_lock):
+        raise KernelError(EAGAIN, "over RLIMIT_MEMLOCK")
+    _check_kind(flags, file)
+    if flags & MAP_NORESERVE:
+        vm_flags |= VM_NORESERVE
+
+    _mmap_region(mm, ctx, addr, length, vm_flags)
+    if vm_flags & VM_LOCKED or flags & (MAP_POPULATE | MAP_NONBLOCK) == MAP_POPULATE:
+        mm_populate(mm, ctx, addr, length, ignore_errors=True)
+    return addr
+
+
+def _check_kind(flags: int, file: object) -> None:
+    """MAP_PRIVATE without a file passes; what Linux has besides is ENOSYS, what it has not is EINVAL."""
+    if file is not None:
+        raise KernelError(ENOSYS, "mappings of files are not built")
+    if flags & MAP_TYPE == MAP_SHARED:
+        if flags & MAP_GROWSDOWN:
+            raise KernelError(EINVAL, "a shared mapping cannot grow")
+        raise KernelError(ENOSYS, "shared anonymous memory is not built")
+    if flags & MAP_TYPE != MAP_PRIVATE:
+        raise KernelError(EINVAL, "neither private nor shared")
+
+
+def _mmap_region(mm: MmStruct, ctx: AllocCtx, addr: int, length: int, flags: int) -> None:
+    """Cover [addr, addr + length) with an area, after taking away what is there."""
+    if accountable_mapping(flags):
+        vm_enough_memory(mm.mem, length >> PAGE_SHIFT)
+        flags |= VM_ACCOUNT
+    if find_vma_intersection(mm, addr, addr + length) is not None:
+        do_munmap(mm, ctx, addr, length)
+    # The page offset of private anonymous memory is its address: so neighbours adjoin, and still do after a
+    # move.
+    if vma_merge_new_range(mm, addr, addr + length, flags, addr >> PAGE_SHIFT) is None:
+        vma_insert(mm, VMA(mm, addr, addr + length, addr >> PAGE_SHIFT, flags))
+
+
+def do_brk(
+    mm: MmStruct,
+    ctx: AllocCtx,
+    brk: int,
+    *,
+    memlock_limit: int = RLIM_INFINITY,
+    ipc_lock: bool = True,
+) -> int:
+    """brk(2): move the end of the heap to ``brk``; returns where it is now, the old place if it cannot be
+    moved.
+    """
+    if brk < mm.start_brk:
+        return mm.brk
+    old, new = page_align(mm.brk), page_align(brk)
+    if old == new:
+        mm.brk = brk
+        return brk
+    try:
+        if brk <= mm.brk:
+            if find_vma_intersection(mm, new, old) is None:
+                return mm.brk
+            do_munmap(mm, ctx, new, old - new)
+        else:
+            _grow_heap(mm, ctx, old, new, memlock_limit, ipc_lock)
+    except KernelError:
+        return mm.brk
+    mm.brk = brk
+    return brk
+
+
+def _grow_heap(mm: MmStruct, ctx: AllocCtx, old: int, new: int, memlock_limit: int, ipc_lock: bool) -> None:
+    """do_brk_flags(): more heap at [old, new), a page and a guard gap away from whatever comes next."""
+    get_unmapped_area(mm, old, new - old, MAP_FIXED)
+    if not mlock_future_ok(mm, mm.def_flags, new - old, memlock_limit, ipc_lock):
+        raise KernelError(EAGAIN, "over RLIMIT_MEMLOCK")
+    above = find_vma_intersection(mm, old, new + PAGE_SIZE + STACK_GUARD_GAP)
+    if above is not None and new + PAGE_SIZE > vm_start_gap(above):
+        raise KernelError(ENOMEM, "something is in the way")
+    if len(mm.vmas) > MAX_MAP_COUNT:
+        raise KernelError(ENOMEM, f"{MAX_MAP_COUNT} areas are the limit")
+    vm_enough_memory(mm.mem, (new - old) >> PAGE_SHIFT)
+    flags = VM_READ | VM_WRITE | _VM_MAY | VM_ACCOUNT | mm.def_flags
+    if vma_merge_new_range(mm, old, new, flags, old >> PAGE_SHIFT) is None:
+        vma_insert(mm, VMA(mm, old, new, old >> PAGE_SHIFT, flags))
+    if mm.def_flags & VM_LOCKED:
+        mm_populate(mm, ctx, old, new - old, ignore_errors=True)

@@ -1,0 +1,246 @@
+"""The physical memory of one machine: struct pages, zones, free areas, LRU lists, counters.
+
+Mirrors mm/mm_init.c and mm/page_alloc.c's zone set-up. Booting is O(nodes): every array is a sparse
+host mapping whose zeros are valid ("never used"), and each zone starts with all its frames *virgin*.
+The numpy dtypes below are the C structs of ``_mm_types.pxd``, byte for byte (a test compares), so
+kernels, twins, /proc and the invariants read the same memory.
+
+Deliberately different from Linux: free lists are not split by migrate type, a zone never spans a
+hole (a node with several ranges has several zones of one type), and page flags keep node and zone in
+their top byte for any number of sections.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from numalab.mm._mm_types import MemMap
+from numalab.mm.kernels import Kernels
+
+if TYPE_CHECKING:
+    from numalab.arch._hw import Hardware
+    from numalab.arch.topology import Topology
+
+__all__ = ["DTYPES", "ZONE_NAMES", "build"]
+
+SECTION_SHIFT = 15
+NR_ORDERS = 11
+NR_LRU_LISTS = 5
+MAX_NUMNODES = 64
+NO_PFN = 0xFFFFFFFF
+
+#: Zone types and the frame below which each ends on x86-64; MOVABLE takes no frames by address.
+ZONE_NAMES = ("DMA", "DMA32", "Normal", "Movable")
+ZONE_ENDS = (1 << 12, 1 << 20, 1 << 40)
+
+#: sysctl_lowmem_reserve_ratio: how much of a lower zone is kept from requests that may use a higher one.
+LOWMEM_RESERVE_RATIO = (256, 256, 32, 0)
+WATERMARK_SCALE_FACTOR = 10
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    "page": np.dtype([
+        ("flags", "<u4"), ("refcount", "<i4"), ("lru", "<u4"), ("mapcount", "<u4"),
+        ("link", "<u4"), ("pincount", "<u4"), ("rmap", "<u8"),
+    ]),
+    "page_cold": np.dtype([("mapping", "<u8"), ("index", "<u8"), ("private", "<u8"), ("mlock_count", "<u8")]),
+    "zone": np.dtype([
+        ("start", "<u4"), ("end", "<u4"), ("virgin", "<u4"), ("node", "<u4"), ("type", "<u4"),
+        ("managed", "<u4"), ("pcp_high", "<u4"), ("pcp_batch", "<u4"), ("nonempty", "<u4"), ("place", "<u4"),
+        ("free", "<i8"), ("watermark", "<i8", 4), ("lowmem_reserve", "<i8", 4),
+        ("head", "<u4", NR_ORDERS), ("nr_free", "<u4", NR_ORDERS),
+    ]),
+    "pcp": np.dtype([("count", "<u4"), ("pad", "<u4", 3), ("pfn", "<u4", 1024)]),
+    "lru_list": np.dtype([("head", "<u4"), ("tail", "<u4"), ("live", "<i8"), ("chunks", "<i8")]),
+    "cpu_batch": np.dtype([("count", "<u4"), ("pfn", "<u4", 31)]),
+}  # fmt: skip
+
+#: enum node_stat_item and numa_stat_item; enum vm_event_item (``_mm_types.pxd``).
+NODE_STATS = (
+    "nr_inactive_anon", "nr_active_anon", "nr_inactive_file", "nr_active_file", "nr_unevictable",
+    "nr_isolated_anon", "nr_isolated_file", "nr_anon_pages", "nr_mapped", "nr_file_pages", "nr_dirty",
+    "nr_writeback", "nr_shmem", "nr_page_table_pages", "nr_mlock", "nr_swapcached",
+    "numa_hit", "numa_miss", "numa_foreign", "numa_interleave", "numa_local", "numa_other",
+)  # fmt: skip
+VM_EVENTS = (
+    "pgalloc", "pgfree", "pgfault", "pgmajfault", "pgactivate", "pgdeactivate", "pgmigrate_success",
+    "pgmigrate_fail", "unevictable_pgs_culled", "unevictable_pgs_rescued", "unevictable_pgs_mlocked",
+    "unevictable_pgs_munlocked", "unevictable_pgs_cleared", "pswpin", "pswpout", "swap_ra", "swap_ra_hit",
+    "pgscan_kswapd", "pgscan_direct", "pgsteal_kswapd", "pgsteal_direct", "pgreuse",
+)  # fmt: skip
+
+
+def sparse(count: int, dtype: Any) -> np.ndarray[Any, Any]:
+    """A zeroed array that costs no host memory until it is written (MAP_NORESERVE, as for RAM)."""
+    dtype = np.dtype(dtype)
+    size = max(1, count) * dtype.itemsize
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE has no name in Python 3.11
+    return np.frombuffer(mmap.mmap(-1, size, flags=flags), dtype=dtype, count=max(1, count))
+
+
+def build(hw: Hardware, *, twins: bool = False, debug_vm: bool = False) -> MemMap:
+    """The memory of ``hw`` as it is after boot: everything free but the zero page.
+
+    twins: run on the plain-Python kernels; debug_vm: poison freed frames.
+    """
+    topology: Topology = hw.topology
+    mem = MemMap(hw)
+    mem.k = Kernels.load(twins)
+    mem.topology = topology
+    mem.debug = debug_vm
+    _bind_pages(mem, topology)
+    _bind_zones(mem, topology)
+    _bind_counters(mem, topology)
+    mem.memory_nodes = sum(1 << node.id for node in topology.nodes if node.ranges)
+    build_zonelists(mem)
+    setup_watermarks(mem)
+    setup_pagesets(mem)
+    _reserve_zero_page(mem)
+    return mem
+
+
+def _bind_pages(mem: MemMap, topology: Topology) -> None:
+    frames = topology.max_pfn
+    managed = sum(end - start for node in topology.nodes for start, end in node.ranges)
+    mem.bind("hot", sparse(frames, DTYPES["page"]))
+    mem.bind("cold", sparse(frames, DTYPES["page_cold"]))
+    mem.bind("order", sparse(frames, np.uint8))
+    # A list is compacted when less than half of its slots are live, so twice the frames is the most that is needed.
+    nr_lists = topology.nr_node_ids * NR_LRU_LISTS
+    limit = 2 * managed // 60 + 8 * nr_lists + 64
+    mem.bind("chunks", sparse(64 * limit, np.uint32))
+    mem.chunks[0] = 1
+    mem.chunks[2] = limit
+    mem.bind("lrus", np.zeros(nr_lists, DTYPES["lru_list"]))
+    mem.bind("batches", np.zeros(topology.nr_cpus, DTYPES["cpu_batch"]))
+
+
+def _bind_zones(mem: MemMap, topology: Topology) -> None:
+    rows = []
+    for node in topology.nodes:
+        cuts = [
+            (max(start, low), min(end, high), node.id, kind)
+            for start, end in sorted(node.ranges)
+            for kind, (low, high) in enumerate(zip((0, *ZONE_ENDS[:-1]), ZONE_ENDS, strict=True))
+        ]
+        rows += sorted((c for c in cuts if c[0] < c[1]), key=lambda c: (c[3], c[0]))
+    zones = np.zeros(len(rows), DTYPES["zone"])
+    sections = (topology.max_pfn >> SECTION_SHIFT) + 1
+    section_node = np.full(sections, 0xFF, np.uint8)
+    section_zone = np.zeros(sections, np.uint16)
+    for i, (start, end, node_id, kind) in enumerate(rows):
+        zones[i]["start"], zones[i]["end"], zones[i]["virgin"] = start, end, start
+        zones[i]["node"], zones[i]["type"] = node_id, kind
+        zones[i]["managed"] = zones[i]["free"] = end - start
+        zones[i]["place"] = node_id << 26 | kind << 24
+    zones["head"] = NO_PFN
+    # By address, so that where two zones share a section (DMA and DMA32) the later one is its zone: pfn_zone()
+    # steps back from there.
+    for i in np.argsort(zones["start"], kind="stable"):
+        first, last = int(zones[i]["start"]) >> SECTION_SHIFT, (int(zones[i]["end"]) - 1) >> SECTION_SHIFT
+        section_node[first : last + 1] = zones[i]["node"]
+        section_zone[first : last + 1] = i
+    mem.bind("zones", zones)
+    mem.bind("trail", sparse(topology.max_pfn, np.uint32))
+    mem.bind("trail_top", np.zeros(len(rows), np.uint32))
+    mem.bind("section_node", section_node)
+    mem.bind("section_zone", section_zone)
+    mem.bind("pcps", sparse(len(rows) * topology.nr_cpus, DTYPES["pcp"]))
+
+
+def _bind_counters(mem: MemMap, topology: Topology) -> None:
+    mem.bind("node_stat", np.zeros((topology.nr_node_ids, len(NODE_STATS)), np.int64))
+    mem.bind("event", np.zeros(len(VM_EVENTS), np.int64))
+    mem.bind("weights", np.ones(MAX_NUMNODES, np.uint8))
+
+
+def fallback_order(topology: Topology, local: int, load: dict[int, int]) -> list[int]:
+    """Nodes with memory in the order in which a request that starts on ``local`` tries them.
+
+    find_next_best_node(): itself first, then by distance, next higher numbers before lower ones, and ``load``
+    (kept over all nodes of a boot) to take turns at equal distance. Its small preference for nodes without CPUs has
+    no effect at boot, where Linux builds the lists before any CPU is known to any node.
+    """
+    memory = [n.id for n in topology.nodes if n.ranges]
+    order = [local] if local in memory else []
+    previous = local
+    while len(order) < len(memory):
+        best = min(
+            (n for n in memory if n not in order),
+            key=lambda n: (topology.distance[local][n] + (n < local), load.get(n, 0), n),
+        )
+        if topology.distance[local][best] != topology.distance[local][previous]:
+            load[best] = load.get(best, 0) + 1
+        order.append(best)
+        previous = best
+    return order
+
+
+def build_zonelists(mem: MemMap) -> None:
+    """ZONELIST_FALLBACK of every node: node by node, within a node from the highest zone to the lowest."""
+    topology: Topology = mem.topology
+    zones = mem.zones
+    lists = np.full((topology.nr_node_ids, len(zones) + 1), -1, np.int32)
+    of_node: dict[int, list[int]] = {}
+    for i in range(len(zones)):
+        of_node.setdefault(int(zones[i]["node"]), []).append(i)
+    load: dict[int, int] = {}
+    for node in sorted(topology.nodes, key=lambda n: n.id):
+        order = fallback_order(topology, node.id, load)
+        numbers = [z for n in order for z in sorted(of_node[n], key=lambda z: -int(zones[z]["type"]))]
+        lists[node.id, : len(numbers)] = numbers
+    mem.bind("zonelist", lists)
+
+
+def setup_watermarks(mem: MemMap) -> None:
+    """min, low, high and promo of every zone, and what each keeps from requests for a higher one.
+
+    __setup_per_zone_wmarks() and setup_per_zone_lowmem_reserve(). On a machine so small that Linux's lower
+    bound of 128 kB would be more than a sixteenth of it, that sixteenth is the bound: a toy machine of a few
+    pages must be able to use them.
+    """
+    zones = mem.zones
+    total = int(zones["managed"].sum())
+    min_kb = min(max(math.isqrt(total * 4 * 16), 128), 262144)
+    pages_min = min(min_kb // 4, total // 16)
+    for z in zones:
+        managed = int(z["managed"])
+        low = pages_min * managed // total
+        step = max(low // 4, managed * WATERMARK_SCALE_FACTOR // 10000)
+        z["watermark"] = [low + i * step for i in range(4)]
+        above = 0
+        reserve = [0, 0, 0, 0]
+        for kind in range(int(z["type"]) + 1, 4):
+            same = (zones["node"] == z["node"]) & (zones["type"] == kind)
+            above += int(zones["managed"][same].sum())
+            reserve[kind] = above // LOWMEM_RESERVE_RATIO[int(z["type"])]
+        z["lowmem_reserve"] = reserve
+
+
+def setup_pagesets(mem: MemMap) -> None:
+    """Sizes of the per-CPU page sets: zone_batchsize() and zone_highsize().
+
+    The boot parameter ``percpu_pagelist_high_fraction`` works as the sysctl of that name.
+    """
+    topology: Topology = mem.topology
+    fraction = int(topology.boot.get("percpu_pagelist_high_fraction", 0))
+    cpus_of = {n.id: max(1, len(n.cpus)) for n in topology.nodes}
+    for z in mem.zones:
+        managed = int(z["managed"])
+        batch = max(1, min(managed >> 10, 256) // 4)
+        batch = max(1, (1 << ((batch + batch // 2).bit_length() - 1)) - 1)
+        pages = managed // fraction if fraction else int(z["watermark"][1])
+        z["pcp_batch"] = batch
+        z["pcp_high"] = min(max(pages // cpus_of[int(z["node"])], 4 * batch), 1024 - batch)
+
+
+def _reserve_zero_page(mem: MemMap) -> None:
+    """Take the shared zero page from the first node, as the kernel image (which holds it) lies there."""
+    pfn = mem.k.page_alloc.alloc_pages_node(mem, 0, int(mem.zones[0]["node"]), 0)
+    if pfn == NO_PFN:
+        raise MemoryError("the first node has no frame for the zero page: give it at least 2 pages")
+    mem.hot[pfn]["flags"] |= 1 << 16  # PG_reserved
+    mem.zero_pfn = pfn

@@ -1,0 +1,28 @@
+"""May a program be promised so much memory? Overcommit mode 0, the heuristic.
+
+Mirrors __vm_enough_memory() of mm/util.c and accountable_mapping() of mm/vma.c. Mode 0 refuses only what
+could not be kept even by an empty machine: one request for more pages than there is RAM and swap. Modes 1 and
+2 do not exist.
+"""
+
+from __future__ import annotations
+
+from numalab.arch.errno import ENOMEM, KernelError
+from numalab.mm._mm_types import MemMap
+from numalab.mm.vm_flags import PAGE_SHIFT, VM_NORESERVE, VM_SHARED, VM_WRITE
+
+__all__ = ["accountable_mapping", "vm_enough_memory"]
+
+
+def accountable_mapping(flags: int) -> bool:
+    """Whether a mapping may come to need memory of its own: private, writable, and not NORESERVE."""
+    return flags & (VM_NORESERVE | VM_SHARED | VM_WRITE) == VM_WRITE
+
+
+def vm_enough_memory(mem: MemMap, pages: int) -> None:
+    """Raises KernelError(ENOMEM) if ``pages`` are more than all RAM and the swap device of the boot
+    parameters.
+    """
+    total = int(mem.zones["managed"].sum()) + (int(mem.topology.boot["swap"]) >> PAGE_SHIFT)
+    if pages > total:
+        raise KernelError(ENOMEM, f"{pages} pages are more than the machine has ({total})")

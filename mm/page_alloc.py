@@ -1,0 +1,52 @@
+"""What happens when no frame is free: the slow path of the page allocator.
+
+Mirrors __alloc_pages_slowpath() of mm/page_alloc.c. The kernels only take from free lists; a driver whose
+kernel stopped with NEED_RECLAIM comes here, and calls the kernel again if this returns.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from numalab.mm.swap import lru_add_drain_all
+
+if TYPE_CHECKING:
+    from numalab.mm._mm_types import AllocCtx, MemMap
+
+__all__ = ["OutOfMemory", "Slowpath", "drain_all_pages"]
+
+
+class OutOfMemory(Exception):
+    """No frame to be had, and nothing that could free one: the caller's task must end (VM_FAULT_OOM)."""
+
+
+def drain_all_pages(mem: MemMap) -> int:
+    """drain_all_pages(): the per-CPU sets of every CPU back to the buddy; returns how many frames that freed."""
+    return sum(mem.k.page_alloc.drain_pages(mem, cpu) for cpu in range(mem.topology.nr_cpus))
+
+
+class Slowpath:
+    """One request's way through the slow path: each step may free something, and none is tried twice in a row.
+
+    Made anew for each request; ``progress()`` starts over after the kernel got further.
+    """
+
+    def __init__(self, mem: MemMap, ctx: AllocCtx) -> None:
+        self._mem = mem
+        self._ctx = ctx
+        self._drained = False
+
+    def progress(self) -> None:
+        """The kernel got further since the last call."""
+        self._drained = False
+
+    def reclaim(self) -> None:
+        """Free something, or raise OutOfMemory.
+
+        Frames in per-CPU sets and pages that wait in per-CPU LRU batches belong to nobody: they come first.
+        """
+        if self._drained:
+            raise OutOfMemory
+        self._drained = True
+        lru_add_drain_all(self._mem)
+        drain_all_pages(self._mem)

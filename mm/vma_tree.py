@@ -1,0 +1,96 @@
+"""Finding memory areas: which VMA covers an address, which comes next.
+
+Mirrors find_vma() and its family in mm/mmap.c and include/linux/mm.h. Deliberately different: where Linux
+keeps a maple tree, ``mm.vmas`` is a SortedDict from start address to VMA. Whatever changes it tells the
+kernels with ``mm.vmas_changed()``; that is why areas are put in, taken out and moved with the functions below
+only.
+
+All addresses are bytes; areas never overlap, so neighbours in the dict are neighbours in memory.
+"""
+
+from __future__ import annotations
+
+from numalab.mm._mm_types import VMA, MmStruct
+from numalab.mm.vm_flags import PAGE_SHIFT, STACK_GUARD_GAP, VM_GROWSDOWN, VM_LOCKED
+
+__all__ = [
+    "find_vma", "find_vma_intersection", "linear_page_index", "locked_pages", "vm_start_gap", "vma_insert",
+    "vma_lookup", "vma_next", "vma_pages", "vma_prev", "vma_remove", "vma_set_range",
+]  # fmt: skip
+
+
+def find_vma(mm: MmStruct, addr: int) -> VMA | None:
+    """The first area that ends above ``addr``: the one that covers it, or the next one. O(log areas)."""
+    at = mm.vmas.bisect_right(addr)
+    if at:
+        vma: VMA = mm.vmas.peekitem(at - 1)[1]
+        if addr < vma.end:
+            return vma
+    return mm.vmas.peekitem(at)[1] if at < len(mm.vmas) else None
+
+
+def vma_lookup(mm: MmStruct, addr: int) -> VMA | None:
+    """The area that covers ``addr``; None in a hole."""
+    vma = find_vma(mm, addr)
+    return vma if vma is not None and vma.start <= addr else None
+
+
+def find_vma_intersection(mm: MmStruct, start: int, end: int) -> VMA | None:
+    """The first area that has a byte in [start, end); None for an empty range."""
+    vma = find_vma(mm, start) if start < end else None
+    return vma if vma is not None and vma.start < end else None
+
+
+def vma_next(mm: MmStruct, vma: VMA) -> VMA | None:
+    """The area after ``vma``, however far away."""
+    at = mm.vmas.bisect_right(vma.start)
+    return mm.vmas.peekitem(at)[1] if at < len(mm.vmas) else None
+
+
+def vma_prev(mm: MmStruct, addr: int) -> VMA | None:
+    """The last area that starts below ``addr``."""
+    at = mm.vmas.bisect_left(addr)
+    return mm.vmas.peekitem(at - 1)[1] if at else None
+
+
+def vma_insert(mm: MmStruct, vma: VMA) -> None:
+    """Add an area; its range must be free."""
+    mm.vmas[vma.start] = vma
+    mm.vmas_changed()
+
+
+def vma_remove(mm: MmStruct, vma: VMA) -> None:
+    """Take an area out; its pages, tables and anon_vmas are the caller's affair."""
+    del mm.vmas[vma.start]
+    mm.vmas_changed()
+
+
+def vma_set_range(mm: MmStruct, vma: VMA, start: int, end: int, pgoff: int) -> None:
+    """Give an area of the tree another extent (vma_set_range() and the tree's share of it)."""
+    if start != vma.start:
+        del mm.vmas[vma.start]
+        mm.vmas[start] = vma
+    vma.start, vma.end, vma.pgoff = start, end, pgoff
+    mm.vmas_changed()
+
+
+def vma_pages(vma: VMA) -> int:
+    """Its size in pages."""
+    return (vma.end - vma.start) >> PAGE_SHIFT
+
+
+def linear_page_index(vma: VMA, addr: int) -> int:
+    """Index within the area's mapping of the page at ``addr``."""
+    return vma.pgoff + ((addr - vma.start) >> PAGE_SHIFT)
+
+
+def vm_start_gap(vma: VMA) -> int:
+    """Where the area really begins for its lower neighbour: a stack keeps a guard gap below itself."""
+    return max(vma.start - STACK_GUARD_GAP, 0) if vma.flags & VM_GROWSDOWN else vma.start
+
+
+def locked_pages(mm: MmStruct) -> int:
+    """``mm->locked_vm``: pages in mlocked areas, present or not. Added up when asked: only limits ask.
+    O(areas).
+    """
+    return sum(vma_pages(vma) for vma in mm.vmas.values() if vma.flags & VM_LOCKED)

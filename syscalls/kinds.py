@@ -1,0 +1,110 @@
+"""Kinds of system call arguments: how each is converted to what the handler gets, and how a tracer prints it.
+
+Mirrors the C types in the SYSCALL_DEFINE lines of Linux.  A row of the table writes its arguments as one line,
+`addr:addr length:size mode:mpol_mode nodemask:nodemask@maxnode maxnode:ulong flags:mbind_flags`: name, kind, and after
+an `@` the argument that says how large the thing is that a pointer points to.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+__all__ = ["Arg", "Kind", "convert", "parse_args"]
+
+
+class Kind(enum.StrEnum):
+    """What an argument means. Those that end in _out are pointers to what the call fills in."""
+
+    # plain numbers
+    INT = "int"
+    UINT = "uint"
+    LONG = "long"
+    ULONG = "ulong"
+    SIZE = "size"
+    ADDR = "addr"
+    FD = "fd"
+    DIRFD = "dirfd"
+    PID = "pid"
+    UID = "uid"
+    # flag words and enumerations
+    PROT = "prot"
+    MAP_FLAGS = "map_flags"
+    MREMAP_FLAGS = "mremap_flags"
+    ADVICE = "advice"
+    MLOCK_FLAGS = "mlock_flags"
+    MCL_FLAGS = "mcl_flags"
+    MPOL_MODE = "mpol_mode"
+    MBIND_FLAGS = "mbind_flags"
+    MOVE_FLAGS = "move_flags"
+    GETPOL_FLAGS = "getpol_flags"
+    OPEN_FLAGS = "open_flags"
+    FILE_MODE = "file_mode"
+    WHENCE = "whence"
+    WAIT_OPTIONS = "wait_options"
+    SIGNAL = "signal"
+    CLOCK = "clock"
+    RESOURCE = "resource"
+    RUSAGE_WHO = "rusage_who"
+    PRCTL_OPTION = "prctl_option"
+    PRCTL_ARG = "prctl_arg"
+    # pointers
+    PATH = "path"
+    BUF = "buf"
+    BUF_OUT = "buf_out"
+    NODEMASK = "nodemask"
+    NODEMASK_OUT = "nodemask_out"
+    MODE_OUT = "mode_out"
+    PAGES = "pages"
+    NODES = "nodes"
+    STATUS_OUT = "status_out"
+    VEC_OUT = "vec_out"
+    CPUMASK = "cpumask"
+    CPUMASK_OUT = "cpumask_out"
+    UINT_OUT = "uint_out"
+    WSTATUS_OUT = "wstatus_out"
+    CAP_HEADER = "cap_header"
+    CAP_DATA = "cap_data"
+    CAP_DATA_OUT = "cap_data_out"
+    TIMESPEC = "timespec"
+    TIMESPEC_OUT = "timespec_out"
+    RLIMIT = "rlimit"
+    RLIMIT_OUT = "rlimit_out"
+    RUSAGE_OUT = "rusage_out"
+
+
+_SIGNED_32 = frozenset({Kind.INT, Kind.FD, Kind.DIRFD, Kind.PID, Kind.MPOL_MODE, Kind.ADVICE, Kind.SIGNAL, Kind.CLOCK,
+                        Kind.RUSAGE_WHO, Kind.PRCTL_OPTION})  # fmt: skip
+_UNSIGNED_32 = frozenset({Kind.UINT, Kind.UID, Kind.MBIND_FLAGS, Kind.MOVE_FLAGS, Kind.MLOCK_FLAGS, Kind.MCL_FLAGS,
+                          Kind.WAIT_OPTIONS, Kind.WHENCE, Kind.RESOURCE, Kind.OPEN_FLAGS, Kind.FILE_MODE})  # fmt: skip
+_SIGNED_64 = frozenset({Kind.LONG})
+
+
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """One argument. size_in: the number of the argument that counts what this one points to, -1 = none."""
+
+    name: str
+    kind: Kind
+    size_in: int = -1
+
+
+def parse_args(spec: str) -> tuple[Arg, ...]:
+    """The arguments that a row of the table names. Raises ValueError for an unknown kind or name."""
+    words = [word.replace("@", ":").split(":") for word in spec.split()]
+    names = [word[0] for word in words]
+    return tuple(
+        Arg(name, Kind(kind), names.index(link[0]) if link else -1) for name, kind, *link in words
+    )  # fmt: skip
+
+
+def convert(kind: Kind, raw: int) -> int:
+    """A register's 64 bits as the C type of the argument: 32 or 64 bits, signed or not."""
+    if kind in _SIGNED_32:
+        raw &= 0xFFFFFFFF
+        return raw - (1 << 32) if raw >> 31 else raw
+    if kind in _UNSIGNED_32:
+        return raw & 0xFFFFFFFF
+    if kind in _SIGNED_64:
+        return raw - (1 << 64) if raw >> 63 else raw
+    return raw

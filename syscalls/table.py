@@ -1,0 +1,140 @@
+"""The system call table, as data.
+
+Mirrors arch/x86/entry/syscalls/syscall_64.tbl.  One row says all there is to know of a call: number, name,
+arguments, handler, how much of it works, and what a program should know that the man page does not say.
+Dispatch, the tracer, `sys.NAME` and docs/syscalls.md are all made from these rows.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from numalab.syscalls import cred, file, mempolicy, mman, prctl, process, sched, time
+from numalab.syscalls.kinds import Arg, parse_args
+
+__all__ = ["BY_NAME", "BY_NUMBER", "TABLE", "Support", "Syscall"]
+
+
+class Support(enum.StrEnum):
+    """How much of a call works. NONE: the row only says why there is none; the call is ENOSYS."""
+
+    FULL = "full"
+    PARTIAL = "partial"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Syscall:
+    """One row. The handler is called as `handler(kernel, task, *args)` with one int for each of `args`."""
+
+    number: int
+    name: str
+    args: tuple[Arg, ...]
+    handler: Callable[..., int] | None
+    support: Support
+    note: str
+
+
+def _row(number: int, name: str, args: str, handler: Callable[..., Any] | None, note: str = "") -> Syscall:
+    if handler is None:
+        support = Support.NONE
+    else:
+        support = Support.PARTIAL if note else Support.FULL
+    return Syscall(number, name, parse_args(args), handler, support, note)
+
+
+_NO_FRAME = "a Python frame cannot be copied: `sys.fork(child, *args)` does it"
+
+TABLE: tuple[Syscall, ...] = (
+    _row(0, "read", "fd:fd buf:buf_out@count count:size", file.read),
+    _row(1, "write", "fd:fd buf:buf@count count:size", file.write),
+    _row(2, "open", "path:path flags:open_flags mode:file_mode", file.open_,
+         "/proc and /sys; no file system holds regular files yet, so O_CREAT is ENOSYS"),
+    _row(3, "close", "fd:fd", file.close),
+    _row(8, "lseek", "fd:fd offset:long whence:whence", file.lseek, "SEEK_SET and SEEK_CUR"),
+    _row(9, "mmap", "addr:addr length:size prot:prot flags:map_flags fd:fd offset:ulong", mman.mmap,
+         "private anonymous memory; shared and huge-page memory is ENOSYS, /proc and /sys files are ENODEV"),
+    _row(10, "mprotect", "addr:addr length:size prot:prot", mman.mprotect),
+    _row(11, "munmap", "addr:addr length:size", mman.munmap),
+    _row(12, "brk", "brk:addr", mman.brk),
+    _row(17, "pread64", "fd:fd buf:buf_out@count count:size pos:long", file.pread64),
+    _row(18, "pwrite64", "fd:fd buf:buf@count count:size pos:long", file.pwrite64),
+    _row(24, "sched_yield", "", sched.sched_yield),
+    _row(25, "mremap", "addr:addr old_len:size new_len:size flags:mremap_flags new_addr:addr", mman.mremap),
+    _row(27, "mincore", "addr:addr length:size vec:vec_out@length", mman.mincore),
+    _row(28, "madvise", "addr:addr length:size advice:advice", mman.madvise,
+         "advice for KSM, collapse and memory failure is EINVAL, advice that needs swap is ENOSYS"),
+    _row(35, "nanosleep", "request:timespec remain:timespec_out", time.nanosleep, "virtual time"),
+    _row(39, "getpid", "", process.getpid),
+    _row(56, "clone", "flags:ulong stack:addr parent_tid:addr child_tid:addr tls:ulong", None,
+         "a Python frame cannot be copied: `sys.clone(child, *args, flags=...)` makes threads too"),
+    _row(57, "fork", "", None, _NO_FRAME),
+    _row(58, "vfork", "", None, _NO_FRAME),
+    _row(59, "execve", "path:path argv:addr envp:addr", None,
+         "there are no programs in files: `sys.execve(program, *args)` runs a Python function"),
+    _row(60, "exit", "status:int", process.exit_),
+    _row(61, "wait4", "pid:pid status:wstatus_out options:wait_options rusage:rusage_out", process.wait4,
+         "nothing is ever stopped or continued"),
+    _row(62, "kill", "pid:pid sig:signal", process.kill, "stop signals are ignored"),
+    _row(83, "mkdir", "path:path mode:file_mode", file.mkdir, "outside /proc and /sys"),
+    _row(84, "rmdir", "path:path", file.rmdir, "outside /proc and /sys"),
+    _row(97, "getrlimit", "resource:resource rlim:rlimit_out", process.getrlimit),
+    _row(98, "getrusage", "who:rusage_who usage:rusage_out", process.getrusage, "page faults; the rest is 0"),
+    _row(102, "getuid", "", cred.getuid),
+    _row(104, "getgid", "", cred.getgid),
+    _row(105, "setuid", "uid:uid", cred.setuid),
+    _row(106, "setgid", "gid:uid", cred.setgid),
+    _row(107, "geteuid", "", cred.geteuid),
+    _row(108, "getegid", "", cred.getegid),
+    _row(110, "getppid", "", process.getppid),
+    _row(113, "setreuid", "ruid:uid euid:uid", cred.setreuid),
+    _row(114, "setregid", "rgid:uid egid:uid", cred.setregid),
+    _row(117, "setresuid", "ruid:uid euid:uid suid:uid", cred.setresuid),
+    _row(118, "getresuid", "ruid:uint_out euid:uint_out suid:uint_out", cred.getresuid),
+    _row(119, "setresgid", "rgid:uid egid:uid sgid:uid", cred.setresgid),
+    _row(120, "getresgid", "rgid:uint_out egid:uint_out sgid:uint_out", cred.getresgid),
+    _row(125, "capget", "header:cap_header data:cap_data_out", cred.capget),
+    _row(126, "capset", "header:cap_header data:cap_data", cred.capset),
+    _row(149, "mlock", "addr:addr length:size", mman.mlock),
+    _row(150, "munlock", "addr:addr length:size", mman.munlock),
+    _row(151, "mlockall", "flags:mcl_flags", mman.mlockall),
+    _row(152, "munlockall", "", mman.munlockall),
+    _row(157, "prctl",
+         "option:prctl_option arg2:prctl_arg arg3:prctl_arg arg4:prctl_arg arg5:prctl_arg", prctl.prctl,
+         "PR_{SET,GET}_DUMPABLE, _NAME and _KEEPCAPS"),
+    _row(160, "setrlimit", "resource:resource rlim:rlimit", process.setrlimit,
+         "RLIMIT_MEMLOCK is enforced, others are kept only"),
+    _row(186, "gettid", "", process.gettid),
+    _row(203, "sched_setaffinity", "pid:pid length:uint mask:cpumask@length", sched.sched_setaffinity),
+    _row(204, "sched_getaffinity", "pid:pid length:uint mask:cpumask_out@length", sched.sched_getaffinity),
+    _row(228, "clock_gettime", "clock:clock tp:timespec_out", time.clock_gettime,
+         "virtual time since boot, for both clocks"),
+    _row(231, "exit_group", "status:int", process.exit_group),
+    _row(237, "mbind",
+         "addr:addr length:size mode:mpol_mode nodemask:nodemask@maxnode maxnode:ulong flags:mbind_flags",
+         mempolicy.mbind),
+    _row(238, "set_mempolicy", "mode:mpol_mode nodemask:nodemask@maxnode maxnode:ulong",
+         mempolicy.set_mempolicy),
+    _row(239, "get_mempolicy",
+         "mode:mode_out nodemask:nodemask_out@maxnode maxnode:ulong addr:addr flags:getpol_flags",
+         mempolicy.get_mempolicy),
+    _row(256, "migrate_pages", "pid:pid maxnode:ulong old_nodes:nodemask@maxnode new_nodes:nodemask@maxnode",
+         mempolicy.migrate_pages),
+    _row(257, "openat", "dirfd:dirfd path:path flags:open_flags mode:file_mode", file.openat, "as open"),
+    _row(279, "move_pages",
+         "pid:pid count:ulong pages:pages@count nodes:nodes@count status:status_out@count flags:move_flags",
+         mempolicy.move_pages),
+    _row(302, "prlimit64", "pid:pid resource:resource new:rlimit old:rlimit_out", process.prlimit64,
+         "as setrlimit"),
+    _row(309, "getcpu", "cpu:uint_out node:uint_out unused:addr", sched.getcpu),
+    _row(325, "mlock2", "addr:addr length:size flags:mlock_flags", mman.mlock2),
+    _row(435, "clone3", "args:addr size:size", None, "as clone"),
+    _row(450, "set_mempolicy_home_node", "addr:addr length:size home_node:ulong flags:ulong",
+         mempolicy.set_mempolicy_home_node),
+)  # fmt: skip
+
+BY_NUMBER = {row.number: row for row in TABLE}
+BY_NAME = {row.name: row for row in TABLE}

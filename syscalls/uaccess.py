@@ -1,0 +1,195 @@
+"""User pointers: the only way in which system calls read and write a program's memory.
+
+Mirrors include/linux/uaccess.h and mm/usercopy.c, and for node masks get_nodes() and copy_nodes_to_user() of
+mm/mempolicy.c.  Every function goes through the MMU and the fault handler as the program's own access would
+(pages appear, copy-on-write happens, faults are counted), and turns what would be a signal into EFAULT.
+
+Sizes are the kernel's: a count that a program hands in may bound a loop, never an allocation here.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numalab.arch.errno import EFAULT, EINVAL, ENAMETOOLONG, KernelError
+from numalab.kernel.task import Task
+from numalab.mm.get_unmapped_area import task_size
+from numalab.mm.memory import UserFault, read_user, write_user
+
+__all__ = [
+    "MAX_NUMNODES", "UserPages", "access_ok", "clear_user", "copy_from_user", "copy_nodes_to_user", "copy_to_user",
+    "get_nodes", "put_user", "strncpy_from_user",
+]  # fmt: skip
+
+PAGE_SIZE = 4096
+MAX_NUMNODES = 1024
+"""What programs see (NODES_SHIFT=10, as in distribution kernels); nodes from 64 on can never exist here."""
+
+_LONG = 64
+_ULONG_MAX = (1 << 64) - 1
+
+
+def access_ok(task: Task, addr: int, n: int) -> bool:
+    """Whether [addr, addr + n) lies within the addresses that programs can have."""
+    assert task.mm is not None
+    limit = task_size(task.mm.mem)
+    return n <= limit and addr <= limit - n
+
+
+def copy_from_user(task: Task, addr: int, n: int) -> bytes:
+    """n bytes at a user address. Errors: EFAULT."""
+    if not access_ok(task, addr, n):
+        raise KernelError(EFAULT)
+    assert task.mm is not None
+    try:
+        return read_user(task.mm, task.ctx, addr, n)
+    except UserFault as fault:
+        raise KernelError(EFAULT) from fault
+
+
+def copy_to_user(task: Task, addr: int, data: bytes) -> None:
+    """Store bytes at a user address; what lies before an address that cannot be written is written. Errors: EFAULT."""
+    if not access_ok(task, addr, len(data)):
+        raise KernelError(EFAULT)
+    assert task.mm is not None
+    try:
+        write_user(task.mm, task.ctx, addr, data)
+    except UserFault as fault:
+        raise KernelError(EFAULT) from fault
+
+
+def clear_user(task: Task, addr: int, n: int) -> None:
+    """Store n zero bytes; n is at most a page. Errors: EFAULT."""
+    copy_to_user(task, addr, bytes(n))
+
+
+def put_user(task: Task, addr: int, form: str, *values: int) -> None:
+    """Store numbers in a `struct` format (little endian, without padding). Errors: EFAULT."""
+    copy_to_user(task, addr, struct.pack("<" + form, *values))
+
+
+def get_user(task: Task, addr: int, form: str) -> tuple[int, ...]:
+    """Read numbers in a `struct` format (little endian, without padding). Errors: EFAULT."""
+    return struct.unpack("<" + form, copy_from_user(task, addr, struct.calcsize("<" + form)))
+
+
+def strncpy_from_user(task: Task, addr: int, limit: int) -> bytes:
+    """The string at a user address, without its NUL; `limit` bytes of it if no NUL comes before. Errors: EFAULT.
+
+    It is read page by page, so that the string may end just before memory that cannot be read.
+    """
+    found = b""
+    while len(found) < limit:
+        here = addr + len(found)
+        piece = copy_from_user(task, here, min(limit - len(found), PAGE_SIZE - here % PAGE_SIZE))
+        head, nul, _ = piece.partition(b"\0")
+        found += head
+        if nul:
+            break
+    return found
+
+
+def getname(task: Task, addr: int, path_max: int) -> str:
+    """A path. Errors: EFAULT, ENAMETOOLONG (no NUL within `path_max` bytes)."""
+    name = strncpy_from_user(task, addr, path_max)
+    if len(name) == path_max:
+        raise KernelError(ENAMETOOLONG)
+    return name.decode("utf-8", "surrogateescape")
+
+
+# Node masks
+
+
+def get_nodes(task: Task, addr: int, maxnode: int) -> int:
+    """A node mask of `maxnode - 1` bits as an int (get_nodes()); bit 63 of the second word is node 127.
+
+    A null pointer and maxnode 1 are the empty mask; maxnode 0 wraps around and is far too many.
+    Errors: EINVAL (more bits than a page holds, or a bit at or beyond MAX_NUMNODES), EFAULT.
+    """
+    bits = (maxnode - 1) & _ULONG_MAX
+    if bits == 0 or addr == 0:
+        return 0
+    if bits > PAGE_SIZE * 8:
+        raise KernelError(EINVAL)
+    # Words beyond MAX_NUMNODES must be zero, all 64 bits of them; they are looked at from the last one down.
+    while bits > MAX_NUMNODES:
+        (word,) = get_user(task, _word_address(addr, bits - 1), "Q")
+        if word:
+            raise KernelError(EINVAL)
+        bits = max(bits - _LONG, MAX_NUMNODES)
+    words = -(-bits // _LONG)
+    mask = int.from_bytes(copy_from_user(task, addr, words * 8), "little")
+    return mask & ((1 << bits) - 1)
+
+
+def _word_address(addr: int, bit: int) -> int:
+    return (addr + bit // _LONG * 8) & _ULONG_MAX
+
+
+def copy_nodes_to_user(task: Task, addr: int, maxnode: int, nodes: int, nr_node_ids: int) -> None:
+    """Store a node mask of `maxnode - 1` bits, rounded up to words, zeros beyond the words that hold nodes.
+
+    maxnode ULONG_MAX rounds to nothing at all.  Errors: EINVAL (more than a page), EFAULT; the zeros go first.
+    """
+    copy = ((maxnode - 1 + _LONG - 1) & _ULONG_MAX) // _LONG * 8
+    nbytes = -(-nr_node_ids // _LONG) * 8
+    if copy > nbytes:
+        if copy > PAGE_SIZE:
+            raise KernelError(EINVAL)
+        clear_user(task, (addr + nbytes) & _ULONG_MAX, copy - nbytes)
+        copy = nbytes
+    mask = nodes & ((1 << copy * 8) - 1)
+    copy_to_user(task, addr, mask.to_bytes(copy, "little"))
+
+
+# The arrays of move_pages
+
+
+class UserPages:
+    """The three arrays of one move_pages() call, as `mm.migrate.move_pages.UserArrays` wants them.
+
+    Linux reads an entry when its turn comes, so an array may end where memory does: a read returns the entries
+    before the first that cannot be read.
+    """
+
+    def __init__(self, task: Task, pages: int, nodes: int, status: int) -> None:
+        self._task = task
+        self._pages = pages
+        self._nodes = nodes
+        self._status = status
+
+    def read_pages(self, at: int, n: int) -> NDArray[np.uint64]:
+        return np.frombuffer(self._read(self._pages, at, n, 8), np.uint64).copy()
+
+    def read_nodes(self, at: int, n: int) -> NDArray[np.int32]:
+        return np.frombuffer(self._read(self._nodes, at, n, 4), np.int32).copy()
+
+    def write_status(self, at: int, values: NDArray[np.int32]) -> int:
+        """Store from entry `at` on; returns how many could be stored."""
+        return self._write(self._status + 4 * at, values.astype("<i4", copy=False).tobytes()) // 4
+
+    def _read(self, base: int, at: int, n: int, size: int) -> bytes:
+        """Whole entries from number `at` on, as many of n as can be read."""
+        task = self._task
+        assert task.mm is not None
+        addr = base + at * size
+        room = task_size(task.mm.mem) - addr
+        whole = min(n * size, max(0, room // size * size))
+        try:
+            return read_user(task.mm, task.ctx, addr, whole) if whole else b""
+        except UserFault as fault:
+            readable = fault.done // size * size
+            return read_user(task.mm, task.ctx, addr, readable) if readable else b""
+
+    def _write(self, addr: int, data: bytes) -> int:
+        task = self._task
+        assert task.mm is not None
+        room = max(0, task_size(task.mm.mem) - addr)
+        try:
+            write_user(task.mm, task.ctx, addr, data[:room])
+        except UserFault as fault:
+            return fault.done
+        return min(len(data), room)

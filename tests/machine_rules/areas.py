@@ -1,0 +1,196 @@
+"""Rules for what is mapped: mmap, munmap, mprotect, mlock, madvise, mremap."""
+
+from __future__ import annotations
+
+from errno import EFAULT, EINVAL, ENOMEM
+
+import hypothesis.strategies as st
+from hypothesis.stateful import precondition, rule
+
+from numalab.mm.mman import (
+    MADV_DOFORK,
+    MADV_DONTFORK,
+    MADV_DONTNEED,
+    MADV_KEEPONFORK,
+    MADV_WIPEONFORK,
+    MAP_ANONYMOUS,
+    MAP_FIXED,
+    MAP_POPULATE,
+    MAP_PRIVATE,
+    MLOCK_ONFAULT,
+    MREMAP_DONTUNMAP,
+    MREMAP_FIXED,
+    MREMAP_MAYMOVE,
+    PROT_EXEC,
+    PROT_READ,
+    PROT_WRITE,
+)
+
+from tests.machine_rules.base import Base, Process, counts, places, who
+from tests.memory_model import PAGE, ZEROS, Page
+
+__all__ = ["AreaRules"]
+
+RW = PROT_READ | PROT_WRITE
+ANON = MAP_PRIVATE | MAP_ANONYMOUS
+
+few = st.integers(1, 8)
+prots = st.sampled_from((RW, RW, RW, PROT_READ, 0, RW | PROT_EXEC))
+fork_advice = st.sampled_from((MADV_DONTFORK, MADV_DOFORK, MADV_WIPEONFORK, MADV_KEEPONFORK))
+mremap_flags = st.sampled_from(
+    (0, MREMAP_MAYMOVE, MREMAP_MAYMOVE | MREMAP_FIXED, MREMAP_MAYMOVE | MREMAP_DONTUNMAP)
+)
+
+
+class AreaRules(Base):
+    """Each rule knows what the call must answer, holes and locks in its range included."""
+
+    @rule(number=who, at=places, count=counts, prot=prots, populate=st.booleans())
+    @precondition(Base.has_processes)
+    def map_there(self, number: int, at: int, count: int, prot: int, populate: bool) -> None:
+        """mmap() at a given place, whatever is there already."""
+        process = self.pick(number)
+        vpn = self.place(process, at)
+        flags = ANON | MAP_FIXED | (MAP_POPULATE if populate else 0)
+        result = self.act(process, lambda sys: sys.mmap(count * PAGE, prot, flags, addr=vpn * PAGE))
+        if result is not None:
+            assert result == vpn * PAGE
+            process.image.pages.update(dict.fromkeys(range(vpn, vpn + count), Page(prot)))
+
+    @rule(number=who, count=counts, prot=prots)
+    @precondition(Base.has_processes)
+    def map_anywhere(self, number: int, count: int, prot: int) -> None:
+        process = self.pick(number)
+        result = self.act(process, lambda sys: sys.mmap(count * PAGE, prot))
+        assert result is not None
+        assert result > 0
+        assert not process.image.mapped(result // PAGE, count)
+        process.image.pages.update(dict.fromkeys(range(result // PAGE, result // PAGE + count), Page(prot)))
+
+    @rule(number=who, end=st.integers(0, 24 * PAGE))
+    @precondition(Base.has_processes)
+    def brk(self, number: int, end: int) -> None:
+        """The heap grows and shrinks, unless something is in its way; the answer says where it ends."""
+        process = self.pick(number)
+        mm = process.program.mm
+        old, wanted = mm.brk, mm.start_brk + end
+        result = self.act(process, lambda sys: sys.brk(wanted))
+        assert result in (old, wanted)
+        before, after = -(-old // PAGE), -(-result // PAGE)
+        process.image.remove(after, before - after)
+        process.image.pages.update(dict.fromkeys(range(before, after), Page(RW)))
+
+    @rule(number=who, at=places, count=counts)
+    @precondition(Base.has_processes)
+    def munmap(self, number: int, at: int, count: int) -> None:
+        process = self.pick(number)
+        vpn = self.place(process, at)
+        assert self.act(process, lambda sys: sys.munmap(vpn * PAGE, count * PAGE)) == 0
+        process.image.remove(vpn, count)
+
+    @rule(number=who, at=places, count=counts, prot=prots)
+    @precondition(Base.has_processes)
+    def mprotect(self, number: int, at: int, count: int, prot: int) -> None:
+        process = self.pick(number)
+        vpn = self.place(process, at)
+        result = self.act(process, lambda sys: sys.mprotect(vpn * PAGE, count * PAGE, prot), enomem=True)
+        if result is not None:
+            reached = list(process.image.run(vpn, count))
+            assert result == (0 if len(reached) == count else -ENOMEM)
+            process.image.change(reached, prot=prot)
+
+    @rule(number=who, at=places, count=counts, flags=st.sampled_from((0, MLOCK_ONFAULT)))
+    @precondition(Base.has_processes)
+    def mlock(self, number: int, at: int, count: int, flags: int) -> None:
+        """Locks up to the first hole; then all of it must be had, unless only on fault."""
+        process = self.pick(number)
+        vpn = self.place(process, at)
+        result = self.act(process, lambda sys: sys.mlock2(vpn * PAGE, count * PAGE, flags), enomem=True)
+        if result is not None:
+            pages = process.image.pages
+            reached = list(process.image.run(vpn, count))
+            good = len(reached) == count and (flags or all(pages[page].prot for page in reached))
+            assert result == (0 if good else -ENOMEM)
+            process.image.change(reached, locked=True)
+
+    @rule(number=who, at=places, count=counts)
+    @precondition(Base.has_processes)
+    def munlock(self, number: int, at: int, count: int) -> None:
+        process = self.pick(number)
+        vpn = self.place(process, at)
+        reached = list(process.image.run(vpn, count))
+        result = self.act(process, lambda sys: sys.munlock(vpn * PAGE, count * PAGE), enomem=True)
+        assert result == (0 if len(reached) == count else -ENOMEM)
+        process.image.change(reached, locked=False)
+
+    @rule(number=who, at=places, count=counts)
+    @precondition(Base.has_processes)
+    def madvise_dontneed(self, number: int, at: int, count: int) -> None:
+        """Pages turn to zeros, up to the first that is locked; holes are passed over, and complained about."""
+        process = self.pick(number)
+        vpn = self.place(process, at)
+        pages = process.image.pages
+        mapped = process.image.mapped(vpn, count)
+        locked = [page for page in mapped if pages[page].locked]
+        result = self.act(
+            process, lambda sys: sys.madvise(vpn * PAGE, count * PAGE, MADV_DONTNEED), enomem=True
+        )
+        assert result == (-EINVAL if locked else 0 if len(mapped) == count else -ENOMEM)
+        process.image.change([page for page in mapped if not locked or page < locked[0]], content=ZEROS)
+
+    @rule(number=who, at=places, count=counts, advice=fork_advice)
+    @precondition(Base.has_processes)
+    def madvise_fork(self, number: int, at: int, count: int, advice: int) -> None:
+        """What shall become of a range in children."""
+        process = self.pick(number)
+        vpn = self.place(process, at)
+        reached = list(process.image.run(vpn, count))
+        # DONTFORK and WIPEONFORK are flags of their own; the model has one of them, so the other goes first.
+        undo = MADV_KEEPONFORK if advice in (MADV_DONTFORK, MADV_DOFORK) else MADV_DOFORK
+        for wanted in (undo, advice):
+            length = len(reached) * PAGE
+            assert self.act(process, lambda sys, a=wanted: sys.madvise(vpn * PAGE, length, a)) == 0  # type: ignore[misc] # noqa: B023
+        fork = {MADV_DONTFORK: "drop", MADV_WIPEONFORK: "wipe"}.get(advice, "copy")
+        process.image.change(reached, fork=fork)
+
+    @rule(number=who, at=places, count=few, size=few, to=places, flags=mremap_flags)
+    @precondition(Base.has_processes)
+    def mremap(self, number: int, at: int, count: int, size: int, to: int, flags: int) -> None:
+        """Grow, shrink and move. A range that leaves its area is EFAULT, which the model cannot foresee."""
+        process = self.pick(number)
+        image = process.image
+        old, new = self.place(process, at), self.place(process, to)
+        if flags & MREMAP_DONTUNMAP:
+            size = count
+        if old not in image.pages or (flags & MREMAP_FIXED and old < new + size and new < old + count):
+            return
+        target = new * PAGE if flags & MREMAP_FIXED else 0
+        arguments = (old * PAGE, count * PAGE, size * PAGE, flags, target)
+        result = self.act(process, lambda sys: sys.mremap(*arguments), enomem=True)
+        if result is None:
+            return
+        in_place = size <= count and not flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)
+        if flags & MREMAP_FIXED:
+            image.remove(new, size)  # even if the move itself is refused
+        if flags & MREMAP_FIXED or in_place:
+            image.remove(old + size, count - size)
+        if in_place:
+            assert result == old * PAGE
+        elif result < 0:
+            assert result in (-EFAULT, -ENOMEM)
+        else:
+            self.moved(
+                process, old, result // PAGE, min(count, size), size, keep=bool(flags & MREMAP_DONTUNMAP)
+            )
+
+    def moved(self, process: Process, old: int, new: int, count: int, size: int, *, keep: bool) -> None:
+        """``count`` pages went from old to new, where there are ``size`` now; keep: the old place stays, empty."""
+        image = process.image
+        pages = [image.pages[old + i] for i in range(count)]
+        if keep:
+            image.change(range(old, old + count), content=ZEROS, locked=False)
+        else:
+            image.remove(old, count)
+        first = pages[0]
+        pages += [Page(first.prot, ZEROS, first.locked, first.policy, first.fork)] * (size - count)
+        image.pages.update(zip(range(new, new + size), pages, strict=True))

@@ -1,0 +1,172 @@
+"""Rules for where pages are: policies, migration, and others who have a page when a migration wants it."""
+
+from __future__ import annotations
+
+from errno import EFAULT, EINVAL, EIO
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+from hypothesis.stateful import precondition, rule
+
+from numalab.mm.invariants_memory import PG
+from numalab.mm.mempolicy import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT
+from numalab.mm.mpol import (
+    MPOL_BIND,
+    MPOL_DEFAULT,
+    MPOL_INTERLEAVE,
+    MPOL_LOCAL,
+    MPOL_PREFERRED,
+    MPOL_PREFERRED_MANY,
+    MPOL_WEIGHTED_INTERLEAVE,
+)
+from numalab.mm.page_alloc import drain_all_pages
+from numalab.mm.swap import lru_add_drain_all
+
+from tests.machine_rules.base import Base, Process, counts, places, who
+from tests.memory_model import PAGE, Policy
+
+__all__ = ["NumaRules"]
+
+masks = st.integers(1, 63)
+modes = st.sampled_from(
+    (
+        MPOL_DEFAULT, MPOL_PREFERRED, MPOL_BIND, MPOL_BIND, MPOL_INTERLEAVE, MPOL_LOCAL, MPOL_PREFERRED_MANY,
+        MPOL_WEIGHTED_INTERLEAVE,
+    )
+)  # fmt: skip
+moving = st.sampled_from((MPOL_MF_MOVE, MPOL_MF_MOVE_ALL))
+strictness = st.sampled_from((0, MPOL_MF_STRICT))
+
+
+class NumaRules(Base):
+    """Results are checked as far as they can be known: a page may stay for reasons that the model does not have."""
+
+    def policy(self, mode: int, mask: int) -> tuple[set[int], Policy | None, bool]:
+        """For a mode and a mask: the nodes to ask for, the policy that becomes of them, and whether it is valid."""
+        if mode in (MPOL_DEFAULT, MPOL_LOCAL):
+            return set(), None if mode == MPOL_DEFAULT else (mode, 0), True
+        nodes = self.nodes(mask)
+        usable = sum(1 << node for node in nodes) & self.mem.memory_nodes
+        return nodes, (mode, usable & -usable if mode == MPOL_PREFERRED else usable), usable != 0
+
+    @rule(
+        number=who,
+        at=places,
+        count=counts,
+        mode=modes,
+        mask=masks,
+        move=moving | st.just(0),
+        strict=strictness,
+    )
+    @precondition(Base.has_processes)
+    def mbind(self, number: int, at: int, count: int, mode: int, mask: int, move: int, strict: int) -> None:
+        process = self.pick(number)
+        vpn = self.place(process, at)
+        nodes, policy, valid = self.policy(mode, mask)
+        result = self.act(
+            process, lambda sys: sys.mbind(vpn * PAGE, count * PAGE, mode, nodes, flags=move | strict)
+        )
+        if result is None:
+            return
+        mapped = process.image.mapped(vpn, count)
+        whole = len(mapped) == count or (mode == MPOL_DEFAULT and bool(mapped))
+        expected = -EINVAL if not valid else 0 if whole else -EFAULT
+        assert result == expected or (result == -EIO and strict and valid and mode != MPOL_DEFAULT)
+        if result == 0 or (result == -EIO and move and whole):
+            process.image.change(mapped, policy=policy)
+
+    @rule(number=who, mode=modes, mask=masks)
+    @precondition(Base.has_processes)
+    def set_mempolicy(self, number: int, mode: int, mask: int) -> None:
+        process = self.pick(number)
+        nodes, policy, valid = self.policy(mode, mask)
+        result = self.act(process, lambda sys: sys.set_mempolicy(mode, nodes))
+        if result is not None:
+            assert result == (0 if valid else -EINVAL)
+            process.image.policy = policy if valid else process.image.policy
+
+    @rule(number=who, other=who, node=masks)
+    @precondition(Base.has_processes)
+    def gather(self, number: int, other: int, node: int) -> None:
+        """Everything that a process has goes to one node, wherever it is."""
+        to = self.memory_nodes[node % len(self.memory_nodes)]
+        self.migrate(
+            self.pick(number), self.pick(other), {n for n in self.memory_nodes if n != to} or {to}, {to}
+        )
+
+    @rule(number=who, other=who, old=masks, new=masks)
+    @precondition(Base.has_processes)
+    def migrate_pages(self, number: int, other: int, old: int, new: int) -> None:
+        self.migrate(self.pick(number), self.pick(other), self.nodes(old), self.nodes(new))
+
+    def migrate(self, process: Process, target: Process, source: set[int], to: set[int]) -> None:
+        """Root moves any process; if nothing had to stay, nothing is left on the old nodes."""
+        pid = target.program.task.pid
+        result = self.act(process, lambda sys: sys.migrate_pages(pid, source, to))
+        if result is None:
+            return
+        memory = to & set(self.memory_nodes)
+        assert (result == -EINVAL) == (not memory), result
+        assert result >= 0 or self.may_run_out or not memory
+        if result == 0 and not source & memory:
+            left = self.ptes(target, sorted(target.image.pages)).values()
+            assert not source & {self.node_of(pte) for pte in left}
+
+    @rule(number=who, other=who, at=places, count=counts, start=masks, step=st.integers(0, 3), flags=moving)
+    @precondition(Base.has_processes)
+    def move_pages(
+        self, number: int, other: int, at: int, count: int, start: int, step: int, flags: int
+    ) -> None:
+        """Each page to a node of its own; where a status names a node, there the page is."""
+        process, target = self.pick(number), self.pick(other)
+        vpn = self.place(target, at)
+        nodes = [self.memory_nodes[(start + i * step) % len(self.memory_nodes)] for i in range(count)]
+        addresses = [(vpn + i) * PAGE for i in range(count)]
+        pid = target.program.task.pid
+        result: Any = self.act(process, lambda sys: sys.move_pages(pid, addresses, nodes, flags=flags))
+        if result is None:
+            return
+        assert result >= 0 or self.may_run_out, result
+        if result == 0:
+            ptes = self.ptes(target, list(range(vpn, vpn + count)))
+            for i, status in enumerate(result.status):
+                if status >= 0:
+                    assert self.node_of(ptes[vpn + i]) == status == nodes[i]
+
+    @rule()
+    def drain(self) -> None:
+        """Per-CPU sets and batches are emptied, as an allocation that runs short does it."""
+        lru_add_drain_all(self.mem)
+        drain_all_pages(self.mem)
+
+    @rule(number=who, at=places)
+    @precondition(Base.has_processes)
+    def isolate(self, number: int, at: int) -> None:
+        """Somebody takes a page off the LRU, as a migration under way does, and keeps it for a while."""
+        process = self.pick(number)
+        pfn = self.frame(process, self.place(process, at))
+        if pfn is not None and self.mem.k.lru.isolate_pfns(self.mem, np.array([pfn], np.uint32)):
+            self.isolated.append(pfn)
+
+    @rule()
+    def put_back(self) -> None:
+        self.mem.k.lru.putback(self.mem, 0, np.array(self.isolated, np.uint32))
+        self.isolated = []
+
+    @rule(number=who, at=places)
+    @precondition(Base.has_processes)
+    def lock_page(self, number: int, at: int) -> None:
+        """Somebody holds a page lock, until it is unlocked or freed: such a page does not move."""
+        process = self.pick(number)
+        pfn = self.frame(process, self.place(process, at))
+        if pfn is not None:
+            self.mem.hot["flags"][pfn] |= PG.LOCKED
+
+    @rule()
+    def unlock_pages(self) -> None:
+        for process in self.processes:
+            for vpn in process.image.pages:
+                pfn = self.frame(process, vpn)
+                if pfn is not None:
+                    self.mem.hot["flags"][pfn] &= ~PG.LOCKED & 0xFFFFFFFF

@@ -1,0 +1,183 @@
+"""Rules for processes and what they do to bytes: start, fork, exit, crash; touch, write, read."""
+
+from __future__ import annotations
+
+import random
+from errno import ENOMEM
+from signal import SIGSEGV
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis.stateful import initialize, precondition, rule
+
+from numalab.arch.errno import KernelError
+from numalab.mm.mman import PROT_READ, PROT_WRITE
+from numalab.syscalls.sys import Sys
+
+from tests.driven import Died, Program
+from tests.machine_rules.base import READABLE, Base, Process, counts, places, who
+from tests.memory_model import PAGE, Image, Page
+
+__all__ = ["ProcessRules"]
+
+offsets = st.integers(0, PAGE - 1)
+seeds = st.integers(0, 1 << 16)
+
+
+class ProcessRules(Base):
+    """A process that finds no frame dies by SIGKILL, one that errs by SIGSEGV; the others never notice."""
+
+    @initialize(count=st.integers(8, 64), seed=seeds)
+    def first_process(self, count: int, seed: int) -> None:
+        """There is one process with some memory from the beginning."""
+        self.start_process()
+        if not self.processes:
+            return
+        process = self.processes[0]
+        addr = self.act(process, lambda sys: sys.mmap(count * PAGE))
+        assert addr is not None
+        pages = range(addr // PAGE, addr // PAGE + count)
+        process.image.pages.update(dict.fromkeys(pages, Page(PROT_READ | PROT_WRITE)))
+        self.fill(0, seed)
+
+    @rule()
+    @precondition(Base.has_room)
+    def start_process(self) -> None:
+        try:
+            self.processes.append(Process(Program.start(self.machine), Image()))
+        except KernelError as error:
+            errno = error.errno
+        except Died as death:
+            self.killed(death.status)
+            return
+        else:
+            return
+        assert self.may_run_out
+        assert errno == ENOMEM
+
+    @rule(number=who)
+    @precondition(Base.has_a_parent_and_room)
+    def fork(self, number: int) -> None:
+        parent = self.pick(number)
+        image = parent.image.child()
+        child = self.act(parent, parent.program.fork)
+        if isinstance(child, Program):
+            try:
+                child.wake()
+            except Died as death:
+                self.killed(death.status)
+            else:
+                self.processes.append(Process(child, image))
+
+    @rule(number=who)
+    @precondition(Base.has_processes)
+    def execve(self, number: int) -> None:
+        """Memory goes, the policy of the task stays."""
+        process = self.pick(number)
+        try:
+            process.program.execute()
+        except OSError as error:
+            errno = error.errno
+        except Died as death:
+            self.killed(death.status)
+            return
+        else:
+            process.image.pages.clear()
+            return
+        assert self.may_run_out
+        assert errno == ENOMEM
+
+    def has_several(self) -> bool:
+        return len(self.processes) > 2
+
+    @rule(number=who)
+    @precondition(has_several)
+    def exit(self, number: int) -> None:
+        process = self.pick(number)
+        process.program.end()
+        self.processes.remove(process)
+
+    @rule(number=who, at=places, write=st.booleans())
+    @precondition(has_several)
+    def crash(self, number: int, at: int, write: bool) -> None:
+        """Where nothing is mapped, or may not be accessed so, waits SIGSEGV."""
+        process = self.pick(number)
+        vpn = self.place(process, at)
+        if not self.allowed(process, vpn, 1, PROT_WRITE if write else READABLE):
+            with pytest.raises(Died) as death:
+                process.program.do(lambda sys: sys.memory.touch(vpn * PAGE, write=write))
+            assert death.value.status == -SIGSEGV
+            self.processes.remove(process)
+
+    @rule(number=who, cpu=st.integers(0, 7))
+    @precondition(Base.has_processes)
+    def set_affinity(self, number: int, cpu: int) -> None:
+        process = self.pick(number)
+        cpu %= self.machine.hw.nr_cpus
+        if self.act(process, lambda sys: sys.sched_setaffinity(0, {cpu})) is not None:
+            assert process.program.task.cpu == cpu
+
+    @rule(number=who, at=places, count=counts, write=st.booleans(), value=st.integers(1, 255))
+    @precondition(Base.has_processes)
+    def touch(self, number: int, at: int, count: int, write: bool, value: int) -> None:
+        """One load or store a page, as far as that is allowed."""
+        process = self.pick(number)
+        vpn = self.place(process, at)
+        count = self.allowed(process, vpn, count, PROT_WRITE if write else READABLE)
+        if count and self.access(
+            process, vpn, count, lambda sys: sys.memory.touch(vpn * PAGE + 7, count, write=write, value=value)
+        ):
+            for page in range(vpn, vpn + count if write else vpn):
+                process.image.write(page * PAGE + 7, bytes([value]))
+
+    @rule(number=who, at=places, count=counts, skip=offsets, cut=offsets, seed=seeds)
+    @precondition(Base.has_processes)
+    def write(self, number: int, at: int, count: int, skip: int, cut: int, seed: int) -> None:
+        """Random bytes, beginning and ending anywhere in a page."""
+        process = self.pick(number)
+        vpn = self.place(process, at)
+        count = self.allowed(process, vpn, count, PROT_WRITE)
+        if count:
+            begin, end = sorted((skip, count * PAGE - cut))
+            self.store(process, vpn * PAGE + begin, random.Random(seed).randbytes(end - begin))
+
+    @rule(number=who, seed=seeds)
+    @precondition(Base.has_processes)
+    def fill(self, number: int, seed: int) -> None:
+        """Something else in every page that may be written."""
+        process = self.pick(number)
+        vpn = -1
+        for start in sorted(process.image.pages):
+            count = self.allowed(process, start, len(process.image.pages), PROT_WRITE) if start > vpn else 0
+            if count and process in self.processes:
+                vpn = start + count - 1
+                self.store(process, start * PAGE, random.Random(seed + start).randbytes(count * PAGE))
+
+    def store(self, process: Process, addr: int, data: bytes) -> None:
+        pages = (addr + len(data) - 1) // PAGE - addr // PAGE + 1
+        if self.access(process, addr // PAGE, pages, lambda sys: sys.memory.write(addr, data)):
+            process.image.write(addr, data)
+
+    @rule(number=who, at=places, count=counts)
+    @precondition(Base.has_processes)
+    def read(self, number: int, at: int, count: int) -> None:
+        """Through TLB and page tables, as the program itself sees it."""
+        process = self.pick(number)
+        vpn = self.place(process, at)
+        count = self.allowed(process, vpn, count, READABLE)
+        if count:
+            seen = self.act(process, lambda sys: sys.memory.read(vpn * PAGE, count * PAGE))
+            assert seen in (process.image.read(vpn * PAGE, count * PAGE), None)
+
+    @rule(number=who, deep=st.integers(1, 300), seed=seeds)
+    @precondition(Base.has_processes)
+    def use_stack(self, number: int, deep: int, seed: int) -> None:
+        """The stack grows down to where it is touched."""
+        process = self.pick(number)
+        addr, data = process.program.mm.start_stack - deep * 977, random.Random(seed).randbytes(8)
+
+        def call(sys: Sys) -> bytes:
+            sys.memory.write(addr, data)
+            return sys.memory.read(addr, 8)
+
+        assert self.act(process, call) in (data, None)

@@ -1,0 +1,82 @@
+"""What a process must find in its memory: a model in plain Python, a dict from page numbers to pages.
+
+It knows nothing of frames, nodes or page tables. Contents are shared between models as the kernel shares frames,
+which costs nothing here since bytes never change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+__all__ = ["PAGE", "ZEROS", "Image", "Page", "Policy"]
+
+PAGE = 4096
+ZEROS = bytes(PAGE)
+
+#: A memory policy: (mode, mask of effective nodes).
+Policy = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One mapped page. fork: what becomes of it in a child, "copy", "drop" or "wipe"."""
+
+    prot: int
+    content: bytes = ZEROS
+    locked: bool = False
+    policy: Policy | None = None
+    fork: str = "copy"
+
+
+class Image:
+    """The memory of one process and the policy of its task. Page numbers are addresses / 4096."""
+
+    def __init__(self, pages: dict[int, Page] | None = None, policy: Policy | None = None) -> None:
+        self.pages = {} if pages is None else pages
+        self.policy = policy
+
+    def child(self) -> Image:
+        """What fork() gives: no locks, and areas that are left out or empty on request."""
+        pages = {
+            vpn: replace(page, locked=False, content=ZEROS if page.fork == "wipe" else page.content)
+            for vpn, page in self.pages.items()
+            if page.fork != "drop"
+        }
+        return Image(pages, self.policy)
+
+    def run(self, vpn: int, count: int) -> Iterator[int]:
+        """The mapped pages from ``vpn`` on, up to the first hole."""
+        for at in range(vpn, vpn + count):
+            if at not in self.pages:
+                return
+            yield at
+
+    def mapped(self, vpn: int, count: int) -> list[int]:
+        """The mapped pages of a range, holes left out."""
+        return [at for at in range(vpn, vpn + count) if at in self.pages]
+
+    def change(self, vpns: Iterable[int], **what: object) -> None:
+        """Give pages other properties."""
+        for vpn in vpns:
+            self.pages[vpn] = replace(self.pages[vpn], **what)  # type: ignore[arg-type]
+
+    def remove(self, vpn: int, count: int) -> None:
+        """Unmap a range."""
+        for at in range(vpn, vpn + count):
+            self.pages.pop(at, None)
+
+    def read(self, addr: int, size: int) -> bytes:
+        """Bytes of mapped memory."""
+        first, last = addr // PAGE, (addr + size - 1) // PAGE
+        whole = b"".join(self.pages[vpn].content for vpn in range(first, last + 1))
+        return whole[addr - first * PAGE :][:size]
+
+    def write(self, addr: int, data: bytes) -> None:
+        """Store bytes in mapped memory."""
+        while data:
+            vpn, offset = divmod(addr, PAGE)
+            piece, data = data[: PAGE - offset], data[PAGE - offset :]
+            old = self.pages[vpn].content
+            self.change([vpn], content=old[:offset] + piece + old[offset + len(piece) :])
+            addr += len(piece)

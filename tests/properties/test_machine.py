@@ -1,0 +1,64 @@
+"""Whole machines under any sequence of memory calls: no invariant ever breaks, and every process reads what it wrote.
+
+Hypothesis drives up to six processes through the system calls that map, touch, share, bind and move memory. Beside
+them runs a model in plain Python (tests/memory_model.py) of what each must find. After every step all invariants are
+checked and every byte of every process is compared with the model: through the page tables, but without an access,
+so that looking disturbs nothing. Where faults put pages under a BIND policy is watched as it happens (invariant 9).
+
+The rules stand in tests/machine_rules/; here are the machines. On the smallest, out of memory is an ordinary event.
+"""
+
+from typing import ClassVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from numalab.arch.node import SECTION_FRAMES, Node, Topology
+
+from tests.machine_rules.areas import AreaRules
+from tests.machine_rules.numa import NumaRules
+from tests.machine_rules.processes import ProcessRules
+
+MIB = 256  # frames
+
+
+def nodes(*frames_and_cpus: tuple[int, int, int], levels: int = 4) -> Topology:
+    """A machine of (id, frames, CPUs) each; levels: of page tables."""
+    made, at, cpu = [], 0, 0
+    for nid, frames, cpus in frames_and_cpus:
+        ranges = ((at, at + frames),) if frames else ()
+        made.append(Node(nid, ranges, tuple(range(cpu, cpu + cpus))))
+        at, cpu = at + SECTION_FRAMES, cpu + cpus
+    return Topology("test", tuple(made), boot={"page_table_levels": levels})
+
+
+#: name: (topology, whether memory may run out).
+MACHINES = {
+    "one-node": (nodes((0, 8 * MIB, 2)), False),
+    "sparse-ids": (nodes((0, 4 * MIB, 1), (2, 4 * MIB, 1), (5, 4 * MIB, 2), levels=5), False),
+    "memory-less": (nodes((0, 4 * MIB, 1), (1, 0, 2), (2, 4 * MIB, 1)), False),
+    "cpu-less": (nodes((0, 4 * MIB, 2), (1, 4 * MIB, 0), (2, 4 * MIB, 0)), False),
+    "like-quad": (nodes(*((nid, 4 * MIB, 1) for nid in range(4))), False),
+    "tiny": (nodes(*((nid, 16, 1) for nid in range(4))), True),
+}
+
+
+class AllRules(ProcessRules, AreaRules, NumaRules):
+    """Every rule there is."""
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_any_sequence_of_calls(name: str) -> None:
+    class Machine(AllRules):
+        spec: ClassVar[Topology]
+        spec, may_run_out = MACHINES[name]
+
+    Machine.__name__ = name
+    profile = settings()
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=max(6, profile.max_examples // 4), suppress_health_check=[HealthCheck.too_slow]
+        ),
+    )

@@ -1,0 +1,43 @@
+"""The examples run, and say what they should."""
+
+from pathlib import Path
+
+import pytest
+
+from numalab.tools import cli
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+
+
+def run(capsys, name: str, *args: str) -> list[str]:
+    assert cli.main(["run", str(EXAMPLES / name), *args]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(("args", "node"), [((), 1), (("3",), 3)])
+def test_hello_numa(capsys, args: tuple[str, ...], node: int) -> None:
+    lines = run(capsys, "hello_numa.py", *args)
+    assert lines[0].endswith("on CPU 0, node 0.")
+    assert lines[1].startswith("near: [0, -2, -2")
+    assert lines[2] == f"far: {[node] * 8}"
+    assert lines[3] == "page 1"
+
+
+def test_vacate_by_hand(capsys) -> None:
+    assert run(capsys, "vacate_by_hand.py") == [
+        "before: node 0: 295, node 1: 295, untouched: 10",
+        "moved 295 pages from node 0 to node 2",
+        "after:  node 1: 295, node 2: 295, untouched: 10",
+    ]
+
+
+def test_follow_the_task(capsys) -> None:
+    lines = run(capsys, "follow_the_task.py", "3")
+    assert lines[0] == "worker: CPU 0, pages on node 0: 256"
+    assert lines[1].endswith("now runs on CPU 3; 0 pages could not follow")
+    assert lines[2:] == ["worker: CPU 3, pages on node 3: 256", "worker: every page holds what was written"]
+
+
+def test_every_example_is_tested() -> None:
+    text = Path(__file__).read_text()
+    assert [path.name for path in EXAMPLES.glob("*.py") if path.name not in text] == []

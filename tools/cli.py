@@ -1,0 +1,123 @@
+"""The command ``numalab``: run programs and scenarios, compare with recordings, show, or open a shell.
+
+    numalab                          a shell on a running machine
+    numalab run PROGRAM [ARGS]       a .py program or a .scn scenario
+    numalab conform [DIR]            recorded answers of a real kernel against ours
+    numalab demo                     what it is about, in half a minute
+
+Exit codes: those of the program for ``run``; 0 or 1 for ``conform``; 2 and one line for wrong use.
+Everything but argparse is imported by the command that needs it, so a scenario starts quickly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from numalab.tools.errors import UsageError
+
+__all__ = ["main"]
+
+_MACHINE_HELP = "quad, dual, asym, odd, 4x512M, 'numa=fake=4 mem=2G' or a .toml file (default: quad)"
+
+
+class _Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line.
+
+    argparse prints the usage before the error; a person who mistyped one word then has to look for it.
+    """
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    """The grammar of the command line: one subcommand a thing to do, none for the shell."""
+    parser = _Parser(prog="numalab", description="A NUMA machine in one Python process.")
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+
+    run = commands.add_parser("run", help="run a .py program or a .scn scenario on a machine")
+    run.add_argument("--machine", default="quad", metavar="SPEC", help=_MACHINE_HELP)
+    run.add_argument("--engine", metavar="NAME", help="migration engine: batched, direct or swap")
+    run.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of every choice the scheduler has"
+    )
+    run.add_argument("--strace", action="store_true", help="print every system call on standard error")
+    run.add_argument("program", metavar="PROGRAM", help="defines main(sys); or a scenario")
+    # REMAINDER: what follows the program is the program's, even if it looks like an option of ours.
+    run.add_argument("args", nargs=argparse.REMAINDER, metavar="ARGS", help="become sys.argv")
+
+    conform = commands.add_parser("conform", help="compare with recorded answers of a real kernel")
+    # May be given again, and takes several words; a directory behind them is told apart in conform.py.
+    conform.add_argument(
+        "--machine", nargs="+", action="extend", default=[], metavar="NAME", help="only these"
+    )
+    conform.add_argument("--engine", metavar="NAME", help="migration engine")
+    conform.add_argument("--brief", action="store_true", help="one line a scenario, no differences")
+    conform.add_argument("directory", nargs="?", type=Path, metavar="DIR", help="default: tests/conformance")
+
+    demo = commands.add_parser("demo", help="a guided tour: memory follows its process")
+    demo.add_argument("--seed", type=int, default=0, metavar="N", help=argparse.SUPPRESS)
+
+    shell = commands.add_parser("repl", help="a shell on a running machine (also: numalab alone)")
+    shell.add_argument("--machine", default="quad", metavar="SPEC", help=_MACHINE_HELP)
+    return parser
+
+
+def _dispatch(argv: Sequence[str]) -> int:
+    """Do what the words say and return the exit status. Raises UsageError."""
+    options = _parser().parse_args(argv)
+    if options.version:
+        from importlib.metadata import version  # noqa: PLC0415
+
+        print(f"numalab {version('numalab')}")
+        return 0
+    if options.command == "run":
+        from numalab.tools import run  # noqa: PLC0415
+
+        with run.boot(
+            options.machine, seed=options.seed, engine=options.engine, strace=options.strace
+        ) as machine:
+            return run.main(options.program, options.args, machine)
+    if options.command == "conform":
+        from numalab.tools import conform  # noqa: PLC0415
+
+        return conform.main(options.directory, options.machine, options.engine, options.brief)
+    if options.command == "demo":
+        from numalab.tools import demo  # noqa: PLC0415
+
+        return demo.main()
+    from numalab.tools import repl  # noqa: PLC0415
+
+    return repl.main(getattr(options, "machine", "quad"))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The entry point: returns the exit status.
+
+    argv: the words behind the command's name, by default those of this process.
+    """
+    try:
+        status = _dispatch(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return status
+    except UsageError as error:
+        print(f"numalab: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        # As a shell reports a command that Ctrl-C ended; whoever pressed it knows why.
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # Whoever read our output has gone; what is left in the buffer must not be reported again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

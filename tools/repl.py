@@ -1,0 +1,214 @@
+"""``numalab``: a shell on a running machine.
+
+Every operation of the scenario language is a command, with the same grammar and the same answers, so what
+was tried here can be saved as a scenario.  Beside them: ``map`` draws where the pages are, ``machine``
+boots another one, ``py`` evaluates Python inside the machine, ``strace`` shows the system calls.
+
+Built on cmd2 (an extra, imported when the shell starts).  A line that begins with an operation goes to the
+machine as it was typed: cmd2's own syntax (pipes, redirection, ``;``) would take ``MOVE|STRICT`` apart.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TextIO
+
+from numalab.tools.errors import UsageError
+
+try:
+    import cmd2
+except ModuleNotFoundError:
+    raise UsageError("the shell needs cmd2: pip install numalab[repl]") from None
+
+from cmd2.completion import Completions
+
+from numalab.tools.completion import World, candidates
+from numalab.tools.scn.ops import OPERATIONS
+from numalab.tools.scn.parse import script_lines, split
+from numalab.tools.session import Session
+
+__all__ = ["Shell", "main"]
+
+_BANNER = """\
+numalab: {description}
+
+Operations go to the process `main` (root, on CPU 0), or to another one: `NAME: OPERATION`. Try:
+
+    mmap a 8                          map 8 pages and call them a
+    touch a w                         write to each
+    nodes a                           where are they?
+    migrate_pages self {{0}} {{1}}        move all from node 0 to node 1
+    map                               see it
+
+help lists everything, help NAME explains; Tab completes; Ctrl-D ends."""
+
+_GROUPS = {
+    "mapping": "Address space", "access": "Access", "policy": "Policy", "migration": "Migration",
+    "look": "What the kernel says", "identity": "What a process is", "files": "Files, mounts, swap",
+    "control": "Processes",
+}  # fmt: skip
+
+
+class Shell(cmd2.Cmd):
+    """The shell: cmd2 for the prompt, history, help and completion; a Session for everything else."""
+
+    DEFAULT_CATEGORY = "The shell"
+
+    def __init__(self, spec: str, stdout: TextIO | None = None) -> None:
+        # include_py keeps the method do_py, which is ours; completion asks the machine, so it must not run beside it.
+        super().__init__(stdout=stdout, allow_cli_args=False, include_py=True, complete_in_thread=False)
+        self.session = Session(spec)
+        # Still there for those who know cmd2, but help is about the machine.
+        self.hidden_commands += [
+            "alias", "edit", "macro", "run_pyscript", "set", "shell", "shortcuts", "_relative_run_script",
+        ]  # fmt: skip
+        self.default_error = "{}: no such operation or command (help lists them)"
+        self._name()
+
+    def _name(self) -> None:
+        """Let the prompt say which machine this is."""
+        self.prompt = f"{self.session.name}> "
+
+    # Operations.
+
+    def onecmd_plus_hooks(self, line: str, **options: Any) -> bool:
+        """Operations and Python go where they belong as they were typed; the rest is cmd2's."""
+        text = next((text for _, text in script_lines(line.encode())), "")
+        word = text.partition(" ")[0]
+        if not text and line.strip():
+            return False  # a comment
+        if word != "py" and not self.session.is_operation(text):
+            return super().onecmd_plus_hooks(line, **options)
+        self.history.append(cmd2.Statement(line.strip().partition(" ")[2], raw=line, command=word))
+        # A Ctrl-C in the middle of a system call would tear the kernel's state apart.
+        with self.sigint_protection:
+            if word == "py":
+                self._python(line.strip().partition(" ")[2].strip())
+            else:
+                self._operate(text)
+        return self.session.over
+
+    def _operate(self, text: str) -> None:
+        """Print the answer of the machine; a line outside the language also gets the usage of its operation."""
+        answer = self.session.operate(text)
+        if "script-error=" not in answer:
+            self.poutput(answer.encode("latin-1").decode(errors="replace"))
+            return
+        self.perror(answer)
+        name = next(iter(split(text.partition(": ")[2] or text).pos), "")
+        if name in OPERATIONS and not answer.endswith("unsupported"):
+            self.perror(f"usage: {name} {OPERATIONS[name].usage}", style=None)
+
+    def _python(self, code: str) -> None:
+        """Print what Python code prints or is worth, or the error it ended in."""
+        if not code:
+            self.perror("usage: py EXPRESSION, such as: py machine.check_invariants()", style=None)
+            return
+        text, failed = self.session.evaluate(code)
+        if text:
+            (self.perror if failed else self.poutput)(text)
+
+    def complete(
+        self, text: str, line: str, begidx: int, endidx: int, custom_settings: Any = None
+    ) -> Completions:
+        """Candidates for the word at the cursor, cut to the part that cmd2 asks for."""
+        before = line[:endidx]
+        found = candidates(before, self._world())
+        if not found and not self.session.is_operation(before.strip()):
+            return super().complete(text, line, begidx, endidx, custom_settings)
+        word = before.split()[-1] if before and not before[-1].isspace() else ""
+        skip = len(word) - len(text)
+        return Completions.from_values([candidate[skip:] for candidate in found])
+
+    def _world(self) -> World:
+        """The names that a line may use now."""
+        session = self.session
+        commands = [name for name in self.get_visible_commands() if name not in OPERATIONS]
+        return World(session.regions, session.actors, session.nodes, commands)
+
+    # Commands of the shell.
+
+    def do_map(self, statement: cmd2.Statement) -> None:
+        """Where the pages are: memory of each node, and each region of a process as a bar a node.
+
+        Usage: map [ACTOR]
+        """
+        name = statement.args.strip() or "main"
+        if name not in self.session.actors:
+            self.perror(f"{name}: no such process (there are {', '.join(self.session.actors)})")
+            return
+        for line in self.session.picture(name):
+            self.poutput(line)
+
+    def do_memory(self, statement: cmd2.Statement) -> None:
+        """The nodes of the machine: their CPUs, memory, how much of it is in use, and distances.
+
+        Usage: memory
+        """
+        for line in self.session.nodes_table():
+            self.poutput(line)
+
+    def do_machine(self, statement: cmd2.Statement) -> None:
+        """Boot another machine, or say which one this is. All processes of the old one are gone.
+
+        Usage: machine [SPEC]      quad, dual, asym, odd, 4x512M, numa=fake=4 mem=2G, or a .toml file
+        """
+        spec = statement.args.strip()
+        if spec:
+            try:
+                self.session.reboot(spec)
+            except UsageError as error:
+                self.perror(str(error))
+                return
+            self._name()
+        self.poutput(self.session.description)
+
+    def do_strace(self, statement: cmd2.Statement) -> None:
+        """Show the system calls that operations make.
+
+        Usage: strace on|off
+        """
+        word = statement.args.strip()
+        if word not in ("on", "off"):
+            self.perror("usage: strace on|off")
+            return
+        self.session.strace(word == "on")
+
+    def do_py(self, statement: Any) -> None:
+        """Evaluate Python in the process `main`: sys are its system calls, machine is the machine.
+
+        Usage: py EXPRESSION or STATEMENT, such as
+            py sys.getpid()
+            py machine.check_invariants()
+        Names that are assigned stay for the next py.
+        """
+        self._python(statement.args)
+
+    def do_quit(self, statement: Any) -> bool:
+        """End the shell."""
+        return True
+
+
+def _add_operations() -> None:
+    """Give the shell a method an operation, so that help and completion list them by family."""
+    for operation in OPERATIONS.values():
+
+        def method(self: Shell, statement: cmd2.Statement) -> None:
+            self._operate(statement.raw)
+
+        method.__doc__ = f"{operation.help}\n\nUsage: {operation.name} {operation.usage}"
+        method.__name__ = method.__qualname__ = f"do_{operation.name}"
+        cmd2.with_category(_GROUPS[operation.family])(method)
+        setattr(Shell, method.__name__, method)
+
+
+_add_operations()
+
+
+def main(spec: str) -> int:
+    """Run the shell until its user leaves."""
+    shell = Shell(spec)
+    interactive = sys.stdin.isatty()
+    status = shell.cmdloop(_BANNER.format(description=shell.session.description) if interactive else "")
+    shell.session.close()
+    return status

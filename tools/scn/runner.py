@@ -1,0 +1,247 @@
+"""The controller: reads a scenario, lets one actor after the other carry out one operation at a time.
+
+Mirrors the controlling half of the recorder.  Actors are tasks of the machine; ``main`` is started here
+as root on CPU 0, the others are forked from actors by ``spawn``.  Between operations every actor sleeps,
+so a scenario has no races of its own.
+
+An actor's place is a *seat*, numbered like the recorder's sockets: messages for an actor that has died
+stay in its seat, and the next actor that gets the seat answers them first.  What a script sees of that
+(an answer that belongs to an earlier line) is recorded behaviour, so it is kept.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+from numalab.arch.errno import KernelError
+from numalab.kernel.wait import WaitQueue
+from numalab.tools.scn.actor import Actor, Slot, Table
+from numalab.tools.scn.ops import OPERATIONS
+from numalab.tools.scn.ops.identity import CPU_SET, set_affinity
+from numalab.tools.scn.ops.look import TimedOut
+from numalab.tools.scn.parse import ScriptError, script_lines, split
+from numalab.tools.scn.process import Process, Unsupported
+
+if TYPE_CHECKING:
+    from numalab.kernel.machine import Machine
+    from numalab.kernel.task import Task
+    from numalab.syscalls.sys import Sys
+
+__all__ = ["Runner", "perform"]
+
+T = TypeVar("T")
+
+_ROOM = 59999  # characters of an answer that the recorder's buffer holds
+_WHY_ROOM = 127  # and of the reason after script-error=
+
+
+def perform(actor: Actor, text: str) -> str:
+    """Carry out one operation; the text behind ``=>``, empty for a line of nothing but ``key=value``."""
+    line = split(text)
+    if not line.pos:
+        return ""
+    name = line.pos[0]
+    try:
+        if name not in OPERATIONS:
+            raise ScriptError(f"unknown-op:{name[:60]}")
+        return OPERATIONS[name].perform(actor, line)[:_ROOM]
+    except ScriptError as error:
+        return "script-error=" + str(error)[:_WHY_ROOM]
+    except Unsupported:
+        return "script-error=unsupported"
+    except TimedOut:
+        return "timeout"
+    except Exception as error:  # noqa: BLE001
+        # A mistake of ours must not end the scenario, nor pass for an answer of the kernel.
+        if os.environ.get("NUMALAB_TRACEBACK"):
+            traceback.print_exc()
+        return f"script-error=internal:{type(error).__name__}"
+
+
+class Seat:
+    """Where one actor sits: messages to it, its answers, and the task that serves the seat now.
+
+    A message is an operation's text, or a function that is called with the actor, in its process.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.inbox: deque[str | Callable[[Actor], None]] = deque()
+        self.outbox: deque[str] = deque()
+        self.bell: WaitQueue[Task] = WaitQueue(f"operations for seat {number}")
+        self.task: Task | None = None
+        self.actor: Actor | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Somebody sits here."""
+        return self.task is not None and self.task.alive
+
+
+class Runner:
+    """One scenario on one machine.  ``over`` is set when ``main`` has ended: nothing is carried out after that."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.kernel = machine.kernel
+        self.table = Table()
+        self.seats = [Seat(number) for number in range(len(self.table.slots))]
+        self.over = False
+        seat = self.seats[0]
+        seat.task = machine.spawn(self._main)
+        self.table.slots[0] = Slot(used=True, pid=seat.task.pid, name="main")
+        self._run_until_idle(seat)
+
+    # What the outside asks for.
+
+    def script(self, data: bytes) -> Iterator[tuple[int, str, str]]:
+        """Number, text and answer of each operation of a script."""
+        for number, text in script_lines(data):
+            if self.over:
+                return
+            yield number, text, self.line(text)
+
+    def line(self, text: str) -> str:
+        """The answer to one line, ``[ACTOR:] OP ARG..``, without blanks around it."""
+        first = text.replace("\t", " ").partition(" ")[0]
+        number: int | None = 0
+        body = text
+        if first.endswith(":"):
+            number, body = self._seat_of(first[:-1]), text[len(first) :].lstrip(" \t")
+        if number is None:
+            return "script-error=no-such-actor"
+        seat = self.seats[number]
+        seat.inbox.append(self._reserve_slot(body) if body.startswith("spawn ") else body)
+        self._run_until_idle(seat)
+        died = not seat.outbox
+        answer = self._epitaph(seat) if died else seat.outbox.popleft()
+        if died or body == "exit" or answer == "timeout":
+            self.table.slots[number].used = False
+            self.over = self.over or number == 0
+        return answer
+
+    def inside(self, name: str, function: Callable[[Actor], T]) -> T:
+        """Call a function in the process of an actor, and return or raise what it does."""
+        number = self._seat_of(name)
+        seat = self.seats[number] if number is not None else None
+        if seat is None or not seat.alive:
+            raise LookupError(f"no actor {name}")
+        results: list[T] = []
+        errors: list[Exception] = []
+
+        def call(actor: Actor) -> None:
+            try:
+                results.append(function(actor))
+            except Exception as error:  # noqa: BLE001 - handed to whoever asked
+                errors.append(error)
+
+        seat.inbox.append(call)
+        self._run_until_idle(seat)
+        if not results:
+            raise errors[0] if errors else LookupError(f"actor {name} has died")
+        return results[0]
+
+    @property
+    def actors(self) -> list[str]:
+        """Names of the actors that can be spoken to."""
+        return [
+            slot.name
+            for slot, seat in zip(self.table.slots, self.seats, strict=True)
+            if slot.used and seat.alive
+        ]
+
+    def actor(self, name: str) -> Actor | None:
+        """The actor of that name, if there is one."""
+        number = self._seat_of(name)
+        return self.seats[number].actor if number is not None and self.seats[number].alive else None
+
+    # The controller's side.
+
+    def _seat_of(self, name: str) -> int | None:
+        """The seat of an actor; of several with one name the last is meant."""
+        named = [number for number, slot in enumerate(self.table.slots) if slot.used and slot.name == name]
+        return named[-1] if named else None
+
+    def _reserve_slot(self, body: str) -> str:
+        """Name the new actor's slot before it exists, and tell the parent which one it is."""
+        slots = self.table.slots
+        free = next((number for number, slot in enumerate(slots) if not slot.used), len(slots))
+        if free < len(slots):
+            # All that follows the blank is the name; one with blanks in it can never be spoken to.
+            slots[free].used, slots[free].name = True, body[len("spawn ") :][:31]
+        return f"{body} slot={free}"
+
+    def _run_until_idle(self, seat: Seat) -> None:
+        """Let the machine run until the seat's task sleeps with an empty inbox, or has died."""
+        sched = self.kernel.sched
+        sched.wake_up(seat.bell)
+        sched.run(lambda: not seat.alive or (not seat.inbox and bool(seat.bell.tasks)))
+
+    def _epitaph(self, seat: Seat) -> str:
+        """Why nobody answered: the process has ended, or the kernel itself failed while it worked for it."""
+        failure = seat.task.exception if seat.task is not None else None
+        if failure is None:
+            return "actor-died"
+        if isinstance(failure, KeyboardInterrupt):
+            raise failure
+        if os.environ.get("NUMALAB_TRACEBACK"):
+            traceback.print_exception(failure)
+        return f"script-error=internal:{type(failure.__cause__ or failure).__name__}"
+
+    # The actors' side.
+
+    def _main(self, sys: Sys) -> None:
+        actor = Actor(Process(sys), self.table, self)
+        actor.start()
+        set_affinity(actor, 0, (1).to_bytes(CPU_SET, "little"))
+        self._serve(actor, self.seats[0])
+
+    def spawn(self, parent: Actor, seat: int) -> int:
+        """Fork a child that takes the numbered seat: its pid or a negative errno."""
+        child = parent.forked()
+        # A number that is no seat (there are 16), or one that is taken, leaves the child with nothing to do.
+        place = self.seats[seat] if seat < len(self.seats) and not self.seats[seat].alive else None
+
+        def main(sys: Sys) -> None:
+            child.process = Process(sys)
+            if place is not None:
+                self._serve(child, place)
+
+        pid = parent.process.fork(main)
+        if place is not None and pid > 0:
+            place.task = self.kernel.pids.find(pid)
+        return pid
+
+    def execute(self, actor: Actor) -> int:
+        """Start the actor's program anew: nothing is left of it but what the kernel keeps of a task."""
+        seat = next(seat for seat in self.seats if seat.actor is actor)
+
+        def main(sys: Sys) -> None:
+            new = Actor(Process(sys), self.table, self)
+            new.start()
+            seat.outbox.append("ret=0")
+            self._serve(new, seat)
+
+        return actor.process.execute(main)
+
+    def _serve(self, actor: Actor, seat: Seat) -> None:
+        """The loop of one actor: an empty message or ``exit`` ends it."""
+        seat.actor = actor
+        while True:
+            try:
+                self.kernel.sched.wait_event(seat.bell, lambda: bool(seat.inbox))
+            except KernelError:
+                # A signal: it is acted on, and may be the end, when a process returns from any call.
+                actor.process.call("getpid")
+                continue
+            message = seat.inbox.popleft()
+            if callable(message):
+                message(actor)
+                continue
+            if not message:
+                return
+            seat.outbox.append(perform(actor, message))
+            if split(message).pos[:1] == ["exit"]:
+                return
