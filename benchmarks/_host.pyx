@@ -12,7 +12,7 @@ cdef extern from "<sys/mman.h>" nogil:
     int munmap(void *addr, size_t length)
     int madvise(void *addr, size_t length, int advice)
     enum:
-        PROT_READ, PROT_WRITE, MAP_PRIVATE, MAP_ANONYMOUS, MADV_NOHUGEPAGE
+        PROT_READ, PROT_WRITE, MAP_PRIVATE, MAP_ANONYMOUS, MADV_NOHUGEPAGE, MADV_DONTFORK
     void *MAP_FAILED
 
 cdef extern from "<sys/syscall.h>":
@@ -59,6 +59,12 @@ def unmap(uintptr_t address, size_t pages) -> None:
     """munmap()."""
     if munmap(<void *>address, pages << 12):
         raise refused("munmap")
+
+
+def keep_from_children(uintptr_t address, size_t size) -> None:
+    """Leave whole pages of this process out of fork(): neither copied by it, nor write-protected after it."""
+    if madvise(<void *>address, size, MADV_DONTFORK):
+        raise refused("madvise")
 
 
 def fork_child() -> int:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.build import load
 from numalab.arch._hw import Hardware
 from numalab.mm import mmzone
 from numalab.mm._mm_types import AllocCtx, MemMap, MmStruct
@@ -28,9 +29,12 @@ GFP_USER_MOVABLE, GFP_THISNODE, GFP_MEMALLOC = 0x01, 0x02, 0x20
 
 def build(spec: object, *, touched: bool = True) -> MemMap:
     """Boot the memory of a machine; with ``touched`` the host has backed all of its RAM."""
+    host = load("host")
     mem = mmzone.build(Hardware(spec))
     if touched:
         mem.hw.ram[::PAGE] = 0
+    for array in (mem.hw.ram, mem.hot, mem.cold, mem.order, mem.chunks, mem.pcps, mem.trail):
+        host.keep_from_children(array.ctypes.data, array.nbytes)  # the gates fork
     return mem
 
 

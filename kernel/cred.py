@@ -81,10 +81,10 @@ class Cred:
     The default is root with everything.
     """
 
-    uid: int = 0
-    euid: int = 0
-    suid: int = 0
-    fsuid: int = 0
+    uid: int = 0  # who the process belongs to
+    euid: int = 0  # who it acts as
+    suid: int = 0  # who it can act as again
+    fsuid: int = 0  # who it is to the file system; follows euid
     gid: int = 0
     egid: int = 0
     sgid: int = 0
@@ -92,7 +92,7 @@ class Cred:
     effective: int = ALL_CAPS
     permitted: int = ALL_CAPS
     inheritable: int = 0
-    bounding: int = ALL_CAPS
+    bounding: int = ALL_CAPS  # what execve() may give back
     keep_caps: bool = False
 
 
@@ -134,6 +134,7 @@ def _valid(*ids: int) -> None:
 def setuid(old: Cred, uid: int) -> Cred:
     """setuid(2). Errors: EINVAL (-1), EPERM (neither CAP_SETUID nor the real or saved id)."""
     _valid(uid)
+    # With the capability it is a one-way street: the saved id goes too, so there is no way back.
     if has_cap(old, Cap.CAP_SETUID):
         new = replace(old, uid=uid, suid=uid, euid=uid, fsuid=uid)
     elif uid in (old.uid, old.suid):
@@ -165,6 +166,7 @@ def setresuid(old: Cred, ruid: int, euid: int, suid: int) -> Cred:
     """setresuid(2); INVALID_ID leaves an id as it is. Errors: EPERM."""
     mine = (old.uid, old.euid, old.suid)
     wanted = (ruid, euid, suid)
+    # Without the capability each id may become any of the three that one has already.
     if any(i != INVALID_ID and i not in mine for i in wanted) and not has_cap(old, Cap.CAP_SETUID):
         raise KernelError(EPERM)
     uid, effective, saved = (
@@ -219,6 +221,7 @@ def capset(old: Cred, effective: int, permitted: int, inheritable: int) -> Cred:
     permitted grows at all, and when effective is not within the new permitted set.
     """
     effective, permitted, inheritable = effective & ALL_CAPS, permitted & ALL_CAPS, inheritable & ALL_CAPS
+    # The order does not show, as all say EPERM; it is Linux's.
     if not has_cap(old, Cap.CAP_SETPCAP) and inheritable & ~(old.inheritable | old.permitted):
         raise KernelError(EPERM)
     if inheritable & ~(old.inheritable | old.bounding):

@@ -48,6 +48,7 @@ def begin_new_exec(k: Kernel, task: Task, comm: str) -> None:
     """
     if sum(thread.alive for thread in task.signal.threads) > 1:
         raise KernelError(EAGAIN, "execve() with several threads")
+    # The new memory first: if there is none for it, the old program goes on.
     mm = new_mm(k, task.ctx)
     old = task.cred
     mm_replace(task, mm, SUID_DUMP_USER if (old.euid, old.egid) == (old.uid, old.gid) else SUID_DUMP_DISABLE)

@@ -30,12 +30,14 @@ _WAIT_OPTIONS = WNOHANG | WUNTRACED | WCONTINUED | _WNOTHREAD | _WALL | _WCLONE
 
 def do_exit(k: Kernel, task: Task, code: int) -> NoReturn:
     """End the current task. code: as wait4 reports it, `status << 8` or a signal number. Raises TaskExit."""
+    # A task that has ended may come here again, when its program goes on after catching TaskExit: it just unwinds.
     if task.alive:
         group_code = task.signal.group_exit_code
         task.exit_code = code if group_code is None else group_code
         try:
             mm_release(task)
         except Exception as bug:  # noqa: BLE001
+            # The task ends all the same: everything below works without memory.
             k.record_bug(task, bug)
         task.files = None
         for watcher in k.exit_watchers:
@@ -49,6 +51,7 @@ def do_exit(k: Kernel, task: Task, code: int) -> NoReturn:
 def do_group_exit(k: Kernel, task: Task, code: int) -> NoReturn:
     """End the process of the current task: every other thread is made to come round and end too. Raises TaskExit."""
     group = task.signal
+    # Only the first exit of a process counts; a thread that is ending anyway takes the code it was given.
     if group.group_exit_code is None:
         group.group_exit_code = code
         for thread in group.threads:
@@ -74,6 +77,7 @@ def _forget_original_parent(k: Kernel, task: Task) -> None:
     for child in task.children:
         child.parent = heir
         heir.children.append(child)
+        # Those that are waiting to be reaped: init does so at once, another thread when it gets round to it.
         if child.state is State.ZOMBIE and heir is k.init:
             _release_task(k, child)
     task.children = []
@@ -93,11 +97,15 @@ def _exit_notify(k: Kernel, task: Task) -> None:
     task.state = State.ZOMBIE
     if task is not leader:
         _release_task(k, task)
-    if leader.state is State.ZOMBIE and len(leader.signal.threads) == 1:
+    group = leader.signal
+    if leader.state is State.ZOMBIE and len(group.threads) == 1:
+        # What ended the whole process counts, though the leader may have left it before.
+        leader.exit_code = leader.exit_code if group.group_exit_code is None else group.group_exit_code
         _notify_parent(k, leader)
 
 
 def _notify_parent(k: Kernel, leader: Task) -> None:
+    """do_notify_parent(): SIGCHLD for the parent, and a nudge if it waits; one that ignores it is spared the zombie."""
     parent = leader.parent
     if parent is None or _ignores_children(k, parent):
         _release_task(k, leader)
@@ -105,6 +113,7 @@ def _notify_parent(k: Kernel, leader: Task) -> None:
             return
     else:
         send_signal(k.sched, parent, SIGCHLD, SigInfo(SIGCHLD, pid=leader.pid))
+    # Also when the child has vanished: wait4() has to find out that there is nobody left to wait for.
     k.sched.wake_up(parent.signal.wait_chldexit)
 
 
@@ -126,6 +135,7 @@ def exit_to_user_mode(k: Kernel, task: Task) -> None:
     Raises TaskExit when the task ends here, or what a signal handler of the program raises.
     """
     group = task.signal
+    # Nearly always there is neither a signal nor the end of a slice, and this is on the way of every call and access.
     if group.pending or group.group_exit_code is not None:
         _do_signals(k, task)
     if k.sched.slice_used_up(task):
@@ -172,6 +182,7 @@ class Waited:
 
 
 def _eligible(task: Task, child: Task, pid: int) -> bool:
+    """eligible_child() and eligible_pid(): whether wait4() was asked for this child. Threads are never waited for."""
     if child.exit_signal == 0:
         return False
     if pid == -1:
@@ -193,10 +204,12 @@ def kernel_wait4(k: Kernel, task: Task, pid: int, options: int) -> Waited:
         raise KernelError(ESRCH)
 
     def mine() -> list[Task]:
+        # Children of any thread of the process count, unless __WNOTHREAD says otherwise.
         threads = [task] if options & _WNOTHREAD else task.signal.threads
         return [c for thread in threads for c in thread.children if _eligible(task, c, pid)]
 
     def ended() -> Task | None:
+        # A leader whose threads are still there is not reported yet (delay_group_leader()).
         return next((c for c in mine() if c.state is State.ZOMBIE and len(c.signal.threads) == 1), None)
 
     def settled() -> bool:
@@ -206,6 +219,7 @@ def kernel_wait4(k: Kernel, task: Task, pid: int, options: int) -> Waited:
         if options & WNOHANG:
             return Waited(0)
         k.sched.wait_event(task.signal.wait_chldexit, settled)
+    # The last child may have vanished meanwhile, if SIGCHLD came to be ignored.
     child = ended()
     if child is None:
         raise KernelError(ECHILD)

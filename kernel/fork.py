@@ -20,7 +20,7 @@ import greenlet
 from numalab.arch.errno import EINVAL, ENOMEM, KernelError
 from numalab.kernel.cred import Cred
 from numalab.kernel.exec import new_mm
-from numalab.kernel.exit import do_group_exit, exit_to_user_mode
+from numalab.kernel.exit import do_exit, do_group_exit, exit_to_user_mode
 from numalab.kernel.fs.file import FilesStruct
 from numalab.kernel.signal import SIGCHLD, SIGINT
 from numalab.kernel.state import Kernel
@@ -57,6 +57,7 @@ def copy_process(k: Kernel, parent: Task, program: Program, flags: int = SIGCHLD
     ):
         raise KernelError(EINVAL)
     thread = bool(flags & CLONE_THREAD)
+    # What can fail comes first; a pid that is then not used is passed over, as in Linux.
     pid = k.pids.alloc()
     mm, users = parent.mm, parent.mm_users
     if mm is not None and users is not None:
@@ -87,6 +88,7 @@ def copy_process(k: Kernel, parent: Task, program: Program, flags: int = SIGCHLD
         files=files,
     )
     task.exit_signal = 0 if thread else SIGCHLD
+    # A thread is nobody's child: it has its leader's parent and stands in no list.
     if thread:
         task.parent = task.group_leader.parent
     elif task.parent is not None:
@@ -111,20 +113,23 @@ def _add_task(k: Kernel, task: Task, program: Program | None) -> None:
 
 
 def _ret_from_fork(k: Kernel, task: Task, program: Program) -> None:
-    """The life of a task: run the program, then exit with what it returned.
+    """The life of a task: run the program, then exit with what it returned: the process, or a mere thread by itself.
 
     An exception that the program does not catch ends it with status 1 (SIGINT for KeyboardInterrupt). That of a task
     spawned from outside is kept for whoever runs the machine; that of a forked child is printed, as any Python
     process does.  SystemExit is Python's way to say exit(2).
     """
     with contextlib.suppress(TaskExit, greenlet.GreenletExit):
-        do_group_exit(k, task, _run_program(k, task, program))
+        code = _run_program(k, task, program)
+        leave = do_group_exit if task is task.group_leader else do_exit
+        leave(k, task, code)
 
 
 def _run_program(k: Kernel, task: Task, program: Program) -> int:
     """Run the program; returns its exit code (status << 8, or a signal)."""
     try:
-        exit_to_user_mode(k, task)  # it may have been killed before it ever ran
+        # The way to the program leads past pending signals: it may have been killed before it ever ran.
+        exit_to_user_mode(k, task)
         return _status(program(task)) << 8
     except (TaskExit, greenlet.GreenletExit):
         raise
@@ -148,6 +153,7 @@ def _report(k: Kernel, task: Task, error: BaseException) -> None:
 
 
 def _status(value: object) -> int:
+    """What main() returned as a status: the low eight bits of an int, as with exit(2); 0 for anything else."""
     return value & 0xFF if isinstance(value, int) else 0
 
 
@@ -196,6 +202,7 @@ def spawn(k: Kernel, comm: str, program: Program, cred: Cred) -> Task:
 def _bare_task(k: Kernel, pid: int, comm: str, parent: Task | None) -> Task:
     """A task of root's without memory, on the first CPU, allowed everything."""
     cpuset = k.top_cpuset
+    # All start on the first CPU, as init does on a real machine; programs spread by affinity or not at all.
     ctx = AllocCtx(0, k.topology.node_of_cpu(0), cpuset.mems_allowed)
     return Task(
         pid, comm[:15], ctx=ctx, cpuset=cpuset, cred=Cred(), cpus_allowed=cpuset.cpus_allowed, parent=parent

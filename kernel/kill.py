@@ -72,6 +72,7 @@ def kill(sched: Scheduler, tasks: Iterable[Task], sender: Task, pid: int, sig: i
     tasks: all tasks of the machine.  Signal 0 only checks.
     Errors: ESRCH (nobody there; comes first), EINVAL (no such signal), EPERM (nobody that may be signalled).
     """
+    # Processes, each by its leader; kernel tasks are among them, and take nothing.
     leaders = [t for t in tasks if t.pid == t.tgid]
     if pid > 0:
         # A thread's id names its process.
@@ -85,6 +86,7 @@ def kill(sched: Scheduler, tasks: Iterable[Task], sender: Task, pid: int, sig: i
         found = [t for t in leaders if t.signal.pgid == group]
     if not found:
         raise KernelError(ESRCH)
+    # Every one is tried: a process that may not be signalled does not protect the others.
     refused: KernelError | None = None
     reached = 0
     for target in found:

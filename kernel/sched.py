@@ -55,11 +55,13 @@ class Scheduler:
         self.current: Task | None = None
         self.choose: Callable[[Sequence[Task]], Task] | None = None
         self._random = random.Random(seed)
+        # The current task is in the run queue too; those that sleep or have ended are not.
         self._runnable: dict[int, Task] = {}
+        # A heap of (deadline, order of making, task): the second keeps equal deadlines in order.
         self._timers: list[tuple[int, int, Task]] = []
         self._timer_seq = 0
-        self._hub: greenlet.greenlet | None = None
-        self._previous: Task | None = None
+        self._hub: greenlet.greenlet | None = None  # whoever called run(); None = nothing is being run
+        self._previous: Task | None = None  # who ran last, and is alive
         # sysctl_sched_base_slice: 0.75 ms times 1 + log2 of the CPUs, of which at most 8 count.
         self.slice_ns = BASE_SLICE_NS * (min(hw.nr_cpus, 8)).bit_length()
 
@@ -168,6 +170,7 @@ class Scheduler:
         task.nvcsw += 1
         del self._runnable[task.pid]
         queue.tasks.append(task)
+        # `finally`, as the switch does not come back when the machine is closed meanwhile.
         try:
             self._switch_out(task)
         finally:
@@ -219,6 +222,7 @@ class Scheduler:
         try:
             while not done():
                 self._expire_timers()
+                # With nobody to run, time passes until somebody's sleep is over.
                 if not self._runnable and not self._skip_to_next_timer():
                     return False
                 self._switch_to(self._pick_next())
@@ -243,6 +247,7 @@ class Scheduler:
             self.hw.trace(EV_SCHED_SWITCH, task.cpu, self._previous.pid, task.pid, state)
         self.current = task
         task.slice_start = self.hw.now
+        # When the program ends, its greenlet returns to its parent: to the hub, which may be another one each time.
         task.greenlet.parent = greenlet.getcurrent()
         try:
             task.greenlet.switch()
@@ -260,6 +265,7 @@ class Scheduler:
         self._timers.clear()
         for task in tasks:
             unfinished, task.greenlet, task.program = task.greenlet, None, None
+            # A greenlet is true while it has frames: one that never started has nothing to unwind.
             if unfinished is not None and unfinished:
                 unfinished.parent = greenlet.getcurrent()
                 unfinished.throw(greenlet.GreenletExit)

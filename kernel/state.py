@@ -63,7 +63,8 @@ class Kernel:
         error = KernelBug(f"the kernel failed in task {task.pid} ({task.comm}): {bug!r}")
         error.__cause__ = bug
         task.exception = error
-        self.failures.append(task)
+        if task not in self.failures:
+            self.failures.append(task)
 
     def mms(self) -> Iterator[MmStruct]:
         """Every address space in use, each once, in the order of the pids that use it."""

@@ -74,11 +74,15 @@ class MmUsers:
 class Signal:
     """struct signal_struct: what all threads of one process share."""
 
-    pgid: int
-    threads: list[Task] = field(default_factory=list)
-    pending: dict[int, SigInfo] = field(default_factory=dict)
-    group_exit_code: int | None = None
-    rlimits: dict[int, tuple[int, int]] = field(default_factory=dict)
+    pgid: int  # process group: what kill(0) and wait4(0) mean
+    threads: list[Task] = field(
+        default_factory=list
+    )  # the leader first, also when it has ended before the others
+    pending: dict[int, SigInfo] = field(
+        default_factory=dict
+    )  # by number; for whichever thread comes round first
+    group_exit_code: int | None = None  # set when the whole process is ending: every thread leaves with it
+    rlimits: dict[int, tuple[int, int]] = field(default_factory=dict)  # (soft, hard) of those that were set
     wait_chldexit: WaitQueue[Task] = field(default_factory=lambda: WaitQueue("a child to end"))
     # Faults of children that were waited for (getrusage's RUSAGE_CHILDREN).
     child_min_flt: int = 0
@@ -102,7 +106,12 @@ _DEFAULT_RLIMITS = {
 
 
 class Task:
-    """task_struct. Made by `fork.copy_process()`, ended by `exit.do_exit()`, freed by whoever waits for it."""
+    """task_struct. Made by `fork.copy_process()`, ended by `exit.do_exit()`, freed by whoever waits for it.
+
+    pid, tgid: of the thread and of its process.  parent, children: the family that wait4() goes by; children belong to
+    the thread that made them.  signal, sighand, files, mm, mm_users: shared with other tasks as clone() was asked to.
+    cpus_allowed: the affinity, within what the cpuset allows.  cred: replaced whole, by `commit_creds()` only.
+    """
 
     def __init__(
         self,
@@ -122,9 +131,10 @@ class Task:
         kthread: bool = False,
     ) -> None:
         self.pid = pid
-        self.comm = comm
+        self.comm = comm  # what /proc calls it: the program's name, 15 bytes at most
         self.signal = signal if signal is not None else Signal(pgid=pid)
         self.sighand = sighand if sighand is not None else SigHand()
+        # The first thread is the leader, and stays first in the list until it is reaped, though it may have ended.
         self.group_leader: Task = (
             self.signal.threads[0] if self.signal.threads else self
         )  # stays first until reaped
@@ -139,20 +149,18 @@ class Task:
         self.cpus_allowed = cpus_allowed
         self.files = files
         self.kthread = kthread
-        self.no_setaffinity = False  # PF_NO_SETAFFINITY: a kernel task bound for good
         self.exit_signal = SIGCHLD  # 0 for threads: nobody waits for them
         self.state = State.RUNNING
         self.exit_code = 0  # as wait4 reports it: status << 8, or the signal that ended it
         self.exception: BaseException | None = None  # uncaught, of a program's main
-        self.start_time = 0
+        self.start_time = 0  # virtual ns
         # Scheduling: the program, where it runs, what it waits for and until when.
         self.program: Callable[[], object] | None = None
         self.greenlet: greenlet.greenlet | None = None
         self.slice_start = 0
-        self.waiting_on = ""
-        self.nvcsw = 0
-        self.nivcsw = 0
-        self.attached = False  # driven by the host (a session), so its waiting is no deadlock
+        self.waiting_on = ""  # in words, for the report of a deadlock
+        self.nvcsw = 0  # context switches it asked for by sleeping,
+        self.nivcsw = 0  # and those that the end of its slice brought
 
     def __repr__(self) -> str:
         return f"<Task {self.pid} {self.comm} {self.state.value[0]}>"
@@ -165,7 +173,8 @@ class Task:
     @property
     def ppid(self) -> int:
         """Pid of the parent process, 0 for those that have none."""
-        return self.parent.tgid if self.parent is not None else 0
+        parent = self.group_leader.parent
+        return parent.tgid if parent is not None else 0
 
     @property
     def cpu(self) -> int:
@@ -214,6 +223,7 @@ class PidMap:
 
     def alloc(self) -> int:
         """The next free pid. Errors: EAGAIN when all are in use."""
+        # Upwards from the last one; once around at most.
         for _ in range(2):
             while self._last < PID_MAX - 1:
                 self._last += 1

@@ -11,7 +11,7 @@ the program is about to touch, which gives the same pages, counts and order as o
 import numpy as np
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy, memmove, memset
 
 from numalab.arch._copy cimport copy_fence, zero_page_nt
 from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, hw
@@ -259,56 +259,62 @@ cdef void gather_free(memmap *m, uint32_t cpu, mm_c *mm, uint32_t *pfns, uint32_
     m.h.now += n * m.h.cost.free_page
 
 
-cdef uint32_t put_mappings(memmap *m, uint32_t *pfns, uint32_t n, uint32_t *gone) noexcept nogil:
+cdef uint32_t put_usual(page *hot, uint32_t *chunks, uint32_t *pfns, uint32_t n, uint32_t chunk) noexcept nogil:
+    """Free the pages in front of pfns that are mapped once, held by nobody else, and stand on the LRU in this chunk.
+
+    Returns how many there were; chunk, list and counters do not know of it yet. Behind pfns[n] there are 32 more.
+    """
+    cdef uint32_t i
+    cdef page *p
+    for i in range(n):
+        nl_prefetchw(&hot[pfns[i + 32]])
+        p = &hot[pfns[i]]
+        if p.lru >> 6 != chunk or p.mapcount != 1 or p.refcount != 1 or p.flags & PG_mlocked:
+            return i
+        chunks[p.lru] = HOLE
+        p.flags = p.flags >> PG_ZONE_SHIFT << PG_ZONE_SHIFT
+        p.refcount = 0
+        p.lru = 0
+        p.mapcount = 0
+        p.pincount = 0
+        p.rmap = 0
+    return n
+
+
+cdef uint32_t put_mappings(memmap *m, uint32_t *pfns, uint32_t n) noexcept nogil:
     """page_remove_rmap() and folio_put() for PTEs of n anonymous pages.
 
-    gone: gets those that nobody holds any more (pfns itself may be given); returns how many there are.
+    Keeps those that nobody holds any more in front of pfns, and returns how many there are. Behind pfns[n] there are 32 more.
     """
-    cdef page *hot = m.hot
-    cdef uint32_t *chunks = m.chunks
     cdef page *p
     cdef lru_leaving leaving
     cdef stat_run mapped
-    cdef uint32_t chunk = NO_PFN                # of the page before, if `leaving` and `mapped` count for it
-    cdef uint32_t usual = 0                     # pages that both have yet to count
-    cdef uint32_t i, pfn, k = 0
+    cdef uint32_t i = 0, k = 0, pfn, chunk, usual
     lru_leaving_begin(&leaving)
     stat_begin(&mapped, NR_ANON_MAPPED)
-    for i in range(n):
-        if i + 32 < n:
-            nl_prefetchw(&hot[pfns[i + 32]])
+    while i < n:
         pfn = pfns[i]
-        p = &hot[pfn]
-        # The usual page: mapped once, held by nobody else, in the LRU chunk of the one before, and so on its node.
-        if p.lru >> 6 == chunk and p.mapcount == 1 and p.refcount == 1 and not p.flags & PG_mlocked:
-            chunks[p.lru] = HOLE
-            p.flags = p.flags >> PG_ZONE_SHIFT << PG_ZONE_SHIFT
-            p.refcount = 0
-            p.lru = 0
-            p.mapcount = 0
-            p.pincount = 0
-            p.rmap = 0
-            usual += 1
-            gone[k] = pfn
-            k += 1
-            continue
-        leaving.n += usual
-        mapped.n -= usual
-        usual = 0
-        chunk = NO_PFN
+        i += 1
+        p = &m.hot[pfn]
         p.rmap = 0
         p.mapcount -= 1
         if p.mapcount == 0:
             stat_add(m, &mapped, p.flags >> PG_NODE_SHIFT, -1)
         p.refcount -= 1
-        if p.refcount == 0:
-            if p.flags & PG_lru:
-                chunk = p.lru >> 6
-            pages_free_prepare(m, &leaving, pfn)
-            gone[k] = pfn
-            k += 1
-    leaving.n += usual
-    mapped.n -= usual
+        if p.refcount:
+            continue
+        chunk = p.lru >> 6 if p.flags & PG_lru else 0
+        pages_free_prepare(m, &leaving, pfn)
+        pfns[k] = pfn
+        k += 1
+        if chunk:                               # most often its neighbours go the same way, and lie on its node
+            usual = put_usual(m.hot, m.chunks, pfns + i, n - i, chunk)
+            leaving.n += usual
+            mapped.n -= usual
+            if k < i:
+                memmove(&pfns[k], &pfns[i], usual * sizeof(uint32_t))
+            k += usual
+            i += usual
     lru_leaving_end(m, &leaving)
     stat_end(m, &mapped)
     return k
@@ -318,9 +324,9 @@ cdef uint64_t zap_table(memmap *m, mm_c *mm, uint32_t cpu, uint64_t *table, uint
                         bint locked) noexcept nogil:
     """zap_pte_range(): empty the PTEs of [va, end); returns where it stopped: end, or at a swap entry."""
     cdef uint64_t *ptes = &table[(va >> PAGE_SHIFT) & 511]
-    cdef uint32_t most = <uint32_t>((end - va + PAGE_SIZE - 1) >> PAGE_SHIFT), at, i
-    cdef uint32_t pfns[512]
-    cdef uint32_t n = 0, special = 0, migrating = 0, k = 0
+    cdef uint32_t most = <uint32_t>((end - va + PAGE_SIZE - 1) >> PAGE_SHIFT)
+    cdef uint32_t pfns[544]                     # 512, and 32 that put_usual() may look at
+    cdef uint32_t n = 0, special = 0, migrating = 0, k = 0, at
     cdef uint64_t pte
     for at in range(most):
         pte = ptes[at]
@@ -336,14 +342,16 @@ cdef uint64_t zap_table(memmap *m, mm_c *mm, uint32_t cpu, uint64_t *table, uint
             most = at                           # a swap entry: the rest stays
             break
     memset(ptes, 0, most * sizeof(uint64_t))
+    memset(&pfns[n], 0, 32 * sizeof(uint32_t))
     end = va + <uint64_t>most * PAGE_SIZE
     mm.rss_anon -= n + migrating
     if locked:
-        for i in range(n):                      # one by one: each goes back to the list of its age first, and leaves it
-            munlock_page(m, pfns[i])
-            k += put_mappings(m, &pfns[i], 1, &pfns[k])
+        for at in range(n):                     # one by one: each goes back to the list of its age first, and leaves it
+            munlock_page(m, pfns[at])
+            pfns[k] = pfns[at]
+            k += put_mappings(m, &pfns[k], 1)
     else:
-        k = put_mappings(m, pfns, n, pfns)
+        k = put_mappings(m, pfns, n)
     if n + special:
         gather_free(m, cpu, mm, pfns, k, va, end)
     return end

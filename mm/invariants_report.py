@@ -19,7 +19,7 @@ from numalab.mm._mm_types import MemMap
 
 __all__ = ["NAMES", "Broken", "InvariantError", "Report"]
 
-#: What must always hold, by number; docs/internals.md has the sentences.
+#: What must always hold, by number; ``invariants.py`` has the sentences.
 NAMES = {
     1: "every frame in one place",
     2: "buddies",

@@ -1,15 +1,16 @@
 """What a program says about its memory: madvise(2).
 
-Some advice changes flags of the areas (fork, readahead, huge pages), some acts on the pages at once. A hole
-in the range is reported as ENOMEM, but only after everything else has been done, unlike mlock() and
-mprotect(), which stop.
+Three kinds of advice: what changes flags of the areas (fork, readahead, huge pages, core dumps) and may split and
+merge them; what drops the pages at once (DONTNEED, FREE); and what makes them present (POPULATE_*). A hole in the
+range is reported as ENOMEM, but only after everything else has been done, unlike in mlock() and mprotect(), which
+stop; an area that the advice does not suit ends the walk. Populating goes its own way: it stops at a hole.
 
 Mirrors mm/madvise.c. Deliberately different:
 
 * the machine answers like a kernel without KSM, memory failure injection and huge page collapse: their advice
   is EINVAL; so is MADV_REMOVE, since there are only anonymous areas to remove from;
 * MADV_FREE checks as Linux does and then lets the pages live: Linux frees them when memory runs short, at the
-  earliest, and a program cannot tell "not yet" from "not at all";
+  earliest. A program sees the difference only in numa_maps, where such pages still count as dirty;
 * MADV_WILLNEED, MADV_COLD and MADV_PAGEOUT work on swap, which is not built: ENOSYS.
 """
 

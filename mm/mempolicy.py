@@ -21,7 +21,7 @@ from numalab.mm.migrate.batched import (
     migrate_pages,
     putback_movable_pages,
 )
-from numalab.mm.migrate.ledger import Ledger, Phase
+from numalab.mm.migrate.ledger import Ledger
 from numalab.mm.mpol import (
     MPOL_BIND,
     MPOL_DEFAULT,
@@ -235,9 +235,8 @@ def _queue_pages_range(
             if why == Why.STRICT:
                 raise KernelError(EIO, "a page is not where the policy wants it")
         vma = next_ if next_ is not None and next_.start < end else None
-    ledger.charge(Phase.WALK, mem.hw.now - before)
-    ledger.scanned += pages.scanned
-    ledger.shared += pages.nr_shared
+    isolating = len(pages) * mem.hw.cost["isolate_page"]
+    ledger.walked(mem.hw.now - before, pages.scanned, isolating, pages.nr_shared, pages.nr_failed)
 
 
 def _mbind_areas(mm: MmStruct, start: int, end: int, policy: MemPolicy | None) -> None:

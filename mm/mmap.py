@@ -1,11 +1,17 @@
-"""Making mappings: mmap(2) and brk(2); and, under one name for the floors above, the life of an address
-space.
+"""Making mappings: mmap(2) and brk(2); and the life of an address space, under one name for the floors above.
 
-Mirrors mm/mmap.c. An area is grown out of a neighbour where that is possible, otherwise made anew; pages come
-later, by faults, unless MAP_POPULATE or MAP_LOCKED asks for them now.
+A mapping is made in four steps, and only the first two can refuse:
 
-Deliberately different: private anonymous memory only. A mapping of a file, or MAP_SHARED, is ENOSYS (after
-every check that Linux makes before it looks at the kind).
+1. check what was asked, choose the address (get_unmapped_area.py), check the limits;
+2. ask whether the machine could ever keep the promise (overcommit.py);
+3. take away what is there (MAP_FIXED replaces), and cover the range: by growing a neighbour that is the same, or
+   two into one, else by a new area;
+4. for MAP_POPULATE and MAP_LOCKED make the pages present; that they cannot be had is no error of mmap().
+
+Without the fourth, pages come when they are touched.
+
+Mirrors mm/mmap.c. Deliberately different: private anonymous memory only. A mapping of a file, or MAP_SHARED,
+is ENOSYS (after every check that Linux makes before it looks at the kind).
 """
 
 from __future__ import annotations
@@ -17,6 +23,7 @@ from numalab.mm.get_unmapped_area import get_unmapped_area, round_hint_to_min
 from numalab.mm.gup import mm_populate
 from numalab.mm.mlock import RLIM_INFINITY, can_do_mlock, mlock_future_ok
 from numalab.mm.mman import (
+    MAP_DROPPABLE,
     MAP_FIXED,
     MAP_FIXED_NOREPLACE,
     MAP_GROWSDOWN,
@@ -122,19 +129,24 @@ def _check_kind(flags: int, file: object) -> None:
         if flags & MAP_GROWSDOWN:
             raise KernelError(EINVAL, "a shared mapping cannot grow")
         raise KernelError(ENOSYS, "shared anonymous memory is not built")
+    if flags & MAP_TYPE == MAP_DROPPABLE:
+        raise KernelError(ENOSYS, "droppable memory is not built")
     if flags & MAP_TYPE != MAP_PRIVATE:
         raise KernelError(EINVAL, "neither private nor shared")
 
 
 def _mmap_region(mm: MmStruct, ctx: AllocCtx, addr: int, length: int, flags: int) -> None:
-    """Cover [addr, addr + length) with an area, after taking away what is there."""
+    """Cover [addr, addr + length) with an area, after taking away what is there.
+
+    Raises KernelError(ENOMEM), with everything as it was but for a cut at either end.
+    """
     if accountable_mapping(flags):
         vm_enough_memory(mm.mem, length >> PAGE_SHIFT)
         flags |= VM_ACCOUNT
     if find_vma_intersection(mm, addr, addr + length) is not None:
         do_munmap(mm, ctx, addr, length)
-    # The page offset of private anonymous memory is its address: so neighbours adjoin, and still do after a
-    # move.
+    # The page offset of private anonymous memory is the address at which it is mapped. So neighbours adjoin, and
+    # areas that were moved side by side later do not look as if they did.
     if vma_merge_new_range(mm, addr, addr + length, flags, addr >> PAGE_SHIFT) is None:
         vma_insert(mm, VMA(mm, addr, addr + length, addr >> PAGE_SHIFT, flags))
 

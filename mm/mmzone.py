@@ -238,9 +238,14 @@ def setup_pagesets(mem: MemMap) -> None:
 
 
 def _reserve_zero_page(mem: MemMap) -> None:
-    """Take the shared zero page from the first node, as the kernel image (which holds it) lies there."""
-    pfn = mem.k.page_alloc.alloc_pages_node(mem, 0, int(mem.zones[0]["node"]), 0)
-    if pfn == NO_PFN:
+    """Make the lowest frame the shared zero page: the kernel image, which holds it, lies low.
+
+    That keeps frame 0 from being a page table, for a table at address 0 is the kernels' word for "none".
+    """
+    zone = mem.zones[int(np.argmin(mem.zones["start"]))]
+    if zone["managed"] < 2:
         raise MemoryError("the first node has no frame for the zero page: give it at least 2 pages")
-    mem.hot[pfn]["flags"] |= 1 << 16  # PG_reserved
-    mem.zero_pfn = pfn
+    mem.zero_pfn = int(zone["start"])
+    zone["virgin"] += 1
+    zone["free"] -= 1
+    mem.hot[mem.zero_pfn]["flags"] = int(zone["place"]) | 1 << 16  # PG_reserved

@@ -2,6 +2,10 @@
 
 Mirrors mm/mprotect.c. The range may cross areas of any kind but no hole; what lies before a hole, or before
 an area that does not allow the change, has the new rights when the error is returned.
+
+Three things change, in this order: the areas, by which later faults are judged; the PTEs that exist; and the TLBs, by
+a flush that the kernel of the second step ends with. A private page never becomes writable for the CPU by this unless
+it belongs to this process alone: otherwise its first write is still a fault that copies it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,20 @@
 """Growing, shrinking and moving mappings: mremap(2).
 
+What happens depends on the lengths and on what is above the area:
+
+    shorter                              the tail is unmapped
+    longer, free above, the whole tail   the area grows where it is
+    longer, no room, MAYMOVE             a new area elsewhere, PTEs moved, the old range unmapped
+    FIXED                                the same, to a given address, after clearing it
+    DONTUNMAP                            the same, but the old range stays mapped, without pages
+
 A moved area keeps its policy, its flags and its anon_vmas, and as long as it has pages also its page offsets,
 since its pages are found by them; without pages the offsets follow the new address, so that it can merge
-there. No page is copied: PTEs move from the old tables to the new ones.
+there. No page is copied: PTEs move from the old tables to the new ones, page by page, and struct page learns
+where its PTE is now.
+
+With DONTUNMAP the area that stays behind is never merged with the new one, and if it was locked, the part left
+behind is cut out and unlocked; both as 6.12 was seen to do.
 
 Mirrors mm/mremap.c and copy_vma() of mm/vma.c. ``memlock_limit`` and ``ipc_lock`` are mlock.py's.
 """
@@ -190,7 +202,11 @@ def _mremap_to(
 def _move_vma(
     mm: MmStruct, ctx: AllocCtx, vma: VMA, old: int, old_len: int, new_len: int, new: int, flags: int
 ) -> VMA:
-    """An area at ``new`` with the PTEs of the old range, which is unmapped or (DONTUNMAP) left empty."""
+    """An area at ``new`` with the PTEs of the old range, which is unmapped or (DONTUNMAP) left empty.
+
+    The new area comes first, with the old one still there: so it can be chained to the same anon_vmas, and whoever
+    walks them in between finds a page in either place. Raises KernelError(ENOMEM); nothing has moved then.
+    """
     if len(mm.vmas) >= MAX_MAP_COUNT - 3:
         raise KernelError(ENOMEM, f"{MAX_MAP_COUNT} areas are the limit")
     dontunmap = flags & MREMAP_DONTUNMAP

@@ -10,6 +10,12 @@ number of areas, which counts against a limit) is Linux 6.12's:
 * a change of a whole area may merge it with both neighbours, of its head with the one below, of its tail with
   the one above; a change in its middle never merges.
 
+With P and N the neighbours, V the area and * the part that changes:
+
+    PPPP****NNNN -> PPPPPPPPPPPP    PPPP**VVNNNN -> PPPPPPVVNNNN    PPPPV**VNNNN -> PPPPV--VNNNN
+    PPPP****NNNN -> PPPPPPPPNNNN    PPPPVV**NNNN -> PPPPVVNNNNNN    (no merge: it is cut out)
+    PPPP****NNNN -> PPPPNNNNNNNN
+
 Mirrors mm/vma.c of 6.12. Deliberately different: no iterators and no preallocation, since nothing here can
 fail half way but by the limit on the number of areas.
 """

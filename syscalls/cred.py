@@ -119,6 +119,7 @@ def capget(k: Kernel, task: Task, header: int, data: int) -> int:
     if target is None:
         raise KernelError(ESRCH)
     cred = target.cred
+    # The sets come as words of 32 bits: first the low halves of all three, then the high ones.
     for i in range(words):
         low = [sets >> 32 * i & 0xFFFFFFFF for sets in (cred.effective, cred.permitted, cred.inheritable)]
         put_user(task, data + 12 * i, "3I", *low)

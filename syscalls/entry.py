@@ -40,7 +40,6 @@ class SyscallEvent:
     number: int
     row: Syscall | None
     raw: tuple[int, ...]
-    begun: int
     result: int | None = None
     notes: dict[str, object] = field(default_factory=dict)
 
@@ -81,7 +80,7 @@ def _traced(
     hw.trace(EV_SYS_ENTER, task.cpu, number, raw[0], raw[1])
     hw.advance(k.syscall_cost)
     row = BY_NUMBER.get(number)
-    event = SyscallEvent(task, number, row, raw, hw.now) if k.tracers else None
+    event = SyscallEvent(task, number, row, raw) if k.tracers else None
     _tell(k, event)
     if handler is None and row is not None:
         handler = row.handler

@@ -78,6 +78,7 @@ def _read(task: Task, file: File, buf: int, count: int, pos: int) -> int:
             data = file.read(want, pos + done)
             copy_to_user(task, buf + done, data)
         except KernelError:
+            # What has been read before the error is a success.
             if not done:
                 raise
             return done
@@ -102,6 +103,7 @@ def pwrite64(k: Kernel, task: Task, fd: int, buf: int, count: int, pos: int) -> 
 
 
 def _write(task: Task, file: File, buf: int, count: int, pos: int) -> int:
+    # Before the buffer is looked at, as vfs_write() does.
     if not file.writable:
         raise KernelError(EBADF)
     return file.write(copy_from_user(task, buf, min(count, PAGE_SIZE)), pos)

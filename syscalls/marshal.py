@@ -21,7 +21,7 @@ from numalab.syscalls.uaccess import MAX_NUMNODES
 __all__ = ["Answer", "Bound", "Rusage", "bind"]
 
 _MASK = (1 << 64) - 1
-_UNWRITTEN = 0x7FFFFFF1
+_UNWRITTEN = 0x7FFFFFF1  # neither a node nor an errno: what a status array holds before the call
 _CAP_VERSION_3 = 0x20080522
 _CPU_BYTES = 128  # of a cpu_set_t, as the C library has it
 _MOST = 16 << 20  # bytes of room for one output, however large the count
@@ -79,9 +79,11 @@ class Bound:
 
 def bind(row: Syscall, given: tuple[Any, ...], named: dict[str, Any]) -> Bound:
     """Match Python values to the arguments of a call. Raises TypeError for what cannot be an argument of it."""
+    # The common case costs no more than it must: only numbers, and all of them.
     if not named and len(given) == len(row.args) and all(map(_is_int, given)):
         return Bound(row, [operator.index(value) & _MASK for value in given], [])
     values = _match(row, given, named)
+    # Counts first: how much room an output needs depends on them.
     sizes = {arg.size_in for arg in row.args if arg.size_in >= 0}
     for index in sizes:
         if values[index] is None:
@@ -105,6 +107,7 @@ def _match(row: Syscall, given: tuple[Any, ...], named: dict[str, Any]) -> list[
     values: list[Any] = [None] * len(names)
     at = 0
     for value in given:
+        # `migrate_pages(0, {0}, {1})`: a set cannot be maxnode, so that was left out.
         if at in counted and value is not None and not _is_int(value):
             at += 1
         if at >= len(names):
@@ -122,10 +125,12 @@ def _match(row: Syscall, given: tuple[Any, ...], named: dict[str, Any]) -> list[
 
 
 def _is_int(value: object) -> bool:
-    return hasattr(value, "__index__")
+    """Whether a value is a number; numpy's arrays have an __index__ too, but stand for their members."""
+    return isinstance(value, int) or (hasattr(value, "__index__") and not getattr(value, "ndim", 0))
 
 
 def _members(value: Iterable[int], what: str) -> list[int]:
+    """The numbers in a collection. Raises TypeError, in words for the caller of the system call."""
     try:
         return [operator.index(member) for member in value]
     except TypeError:
@@ -143,6 +148,7 @@ def _count_for(row: Syscall, values: list[Any], index: int) -> int:
             top = max(_members(value, arg.name), default=0)
             counts.append(-(-(top + 1) // 64) * 64 + 1)
         elif arg.kind is Kind.NODEMASK_OUT:
+            # As many as the kernel may have, whatever this machine has.
             counts.append(MAX_NUMNODES)
         elif arg.kind in (Kind.CPUMASK, Kind.CPUMASK_OUT):
             counts.append(_CPU_BYTES)
@@ -171,6 +177,7 @@ def _slot(index: int, arg: Arg, value: Any, values: list[Any]) -> Slot | None:
 
 
 def _bits(members: list[int], size: int) -> bytes:
+    """A bit mask of at least `size` bytes. Raises TypeError for a negative member."""
     if any(member < 0 for member in members):
         raise TypeError("a mask has no negative members")
     mask = sum(1 << member for member in set(members))
@@ -184,10 +191,13 @@ def _nodemask(arg: Arg, value: Any, maxnode: int) -> bytes:
 
 
 def _cpumask(arg: Arg, value: Any, length: int) -> bytes:
+    # The kernel reads no more than it has CPUs for, so a longer mask than the C library's is of no use.
     return _bits(_members(value, arg.name), min(length, _CPU_BYTES))
 
 
 def _array(form: str) -> Callable[[Arg, Any, int], bytes]:
+    """An array of numbers of one C type."""
+
     def pack(arg: Arg, value: Any, count: int) -> bytes:
         members = _members(value, arg.name)
         return struct.pack(f"<{len(members)}{form}", *members)
@@ -196,6 +206,7 @@ def _array(form: str) -> Callable[[Arg, Any, int], bytes]:
 
 
 def _text(arg: Arg, value: Any, count: int) -> bytes:
+    """A C string: a path, or a name for prctl."""
     if isinstance(value, str):
         value = value.encode("utf-8", "surrogateescape")
     if not isinstance(value, (bytes, bytearray)):
@@ -204,20 +215,24 @@ def _text(arg: Arg, value: Any, count: int) -> bytes:
 
 
 def _data(arg: Arg, value: Any, count: int) -> bytes:
+    """Bytes to write, without the NUL."""
     return _text(arg, value, count)[:-1]
 
 
 def _timespec(arg: Arg, value: Any, count: int) -> bytes:
+    """Seconds as a float, or (seconds, nanoseconds)."""
     if isinstance(value, float):
         value = divmod(round(value * 1e9), 1_000_000_000)
     return struct.pack("<2q", *_members(value, arg.name))
 
 
 def _pair(arg: Arg, value: Any, count: int) -> bytes:
+    """struct rlimit: (soft, hard)."""
     return struct.pack("<2Q", *(member & _MASK for member in _members(value, arg.name)))
 
 
 def _cap_data(arg: Arg, value: Any, count: int) -> bytes:
+    """(effective, permitted, inheritable) as two structures of three words: the low halves, then the high ones."""
     sets = _members(value, arg.name)
     return b"".join(struct.pack("<3I", *(s >> 32 * i & 0xFFFFFFFF for s in sets)) for i in range(2))
 
@@ -241,6 +256,7 @@ _INPUT: dict[Kind, Callable[[Arg, Any, int], bytes]] = {
 
 
 def _set_of(data: bytes) -> frozenset[int]:
+    """The set bits of a mask."""
     mask = int.from_bytes(data, "little")
     return frozenset(bit for bit in range(mask.bit_length()) if mask >> bit & 1)
 
@@ -251,16 +267,19 @@ def _statuses(data: bytes) -> list[int | None]:
 
 
 def _number(form: str) -> tuple[Callable[[int], bytes | int], Callable[[bytes], Any]]:
+    """Room for one number, and how to read it."""
     size = struct.calcsize("<" + form)
     return (lambda count: bytes(size)), (lambda data: struct.unpack("<" + form, data)[0])
 
 
 def _numbers(form: str) -> tuple[Callable[[int], bytes | int], Callable[[bytes], Any]]:
+    """Room for a structure of numbers, and how to read it as a tuple."""
     size = struct.calcsize("<" + form)
     return (lambda count: bytes(size)), (lambda data: struct.unpack("<" + form, data))
 
 
 def _read_caps(data: bytes) -> tuple[int, int, int]:
+    """The inverse of _cap_data()."""
     low, high = struct.unpack("<3I", data[:12]), struct.unpack("<3I", data[12:])
     effective, permitted, inheritable = (a | b << 32 for a, b in zip(low, high, strict=True))
     return effective, permitted, inheritable

@@ -79,6 +79,7 @@ class UserMemory:
         """Carry out one access, again after each fault that a handler has dealt with."""
         k, task = self._k, self._task
         while True:
+            # Also after a handler, which may have ended the program or made it another one.
             check_alive(k, task)
             assert task.mm is not None
             try:

@@ -113,6 +113,7 @@ def migrate_pages(k: Kernel, task: Task, pid: int, maxnode: int, old_nodes: int,
     privileged = capable(task, Cap.CAP_SYS_NICE)
     if new & ~target.mems_allowed and not privileged:
         raise KernelError(EPERM)
+    # Nodes that do not exist, have no memory or are not the caller's to use drop out here, in silence.
     new &= task.mems_allowed
     if not new or target.mm is None:
         raise KernelError(EINVAL)

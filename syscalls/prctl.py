@@ -29,6 +29,7 @@ _TASK_COMM_LEN = 16
 def prctl(k: Kernel, task: Task, option: int, arg2: int, arg3: int, arg4: int, arg5: int) -> int:
     """prctl(2). Errors: EINVAL (unknown option or value), EFAULT (the name)."""
     if option == PR_SET_NAME:
+        # Longer names are cut off without an error.
         task.comm = strncpy_from_user(task, arg2, _TASK_COMM_LEN - 1).decode("utf-8", "replace")
     elif option == PR_GET_NAME:
         copy_to_user(task, arg2, task.comm.encode()[: _TASK_COMM_LEN - 1].ljust(_TASK_COMM_LEN, b"\0"))

@@ -67,7 +67,7 @@ def wait4(k: Kernel, task: Task, pid: int, status: int, options: int, rusage: in
 
 
 def _rusage(min_flt: int, maj_flt: int) -> bytes:
-    """struct rusage: of its 18 words only the two fault counts are kept."""
+    """struct rusage: two timeval and 14 counters, of which only the fault counts are kept."""
     words = [0] * 18
     words[8], words[9] = min_flt, maj_flt
     return struct.pack("<18q", *words)

@@ -29,13 +29,10 @@ def _find(k: Kernel, task: Task, pid: int) -> Task:
 def sched_setaffinity(k: Kernel, task: Task, pid: int, length: int, mask: int) -> int:
     """sched_setaffinity(2); a longer mask than the kernel's is cut off, a shorter one filled up with zeros.
 
-    Errors in order: EFAULT, ESRCH, EINVAL (a kernel task that is bound for good), EPERM (another user's task),
-    EINVAL (no CPU is left that exists and is allowed).
+    Errors in order: EFAULT, ESRCH, EPERM (another user's task), EINVAL (no CPU is left that exists and is allowed).
     """
     data = copy_from_user(task, mask, min(length, _cpumask_size(k)))
     target = _find(k, task, pid)
-    if target.no_setaffinity:
-        raise KernelError(EINVAL)
     if task.cred.euid not in (target.cred.euid, target.cred.uid) and not capable(task, Cap.CAP_SYS_NICE):
         raise KernelError(EPERM)
     k.sched.set_cpus_allowed(target, int.from_bytes(data, "little"))

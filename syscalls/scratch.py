@@ -47,6 +47,7 @@ class Scratch:
 
         They hold until the next call. Errors: ENOMEM when nothing can be mapped.
         """
+        # All of one call at once, one behind the other, each aligned as a compiler would.
         sizes = [len(item) if isinstance(item, bytes) else item for item in items]
         offsets, end = [], _TAG.size
         for size in sizes:
@@ -69,6 +70,7 @@ class Scratch:
         self._map(max(_MIN_SIZE, -(-size // PAGE_SIZE) * PAGE_SIZE))
 
     def _usable(self) -> bool:
+        """Whether the area is where it was and still ours: mapped, with both rights, and with our tag at its start."""
         if not self._base or not self._intact():
             return False
         assert self._task.mm is not None

@@ -111,11 +111,8 @@ def _decimal(view: View, arg: Arg, value: int) -> str:
     return str(value)
 
 
-def _hexadecimal(view: View, arg: Arg, value: int) -> str:
-    return f"{value:#x}" if value else "0"
-
-
 def _address(view: View, arg: Arg, value: int) -> str:
+    """A pointer that is not followed."""
     return f"{value:#x}" if value else "NULL"
 
 
@@ -127,6 +124,7 @@ def _plain_address(view: View, arg: Arg, value: int) -> str:
 
 
 def _octal(view: View, arg: Arg, value: int) -> str:
+    """Permissions of a file: three digits at least, with the 0 of C's octal in front."""
     # The mode of open(2) means something only if it may create.
     if arg.name == "mode" and view.row.name in ("open", "openat"):
         flags = next(i for i, other in enumerate(view.row.args) if other.kind is Kind.OPEN_FLAGS)
@@ -147,6 +145,7 @@ def _flags(names: Names, none: str = "0", unknown: str = "???") -> Show:
 
 
 def _join(value: int, names: Names, none: str, unknown: str) -> str:
+    """Flags by name, what is left over in hex behind them; a word of nothing but unknown bits says so in a comment."""
     parts = []
     for bit, name in names:
         if value & bit:
@@ -162,6 +161,7 @@ def _one_of(names: dict[int, str], unknown: str) -> Show:
 
 
 def _map_flags(view: View, arg: Arg, value: int) -> str:
+    """MAP_*: the kind of mapping is a number in the low four bits, the rest are flags."""
     kind, rest = _MAP_TYPES.get(value & 0xF), value & ~0xF
     if kind is None:
         kind = f"{value & 0xF:#x} /* MAP_??? */"
@@ -169,12 +169,14 @@ def _map_flags(view: View, arg: Arg, value: int) -> str:
 
 
 def _mode(value: int) -> str:
+    """A policy mode: a number, and its own flags in the bits above."""
     base, flags = value & ~0xE000, value & 0xE000
     name = _MODES[base] if 0 <= base < len(_MODES) else f"{base & 0xFFFFFFFF:#x} /* MPOL_??? */"
     return name + ("|" + _join(flags, _MODE_FLAGS, "", "") if flags else "")
 
 
 def _open_flags(view: View, arg: Arg, value: int) -> str:
+    """O_*: the access mode is a number in the low two bits."""
     rest = value & ~3
     return _ACCESS[value & 3] + ("|" + _join(rest, _OPEN, "", "O_???") if rest else "")
 
@@ -210,6 +212,7 @@ def _prctl_arg(view: View, arg: Arg, value: int) -> str:
 
 
 def _number_or_null(value: int, option: int) -> str:
+    """A prctl argument that is not followed: a pointer for the name options, a number otherwise."""
     return f"{value:#x}" if value else "NULL" if option in (15, 16) else "0"
 
 
@@ -259,6 +262,7 @@ def _path(view: View, arg: Arg, addr: int) -> str:
 
 
 def _buffer(view: View, addr: int, count: int) -> str:
+    """What read and write carry: its first 32 bytes in quotes, dots if there is more."""
     data = view.peek(addr, min(count, _MOST_BYTES)) if count else b""
     if data is None:
         return f"{addr:#x}" if addr else "NULL"
@@ -270,6 +274,7 @@ def _buf(view: View, arg: Arg, addr: int) -> str:
 
 
 def _buf_out(view: View, arg: Arg, addr: int) -> str:
+    """What read has filled in: as many bytes as it returned."""
     return _address(view, arg, addr) if view.failed else _buffer(view, addr, view.result or 0)
 
 
@@ -302,6 +307,7 @@ def _array(
 
 
 def _mask_word(word: int) -> str:
+    # printf's %#0*lx, 16 wide with the prefix, which zero does not get.
     return f"{word:#016x}" if word else "0" * 16
 
 
@@ -323,6 +329,8 @@ def _nodes(view: View, arg: Arg, addr: int) -> str:
 
 
 def _statuses(view: View, arg: Arg, addr: int) -> str:
+    """move_pages' answers: nodes, or errors by name."""
+
     def text(status: int) -> str:
         return f"-{errno_name(status)}" if -4095 <= status < 0 else str(status)
 
@@ -330,6 +338,7 @@ def _statuses(view: View, arg: Arg, addr: int) -> str:
 
 
 def _cpumask(view: View, arg: Arg, addr: int) -> str:
+    """A CPU mask as a list of numbers; of what the kernel stored only as many bytes as it said."""
     size = (
         view.result if view.result is not None and view.row.name == "sched_getaffinity" else view.count(arg)
     )
@@ -351,6 +360,7 @@ def _struct(form: str, text: Callable[..., str]) -> Show:
 
 
 def _wait_status(status: int) -> str:
+    """A status word as the macros of wait(2) take it apart."""
     signum = status & 0x7F
     if signum:
         return f"[{{WIFSIGNALED(s) && WTERMSIG(s) == {signal_name(signum)}}}]"
@@ -358,6 +368,7 @@ def _wait_status(status: int) -> str:
 
 
 def _wstatus(view: View, arg: Arg, addr: int) -> str:
+    """Nothing is stored when nobody had ended (WNOHANG)."""
     if not view.result:
         return _address(view, arg, addr)
     return _struct("i", _wait_status)(view, arg, addr)
@@ -368,6 +379,7 @@ def _timespec(sec: int, nsec: int) -> str:
 
 
 def _limit(value: int) -> str:
+    """A resource limit, in units of 1024 where that is exact."""
     if value == RLIM_INFINITY:
         return "RLIM64_INFINITY"
     return f"{value >> 10}*1024" if value > 1024 and value % 1024 == 0 else str(value)
@@ -378,6 +390,7 @@ def _rlimit(soft: int, hard: int) -> str:
 
 
 def _rusage(view: View, arg: Arg, addr: int) -> str:
+    """struct rusage, abbreviated to the times, which are all 0 here."""
     zero = "{tv_sec=0, tv_usec=0}"
     return _struct("q", lambda utime: f"{{ru_utime={zero}, ru_stime={zero}, ...}}")(view, arg, addr)
 
@@ -388,6 +401,7 @@ def _cap_header(version: int, pid: int) -> str:
 
 
 def _cap_set(value: int) -> str:
+    """A capability set as the C expression for it."""
     if not value:
         return "0"
     return "|".join(f"1<<{cap.name}" for cap in Cap if value >> cap & 1) or f"{value:#x}"

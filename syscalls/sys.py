@@ -110,6 +110,7 @@ class Sys:
             bound.registers[slot.index] = address
         result = self._result(self.raw(bound.row.number, *bound.registers))
         outputs = {}
+        # A call that failed has filled in nothing that could be trusted; OSError has been raised above.
         for slot, address in zip(bound.slots, addresses, strict=True):
             if slot.read is not None:
                 size = len(slot.item) if isinstance(slot.item, bytes) else min(result, slot.item)

@@ -83,6 +83,7 @@ def strncpy_from_user(task: Task, addr: int, limit: int) -> bytes:
     """
     found = b""
     while len(found) < limit:
+        # Never across a page: the next one need not be there if the string ends in this one.
         here = addr + len(found)
         piece = copy_from_user(task, here, min(limit - len(found), PAGE_SIZE - here % PAGE_SIZE))
         head, nul, _ = piece.partition(b"\0")
@@ -175,19 +176,24 @@ class UserPages:
         """Whole entries from number `at` on, as many of n as can be read."""
         task = self._task
         assert task.mm is not None
+        # Entries beyond user addresses cannot be read, whatever the page tables say.
         addr = base + at * size
         room = task_size(task.mm.mem) - addr
         whole = min(n * size, max(0, room // size * size))
         try:
             return read_user(task.mm, task.ctx, addr, whole) if whole else b""
         except UserFault as fault:
+            # The whole entries before the fault; they are there now, so this read cannot fail again.
             readable = fault.done // size * size
             return read_user(task.mm, task.ctx, addr, readable) if readable else b""
 
     def _write(self, addr: int, data: bytes) -> int:
+        """Bytes stored before the first that could not be."""
         task = self._task
         assert task.mm is not None
-        room = max(0, task_size(task.mm.mem) - addr)
+        room = task_size(task.mm.mem) - addr
+        if room <= 0:
+            return 0
         try:
             write_user(task.mm, task.ctx, addr, data[:room])
         except UserFault as fault:

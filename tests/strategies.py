@@ -75,9 +75,12 @@ def policy(drawn: tuple[int, int, int] | None, memory_nodes: int) -> MemPolicy |
     if drawn is None:
         return None
     mode, mask, home = drawn
+    nodes = mask & memory_nodes or memory_nodes
     if mode == MPOL_LOCAL:
-        return MemPolicy(mode)
-    return MemPolicy(mode, 0, mask & memory_nodes or memory_nodes, home)
+        nodes = 0
+    elif mode == MPOL_PREFERRED:
+        nodes &= -nodes
+    return MemPolicy(mode, 0, nodes, home if mode in (MPOL_BIND, MPOL_PREFERRED_MANY) else -1)
 
 
 def steps(*kinds: st.SearchStrategy[tuple[Any, ...]], least: int = 15) -> st.SearchStrategy[list[tuple[Any, ...]]]:

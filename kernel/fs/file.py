@@ -59,6 +59,7 @@ class File:
         at = self.pos if pos is None else pos
         if at < 0:
             raise KernelError(EINVAL)
+        # Only a plain read moves the position; pread leaves it alone.
         data = self.inode.read(self.opening, at, min(count, MAX_RW_COUNT))
         if pos is None:
             self.pos = at + len(data)
@@ -86,6 +87,7 @@ class File:
         pos = offset + (self.pos if whence == SEEK_CUR else 0)
         if not 0 <= pos < 1 << 63:
             raise KernelError(EINVAL)
+        # Going back to the start is how programs ask a made-up file for fresh contents.
         if pos == 0:
             self.opening.shown = None
         self.pos = pos
@@ -95,7 +97,7 @@ class File:
 class FilesStruct:
     """struct files_struct: the open files of a process by number."""
 
-    LIMIT = 1024  # RLIMIT_NOFILE
+    LIMIT = 1024  # RLIMIT_NOFILE's default; raising the limit has no effect
 
     def __init__(self) -> None:
         self._files: dict[int, File] = {}

@@ -45,6 +45,7 @@ MAY_EXEC, MAY_WRITE, MAY_READ = 1, 2, 4
 
 def inode_permission(inode: Inode, cred: Cred, mask: int) -> None:
     """generic_permission(): owner, group or others, or a capability that overrides them. Errors: EACCES."""
+    # The first class that fits decides, even if a later one would allow more.
     if cred.fsuid == inode.uid:
         bits = inode.mode >> 6
     elif cred.fsgid == inode.gid:
@@ -55,6 +56,7 @@ def inode_permission(inode: Inode, cred: Cred, mask: int) -> None:
         return
     if has_cap(cred, Cap.CAP_DAC_OVERRIDE):
         return
+    # The lesser one reads everything and searches every directory.
     if has_cap(cred, Cap.CAP_DAC_READ_SEARCH) and (
         mask == MAY_READ or (inode.is_dir and not mask & MAY_WRITE)
     ):
@@ -63,6 +65,7 @@ def inode_permission(inode: Inode, cred: Cred, mask: int) -> None:
 
 
 def _components(path: str) -> list[str]:
+    """The names in a path, `.` and empty ones left out. Errors: ENOENT (an empty path), ENAMETOOLONG."""
     if not path:
         raise KernelError(ENOENT, "an empty path")
     parts = [part for part in path.split("/") if part not in ("", ".")]
@@ -76,12 +79,14 @@ def _walk(root: Directory, parts: list[str], cred: Cred, *, follow: bool) -> tup
     above: list[Directory] = [root]
     inode: Inode = root
     links = 0
+    # A stack of names, the next one on top, so that a link can put its own before the rest.
     todo = list(reversed(parts))
     while todo:
         name = todo.pop()
         if not isinstance(inode, Directory):
             raise KernelError(ENOTDIR)
         inode_permission(inode, cred, MAY_EXEC)
+        # Up from the root is the root.
         if name == "..":
             if len(above) > 1:
                 above.pop()
@@ -90,6 +95,7 @@ def _walk(root: Directory, parts: list[str], cred: Cred, *, follow: bool) -> tup
         found = inode.lookup(name)
         if found is None:
             raise KernelError(ENOENT, name)
+        # A link on the way is always followed, the last one only on demand (O_NOFOLLOW, O_CREAT|O_EXCL).
         if isinstance(found, Symlink) and (todo or follow):
             links += 1
             if links > MAXSYMLINKS:
@@ -128,6 +134,7 @@ def open_path(root: Directory, path: str, flags: int, cred: Cred) -> File:
         inode = resolve(root, path, cred, follow=not flags & O_NOFOLLOW and not flags & O_EXCL)
     except KernelError as error:
         if error.errno == ENOENT and flags & O_CREAT:
+            # What is missing must be the last name, else the error stands.
             _parent(root, path, cred)
             raise KernelError(ENOSYS, "no file system holds regular files yet") from None
         raise
@@ -138,6 +145,7 @@ def open_path(root: Directory, path: str, flags: int, cred: Cred) -> File:
     if flags & O_DIRECTORY and not inode.is_dir:
         raise KernelError(ENOTDIR)
     mode = flags & O_ACCMODE
+    # Before the permissions: even root cannot write a directory.
     if inode.is_dir and (mode != O_RDONLY or flags & O_CREAT):
         raise KernelError(EISDIR)
     wanted = MAY_READ if mode == O_RDONLY else MAY_WRITE if mode == O_WRONLY else MAY_READ | MAY_WRITE

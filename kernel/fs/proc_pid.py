@@ -56,6 +56,7 @@ class PidDirectory(Directory):
 
 
 def _set_comm(task: Task, text: str) -> None:
+    """comm_write(): a process may rename itself, in 15 bytes."""
     task.comm = text.removesuffix("\n")[:15]
 
 
@@ -81,12 +82,14 @@ class _MmFile(PseudoFile):
 
 
 def _maps(task: Task) -> str:
+    """maps: an area a line, in the order of addresses."""
     mm = task.mm
     assert mm is not None
     return lines(*(show_map_vma(mm, vma) for vma in mm.vmas.values()))
 
 
 def _numa_maps(task: Task) -> str:
+    """numa_maps: the same areas with their policy, or else the task's, and where their pages are."""
     mm = task.mm
     assert mm is not None
     return lines(*(show_numa_map(mm, vma, task.policy) for vma in mm.vmas.values()))
@@ -110,11 +113,13 @@ class _Pagemap(Inode):
         mm = self._task.mm
         if mm is None:
             return b""
+        # The file is as long as the address space; beyond that, and past the end of memory, there is nothing.
         first = pos // 8
         pages = min(count // 8, max(0, task_size(mm.mem) // PAGE_SIZE - first))
         if not pages:
             return b""
         words = pagemap(mm, first * PAGE_SIZE, pages)
+        # Frame numbers would help an attacker; who opened the file counts, not who reads it (f_cred).
         if not has_cap(opening.cred, Cap.CAP_SYS_ADMIN):
             words &= ~words.dtype.type(_PFN_MASK)
         return words.tobytes()
@@ -160,6 +165,7 @@ def _status(k: Kernel, task: Task) -> str:
 
 
 def _state(k: Kernel, task: Task) -> State:
+    """What ps shows: kernel tasks that have nothing to do are idle, not sleeping."""
     return State.IDLE if task.kthread else task.state
 
 
@@ -179,6 +185,7 @@ def _memory_rows(task: Task) -> list[tuple[str, str]]:
         return []
     sizes = vm_sizes(mm)
     rss = mm.rss_anon + mm.rss_file + mm.rss_shmem
+    # VmPTE is without the root table, as mm_pgtables_bytes() is.
     pages = (
         ("VmSize", sizes.total), ("VmLck", sizes.locked), ("VmPin", 0), ("VmRSS", rss), ("RssAnon", mm.rss_anon),
         ("RssFile", mm.rss_file), ("RssShmem", mm.rss_shmem), ("VmData", sizes.data), ("VmStk", sizes.stack),
@@ -188,6 +195,7 @@ def _memory_rows(task: Task) -> list[tuple[str, str]]:
 
 
 def _statm(task: Task) -> str:
+    """statm: size, resident, shared, text, lib, data + stack, dirty; in pages."""
     mm = task.mm
     if mm is None:
         return "0 0 0 0 0 0 0\n"
@@ -201,6 +209,7 @@ def _stat(k: Kernel, task: Task) -> str:
     mm, group = task.mm, task.signal
     vsize = vm_sizes(mm).total * PAGE_SIZE if mm is not None else 0
     rss = mm.rss_anon + mm.rss_file + mm.rss_shmem if mm is not None else 0
+    # By the numbers of proc(5), which count from 1.
     fields = [0] * 53
     fields[4:9] = [task.ppid, group.pgid, group.pgid, 0, -1]
     fields[10:14] = [task.ctx.min_flt, group.child_min_flt, task.ctx.maj_flt, group.child_maj_flt]

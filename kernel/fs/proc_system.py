@@ -48,6 +48,7 @@ def _meminfo(k: Kernel) -> str:
             total[name] = total.get(name, 0) + value
     total["Cached"] = total.get("FilePages", 0)
     total["MemAvailable"] = _available(k) * _PAGE_KB
+    # In /proc's order, which is not the nodes'.
     rows = [(name, total[name]) for name in _MEMINFO if name in total]
     return lines(*(f"{name + ':':<15} {value:8} kB" for name, value in rows))
 
@@ -75,9 +76,11 @@ def _buddyinfo(k: Kernel) -> str:
 
 
 def _free_blocks(zone: np.void) -> list[int]:
+    """nr_free of each order; frames beyond the `virgin` frontier count as Linux would keep them, in aligned blocks."""
     counts = [int(count) for count in zone["nr_free"]]
     at, end = int(zone["virgin"]), int(zone["end"])
     while at < end:
+        # As large as its address allows and as fits; from the first whole block on, all are of the largest order.
         order = min((at & -at).bit_length() - 1 if at else 10, (end - at).bit_length() - 1, 10)
         run = (end - at) >> order if order == 10 else 1
         counts[order] += run
@@ -117,6 +120,7 @@ def _zoneinfo(k: Kernel) -> Iterator[str]:
 
 
 def _zone_rows(zone: np.void) -> Iterator[str]:
+    """The numbers of one zone: labels in a column of 9, then what it keeps from requests for a higher one."""
     low, high = int(zone["start"]), int(zone["end"])
     yield f"\n  pages free     {zone['free']}"
     marks = zip(("min", "low", "high", "promo"), zone["watermark"], strict=True)

@@ -25,6 +25,7 @@ _MIN_FRACTION = 8  # MIN_PERCPU_PAGELIST_HIGH_FRACTION
 def add_sysctl(k: Kernel, proc: Directory) -> None:
     """Fill /proc/sys."""
     boot = k.topology.boot
+    # Set at boot, or built in: mm has no way to change them while it runs.
     fixed = {
         "vm/page-cluster": boot["page_cluster"],
         "vm/overcommit_memory": 0,
@@ -48,6 +49,7 @@ def _fixed(value: object) -> Callable[[], str]:
 
 
 def _file(show: Callable[[], str], store: Callable[[str], None] | None = None) -> PseudoFile:
+    """A parameter that is a word on a line; without `store` it can only be read."""
     if store is None:
         return PseudoFile(0o444, lambda opening: show() + "\n")
     write = store
@@ -63,6 +65,7 @@ def _set_fraction(k: Kernel, text: str) -> None:
 
     Errors: EINVAL (no number, negative, or 1..7).
     """
+    # proc_dointvec() allows blanks around the number, unlike sysfs.
     value = kstrtoint(text.strip(), 0, (1 << 31) - 1)
     if 0 < value < _MIN_FRACTION:
         raise KernelError(EINVAL)

@@ -22,6 +22,7 @@ _CPUS = "devices/system/cpu"
 def add_sysfs_node(k: Kernel, sys: Directory) -> None:
     """Fill /sys/devices/system/{node,cpu}."""
     topology = k.topology
+    # Nodes are neither added nor removed yet, so possible and online are the same.
     online = sum(1 << nid for nid in topology.node_ids)
     masks = {
         "possible": online,
@@ -45,6 +46,7 @@ def _constant(text: str) -> Callable[[], str]:
 
 
 def _add_node(k: Kernel, sys: Directory, node: Node) -> None:
+    """One nodeN directory; a node without CPUs has an empty cpulist, one without memory a meminfo of zeros."""
     topology = k.topology
     base = f"{_NODES}/node{node.id}/"
     cpus = sum(1 << cpu for cpu in node.cpus)
@@ -65,4 +67,5 @@ def _meminfo(k: Kernel, nid: int) -> str:
 
 
 def _numastat(k: Kernel, nid: int) -> str:
+    """nodeN/numastat: pages since boot; its names are older than vmstat's."""
     return lines(*(f"{name} {value}" for name, value in numastat(k.mem, nid).items()))

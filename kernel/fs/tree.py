@@ -28,6 +28,7 @@ class ProcRoot(Directory):
     def lookup(self, name: str) -> Inode | None:
         if name in self.entries:
             return self.entries[name]
+        # Decimal and without leading zeros, as pids are printed. Threads have a directory too, though none is listed.
         if not name.isdecimal() or name != str(int(name)):
             return None
         task = self._k.pids.find(int(name))
@@ -44,6 +45,7 @@ def build_tree(k: Kernel) -> None:
     k.root.add("sys", sys)
     for name in ("dev", "run", "tmp"):
         k.root.add(name, Directory(0o777 if name == "tmp" else 0o755))
+    # Whoever looks: outside of any program that is init, as which the machine's owner reads.
     proc.add("self", Symlink(lambda: str((k.sched.current or k.init).tgid)))
     add_proc_system(k, proc)
     add_sysctl(k, proc)

@@ -76,6 +76,17 @@ class Ledger:
         """Add virtual time to one phase."""
         self.cost[phase] += ns
 
+    def walked(self, ns: int, scanned: int, isolating: int, shared: int = 0, missed: int = 0) -> None:
+        """A search for pages is over. ns: how long it took, ``isolating`` of them for taking pages off the LRU.
+
+        scanned: PTEs looked at; shared: pages passed over; missed: pages that could not be isolated.
+        """
+        self.charge(Phase.ISOLATE, min(ns, isolating))
+        self.charge(Phase.WALK, ns - min(ns, isolating))
+        self.scanned += scanned
+        self.shared += shared
+        self.fail(Reason.NOT_ON_LRU, missed)
+
     def fail(self, reason: Reason, pages: int) -> None:
         """Note pages that stay for good."""
         if pages:

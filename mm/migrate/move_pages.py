@@ -115,9 +115,12 @@ class _Move:
         while i < len(pages):
             if self.node < 0:
                 self.node, self.start = node, at + i
+            before = self.mem.hw.now
             done, queued, stopped = self.mem.k.migrate.queue_addresses(
                 self.mem, self.mm, pages[i:], node, self.move_all, status[i:], self.batch, len(self.batch) > 0
             )
+            isolating = queued * self.mem.hw.cost["isolate_page"]
+            self.ledger.walked(self.mem.hw.now - before, done, isolating)
             # Of the entries done, first come some with a status, then those queued, then perhaps one with a status.
             head = done - queued - stopped
             if head:
@@ -157,16 +160,24 @@ def do_pages_move(
     """
     lru_cache_disable(mem)
     move = _Move(mem, mm, ctx, nr_pages, arrays, move_all)
+    try:
+        return _move_all_entries(move, task_nodes)
+    finally:
+        # Pages may still wait here when an answer could not be written.
+        putback_movable_pages(mem, ctx, move.batch)
+
+
+def _move_all_entries(move: _Move, task_nodes: int) -> int:
     at = 0
     error: KernelError | None = None
-    while at < nr_pages and error is None:
-        want = min(nr_pages - at, CHUNK)
-        pages = arrays.read_pages(at, want)
-        nodes = arrays.read_nodes(at, len(pages))
+    while at < move.nr_pages and error is None:
+        want = min(move.nr_pages - at, CHUNK)
+        pages = move.arrays.read_pages(at, want)
+        nodes = move.arrays.read_nodes(at, len(pages))
         n = len(nodes)
         if n < want:
             error = KernelError(EFAULT, "pages[] or nodes[] cannot be read")
-        bad, error = _first_bad_node(mem, nodes[:n], task_nodes, error)
+        bad, error = _first_bad_node(move.mem, nodes[:n], task_nodes, error)
         cuts = np.flatnonzero(np.diff(nodes[:bad])) + 1
         for lo, hi in zip([0, *cuts], [*cuts, bad], strict=True):
             if lo < hi:

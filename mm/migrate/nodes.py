@@ -16,7 +16,7 @@ from numalab.mm.migrate.batched import (
     migrate_pages,
     putback_movable_pages,
 )
-from numalab.mm.migrate.ledger import Ledger, Phase
+from numalab.mm.migrate.ledger import Ledger
 from numalab.mm.nodemask import node_remap, nodes_weight
 
 if TYPE_CHECKING:
@@ -80,9 +80,8 @@ def _migrate_to_node(
     before = mem.hw.now
     for vma in mm.vmas.values():
         mem.k.migrate.queue_range(mem, mm, vma.start, vma.end, 1 << source, False, flags, pages)
-    ledger.charge(Phase.WALK, mem.hw.now - before)
-    ledger.scanned += pages.scanned
-    ledger.shared += pages.nr_shared
+    isolating = len(pages) * mem.hw.cost["isolate_page"]
+    ledger.walked(mem.hw.now - before, pages.scanned, isolating, pages.nr_shared, pages.nr_failed)
     err = 0
     if len(pages):
         err = migrate_pages(mem, ctx, pages, Target(nid=dest), ledger)

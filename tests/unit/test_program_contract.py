@@ -402,7 +402,7 @@ def test_spawned_tasks_all_end(machine: Machine) -> None:
         return len(ended)
 
     tasks = [machine.spawn(main) for _ in range(3)]
-    assert machine.run() is None  # type: ignore[func-returns-value]
+    assert machine.run() is None
     assert sorted(ended) == [task.pid for task in tasks]
     assert sorted(task.exit_status for task in tasks) == [1, 2, 3]
     assert all(task.state is State.DEAD for task in tasks)
@@ -420,7 +420,7 @@ def test_a_program_cannot_run_or_close_its_own_machine(machine: Machine) -> None
 
 def test_a_sys_works_for_its_own_task_only(machine: Machine) -> None:
     others: list[Sys] = []
-    assert machine.run(lambda sys: others.append(sys)) == 0
+    assert machine.run(others.append) == 0
 
     def first(sys: Sys) -> None:
         others.append(sys)

@@ -1,9 +1,11 @@
 """Fork, threads, exec, exit, wait, signals: what one process sees of another."""
 
 import errno
+from collections.abc import Iterator
 
 import pytest
 
+import numalab
 from numalab import abi
 from numalab.arch.errno import EINTR, KernelError
 from numalab.kernel.machine import Machine
@@ -13,6 +15,7 @@ from numalab.kernel.wait import WaitQueue
 from numalab.syscalls.sys import Sys
 
 PAGE = 4096
+GREEDY = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_NORESERVE
 
 
 def forever(sys: Sys) -> None:
@@ -66,7 +69,7 @@ def test_a_child_inherits_policy_affinity_ids_and_files_and_counts_its_own_fault
 def test_a_child_gets_the_policies_of_areas_too(machine: Machine) -> None:
     def child(sys: Sys, addr: int) -> int:
         sys.memory.touch(addr)
-        return sys.move_pages(0, [addr]).status[0]
+        return int(sys.move_pages(0, [addr]).status[0])
 
     def main(sys: Sys) -> int:
         addr = sys.mmap(PAGE)
@@ -229,7 +232,7 @@ def test_exec_replaces_the_memory_and_keeps_the_rest(machine: Machine) -> None:
         sys.signal(abi.SIGSEGV, lambda signo, info: pytest.fail("handlers do not survive"))
         try:
             sys.execve(program, sys.getpid(), addr, argv=["new"])
-        except Exception:
+        except OSError:
             pytest.fail("execve came back")
 
     assert machine.run(main) == -abi.SIGSEGV
@@ -352,12 +355,18 @@ def test_a_task_killed_before_it_ever_ran_never_runs(machine: Machine) -> None:
     assert machine.run(main) == 0
 
 
-def test_out_of_memory_kills_the_task_and_nobody_else(machine: Machine) -> None:
-    free = [machine.node_pages(nid) for nid in range(4)]
+@pytest.fixture
+def small() -> Iterator[Machine]:
+    with numalab.boot("4x16M") as machine:
+        yield machine
+        machine.check_invariants()
+
+
+def test_out_of_memory_kills_the_task_and_nobody_else(small: Machine) -> None:
+    free = [small.node_pages(nid) for nid in range(4)]
 
     def greedy(sys: Sys) -> None:
-        flags = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_NORESERVE
-        sys.memory.touch(sys.mmap(4 << 30, flags=flags), 1 << 20)
+        sys.memory.touch(sys.mmap(80 << 20, flags=GREEDY), 20480)
 
     def main(sys: Sys) -> None:
         mine = sys.mmap(PAGE)
@@ -366,17 +375,28 @@ def test_out_of_memory_kills_the_task_and_nobody_else(machine: Machine) -> None:
         assert sys.wait() == (pid, -abi.SIGKILL)
         assert sys.memory.read(mine, 4) == b"mine"
 
-    assert machine.run(main) == 0
-    assert [machine.node_pages(nid) for nid in range(4)] == free
+    assert small.run(main) == 0
+    assert [small.node_pages(nid) for nid in range(4)] == free
 
 
-def test_out_of_memory_inside_a_system_call_kills_too(machine: Machine) -> None:
+def test_out_of_memory_inside_a_system_call_kills_too(small: Machine) -> None:
     def main(sys: Sys) -> None:
-        flags = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_NORESERVE
-        addr = sys.mmap(4 << 30, flags=flags)
-        sys.madvise(addr, 4 << 30, abi.MADV_POPULATE_WRITE)
+        sys.madvise(sys.mmap(80 << 20, flags=GREEDY), 80 << 20, abi.MADV_POPULATE_WRITE)
 
-    assert machine.run(main) == -abi.SIGKILL
+    assert small.run(main) == -abi.SIGKILL
+
+
+def test_fork_without_memory_for_the_child_is_an_error(small: Machine) -> None:
+    def main(sys: Sys) -> None:
+        sys.memory.touch(sys.mmap(48 << 20), 12288)
+        with pytest.raises(OSError, match="Cannot allocate memory"):
+            fork_on(sys)
+
+    def fork_on(sys: Sys) -> None:
+        while True:
+            sys.fork(lambda child: child.sleep(1))
+
+    assert small.run(main) == 0
 
 
 def test_a_wait_that_the_kernel_interrupts(machine: Machine) -> None:

@@ -204,5 +204,7 @@ def test_arrays_of_move_pages_end_where_memory_does(machine: Machine) -> None:
         beyond = uaccess.UserPages(sys.task, KERNEL, 2**64 - 4, 0)
         assert len(beyond.read_pages(0, 9)) == len(beyond.read_nodes(0, 9)) == 0
         assert beyond.write_status(0, np.zeros(3, np.int32)) == 0
+        wrapping = uaccess.UserPages(sys.task, 0, 0, 2**64 - 4)
+        assert wrapping.write_status(1, np.zeros(3, np.int32)) == 0
 
     assert machine.run(main) == 0
