@@ -22,6 +22,7 @@ from numalab.mm.mmap import do_mmap, do_munmap, dup_mmap, exit_mmap, mm_alloc
 __all__ = ["PAGE", "Program", "build", "scattered_frames"]
 
 PAGE = 4096
+SPARSE = 1 << 20  # arrays from this size on are mappings of their own
 PROT_READ, PROT_WRITE = 1, 2
 MAP_PRIVATE_ANONYMOUS = 0x22
 GFP_USER_MOVABLE, GFP_THISNODE, GFP_MEMALLOC = 0x01, 0x02, 0x20
@@ -33,8 +34,9 @@ def build(spec: object, *, touched: bool = True) -> MemMap:
     mem = mmzone.build(Hardware(spec))
     if touched:
         mem.hw.ram[::PAGE] = 0
-    for array in (mem.hw.ram, mem.hot, mem.cold, mem.order, mem.chunks, mem.pcps, mem.trail):
-        host.keep_from_children(array.ctypes.data, array.nbytes)  # the gates fork
+    for array in (mem.hw.ram, *vars(mem).values()):
+        if isinstance(array, np.ndarray) and array.nbytes >= SPARSE:
+            host.keep_from_children(array.ctypes.data, array.nbytes)  # the gates fork
     return mem
 
 

@@ -3,6 +3,19 @@
 Mirrors kernel/cred.c, kernel/sys.c (the set*id calls) and security/commoncap.c (capabilities);
 man pages credentials(7), capabilities(7), setresuid(2), capset(2).
 
+Who may do what in this kernel:
+
+    CAP_SYS_NICE        move pages that others map too, to nodes outside the target's cpuset; bind others to CPUs
+    CAP_SYS_PTRACE      look into any process: its maps, its pages, moving them
+    CAP_SYS_ADMIN       see frame numbers in pagemap
+    CAP_IPC_LOCK        lock memory beyond RLIMIT_MEMLOCK
+    CAP_SYS_RESOURCE    raise hard limits
+    CAP_SYS_RAWIO       map the lowest 64 KiB
+    CAP_KILL            signal any process
+    CAP_SETUID, SETGID  take any id
+    CAP_SETPCAP         make anything inheritable
+    CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH    ignore the permissions of files
+
 A `Cred` is immutable, as a committed one is in Linux: the functions below take the old one and
 return the new one, and `task.commit_creds()` installs it.  Deliberately different: one user
 namespace, no supplementary groups, no ambient set, no file capabilities, no securebits but

@@ -5,6 +5,14 @@ Mirrors kernel/exit.c (do_exit, forget_original_parent, exit_notify, wait4) and 
 A task ends in its own greenlet: `do_exit()` gives everything up and then raises TaskExit, which unwinds the
 program's Python frames.  What is left is a zombie until the parent waits, or nothing at all if the parent ignores
 SIGCHLD, as init does.
+
+    running --exit, a signal, main returns--> do_exit --+-- leader --> ZOMBIE --wait4--> DEAD
+                                                        +-- leader, parent ignores SIGCHLD --> DEAD
+                                                        +-- thread --> DEAD
+
+A leader that ends before its threads stays a zombie, unreported, until the last of them has ended.  A process that
+is killed does not end at the moment of the signal: each of its threads ends when it next comes out of the kernel,
+or when it is next chosen to run.
 """
 
 from __future__ import annotations

@@ -4,7 +4,16 @@ Mirrors kernel/fork.c (copy_process, dup_task_struct) and ret_from_fork; man pag
 
 A child gets a copy-on-write copy of the address space (`mm.mmap.dup_mmap`, which duplicates the policies of its
 areas), the parent's memory policy, credentials, CPU affinity, descriptors and signal dispositions.  Its page
-faults count from zero.  It does not run what the parent runs (a Python frame cannot be copied): it is given a
+faults count from zero.  What is copied and what is shared, by flag:
+
+    flag            set: shared with the parent         not set: the child's own
+    CLONE_VM        address space, dumpable flag        a copy-on-write copy
+    CLONE_FILES     descriptors                         the same open files under the same numbers
+    CLONE_SIGHAND   signal dispositions                 a copy of them
+    CLONE_THREAD    process: pid, limits, signals       a new process, a child of the caller
+    CLONE_PARENT    the caller's parent                 the caller is the parent
+
+It does not run what the parent runs (a Python frame cannot be copied): it is given a
 program of its own.
 """
 

@@ -11,6 +11,11 @@ include/linux/wait.h.  Deliberately different in nearly everything else:
 * which runnable task goes next is drawn from the seed, or asked of `choose`, so that every interleaving can
   be repeated.
 
+    new --wake_up_new_task--> runnable <--wake_up_process-- sleeping (on a WaitQueue, perhaps with a timer)
+                              |      ^                         ^
+                   hub picks  v      | slice used up, yield    | wait_event
+                              current -------------------------+--exit--> gone from here
+
 A switch happens only in `_switch_out()`, called from plain Python: never inside a compiled kernel.
 """
 

@@ -26,7 +26,7 @@ from numalab.mm._lru cimport (
 )
 from numalab.mm._migrate_entry cimport mig_entry_pfn, mig_entry_protect, mig_entry_to_read
 from numalab.mm._mm_types cimport (
-    AllocCtx, GFP_DIRECT_RECLAIM, GFP_USER_MOVABLE, HOLE, MemMap, MmStruct, NO_PFN, NR_ANON_MAPPED, NR_LRU_LISTS, NR_MLOCK,
+    AllocCtx, GFP_DIRECT_RECLAIM, GFP_USER_MOVABLE, HOLE, MemMap, MmStruct, NR_ANON_MAPPED, NR_LRU_LISTS, NR_MLOCK,
     NR_NODE_STATS, PGFAULT, PGREUSE, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active, PG_anon, PG_anon_exclusive, PG_dirty, PG_lru, PG_migration_shared,
     PG_mlocked, PG_swapbacked, PG_swapcache, PG_unevictable, PG_uptodate, PG_writeback, UNEVICTABLE_PGMLOCKED,
     UNEVICTABLE_PGCULLED, VMA, VM_LOCKED, VM_SHARED, VM_WRITE, WHY_DONE, WHY_FILE, WHY_MIGRATION_ENTRY,
@@ -251,6 +251,16 @@ def fault_range(MemMap mem, MmStruct mm, VMA vma, AllocCtx ctx, uint64_t start, 
 
 # ---------------------------------------------------------------- unmapping
 
+cdef inline bint all_pages(const uint64_t *ptes, uint32_t n) noexcept nogil:
+    """Do all these entries name pages with a struct page? The usual table, gone through by loops without a branch."""
+    cdef uint64_t every = PTE_PRESENT, some = 0
+    cdef uint32_t i
+    for i in range(n):
+        every &= ptes[i]
+        some |= ptes[i]
+    return every != 0 and not some & PTE_SPECIAL
+
+
 cdef void gather_free(memmap *m, uint32_t cpu, mm_c *mm, uint32_t *pfns, uint32_t n, uint64_t start,
                       uint64_t end) noexcept nogil:
     """tlb_finish_mmu(): flush, so that no TLB names the frames that were gathered, then free them."""
@@ -293,6 +303,7 @@ cdef uint32_t put_mappings(memmap *m, uint32_t *pfns, uint32_t n) noexcept nogil
     lru_leaving_begin(&leaving)
     stat_begin(&mapped, NR_ANON_MAPPED)
     while i < n:
+        nl_prefetchw(&m.hot[pfns[i + 32]])
         pfn = pfns[i]
         i += 1
         p = &m.hot[pfn]
@@ -328,19 +339,24 @@ cdef uint64_t zap_table(memmap *m, mm_c *mm, uint32_t cpu, uint64_t *table, uint
     cdef uint32_t pfns[544]                     # 512, and 32 that put_usual() may look at
     cdef uint32_t n = 0, special = 0, migrating = 0, k = 0, at
     cdef uint64_t pte
-    for at in range(most):
-        pte = ptes[at]
-        if pte_mapped(pte):
-            if pte & PTE_SPECIAL:
-                special += 1
-                continue
-            pfns[n] = <uint32_t>pte_pfn(pte)
-            n += 1
-        elif is_migration_entry(pte):
-            migrating += 1
-        elif pte:
-            most = at                           # a swap entry: the rest stays
-            break
+    if all_pages(ptes, most):
+        n = most
+        for at in range(most):
+            pfns[at] = <uint32_t>pte_pfn(ptes[at])
+    else:
+        for at in range(most):
+            pte = ptes[at]
+            if pte_mapped(pte):
+                if pte & PTE_SPECIAL:
+                    special += 1
+                    continue
+                pfns[n] = <uint32_t>pte_pfn(pte)
+                n += 1
+            elif is_migration_entry(pte):
+                migrating += 1
+            elif pte:
+                most = at                       # a swap entry: the rest stays
+                break
     memset(ptes, 0, most * sizeof(uint64_t))
     memset(&pfns[n], 0, 32 * sizeof(uint32_t))
     end = va + <uint64_t>most * PAGE_SIZE
@@ -417,39 +433,51 @@ def free_tables(MemMap mem, MmStruct mm, uint32_t cpu, uint64_t start, uint64_t 
 
 # ---------------------------------------------------------------- fork
 
+cdef inline void share_page(page *p) noexcept nogil:
+    """folio_dup_anon_rmap_pte() and folio_get()."""
+    p.mapcount += 1
+    p.refcount += 1
+    p.rmap = 0
+    p.flags &= ~<uint32_t>PG_anon_exclusive
+
+
 cdef void copy_table(memmap *m, mm_c *dst, vma_c *v, uint64_t *to, uint64_t *frm, uint64_t va, uint64_t end
                      ) noexcept nogil:
     """copy_present_ptes() for one table: share every page, read-only on both sides."""
     cdef uint64_t pte
-    cdef uint32_t i = <uint32_t>(va >> PAGE_SHIFT) & 511, last = i + <uint32_t>((end - va) >> PAGE_SHIFT), pfn
+    cdef uint32_t first = <uint32_t>(va >> PAGE_SHIFT) & 511, n = <uint32_t>((end - va) >> PAGE_SHIFT), i
     cdef page *hot = m.hot
-    cdef page *p
     cdef int64_t copied = 0
-    for i in range(i, last):
-        pte = frm[i]
-        if pte_mapped(pte):
-            if not pte & PTE_SPECIAL:
-                if i + 32 < last:
-                    nl_prefetchw(&hot[pte_pfn(frm[i + 32])])    # a guess: an entry of another kind fetches nothing
-                p = &hot[pte_pfn(pte)]
-                p.mapcount += 1
-                p.refcount += 1
-                p.rmap = 0
-                p.flags &= ~<uint32_t>PG_anon_exclusive
-                copied += 1
-            if pte & PTE_RW:
-                pte &= ~<uint64_t>PTE_RW
+    to += first
+    frm += first
+    if all_pages(frm, n):
+        for i in range(n):
+            to[i] = frm[i] & ~<uint64_t>(PTE_RW | PTE_ACCESSED)
+            frm[i] = frm[i] & ~<uint64_t>PTE_RW
+        for i in range(n):
+            if i + 32 < n:
+                nl_prefetchw(&hot[pte_pfn(to[i + 32])])
+            share_page(&hot[pte_pfn(to[i])])
+        copied = n
+    else:
+        for i in range(n):
+            pte = frm[i]
+            if pte_mapped(pte):
+                if not pte & PTE_SPECIAL:
+                    share_page(&hot[pte_pfn(pte)])
+                    copied += 1
+                if pte & PTE_RW:
+                    pte &= ~<uint64_t>PTE_RW
+                    frm[i] = pte
+                pte &= ~<uint64_t>PTE_ACCESSED
+            elif is_migration_entry(pte):
+                hot[mig_entry_pfn(pte)].flags |= PG_migration_shared
+                pte = mig_entry_to_read(pte)
                 frm[i] = pte
-            pte &= ~<uint64_t>PTE_ACCESSED
-        elif is_migration_entry(pte):
-            pfn = mig_entry_pfn(pte)
-            m.hot[pfn].flags = (m.hot[pfn].flags | PG_migration_shared) & ~<uint32_t>PG_anon_exclusive
-            pte = mig_entry_to_read(pte)
-            frm[i] = pte
-            copied += 1
-        elif pte == 0:
-            continue
-        to[i] = pte
+                copied += 1
+            elif pte == 0:
+                continue
+            to[i] = pte
     dst.rss_anon += copied
     m.h.now += copied * m.h.cost.fork_page
 

@@ -20,7 +20,7 @@ from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, hw
 from numalab.arch._mmu cimport tlb_flush_mm
 from numalab.arch._pagetable cimport (
     PMD_SHIFT, PTE_ADDR, PTE_DIRTY, PTE_PRESENT, PTE_PSE, PTE_SPECIAL, is_migration_entry, pmd_entry, pte_at,
-    pte_mapped, pte_pfn, pte_table, table_at,
+    pte_mapped, pte_pfn, pte_table,
 )
 from numalab.mm._lru cimport isolate_batch, lru_add_batch, lru_check_holes, page_free_prepare
 from numalab.mm._migrate_entry cimport mig_entry_make, mig_entry_pfn, mig_entry_restore
@@ -32,7 +32,7 @@ from numalab.mm._mm_types cimport (
     VM_IO, VM_PFNMAP, WHY_DONE, WHY_NO_TARGET, WHY_STRICT, alloc_ctx, memmap, mm_c, mpol, page, pfn_zone, vma_c, zone,
 )
 from numalab.mm._page_alloc cimport (
-    alloc_pages_bulk, alloc_pages_mpol, free_pages_bulk, nl_prefetchw,
+    alloc_pages_bulk, alloc_pages_mpol, free_pages_bulk, nl_prefetch, nl_prefetchw,
 )
 from numalab.mm._rmap cimport mig_item, rmap_remap, rmap_unmap
 
@@ -133,14 +133,16 @@ cdef uint32_t queue_table(memmap *m, uint64_t *table, uint64_t *at, uint64_t end
     """queue_folios_pte_range() for one PTE table: candidates to `out`, not yet isolated. Stops early under STRICT
     alone.
     """
-    cdef uint64_t va = at[0], pte
+    cdef uint64_t *ptes = &table[(at[0] >> PAGE_SHIFT) & 511]
+    cdef uint32_t most = <uint32_t>((end - at[0] + PAGE_SIZE - 1) >> PAGE_SHIFT), i = 0
     cdef uint64_t passed = 0, reach = 0         # pages in [passed, passed + reach) lie where none is wanted
+    cdef uint64_t pte
     cdef uint32_t n = 0, pfn
     cdef page *p
     cdef zone *z
-    while va < end:
-        pte = table[(va >> PAGE_SHIFT) & 511]
-        va += PAGE_SIZE
+    while i < most:
+        pte = ptes[i]
+        i += 1
         # The usual page of a walk that moves little: one compare for a whole zone, and no struct page.
         if pte_mapped(pte) and PTE_ADDR(pte) - passed < reach:
             continue
@@ -169,7 +171,7 @@ cdef uint32_t queue_table(memmap *m, uint64_t *table, uint64_t *at, uint64_t end
         failed[0] += 1
         if flags & (MF_STRICT | MF_MOVE | MF_MOVE_ALL) == MF_STRICT:
             break
-    at[0] = va
+    at[0] += <uint64_t>i * PAGE_SIZE
     return n
 
 
@@ -232,16 +234,22 @@ def pages_status(MemMap mem, MmStruct mm, uint64_t[::1] addresses, int32_t[::1] 
     """do_pages_stat_array(): the node of each address, or -ENOENT (nothing there), -EFAULT (no VMA, or the zero
     page).
     """
-    cdef uint64_t va, pte
+    cdef uint64_t va, pte, ahead
     cdef uint64_t covered = <uint64_t>-1        # va >> 30 of the PMD table in hand: for most addresses two loads do
     cdef uint64_t *pmds = NULL
     cdef uint64_t i, n = <uint64_t>addresses.shape[0]
     cdef vma_c *v = NULL
     cdef memmap *m = &mem.m
+    cdef uint8_t *ram = m.h.ram
+    cdef uint8_t *section_node = m.section_node
     mm.sync_table()
     with nogil:
         for i in range(n):
             va = addresses[i]
+            if i + 16 < n:                      # addresses may come in any order: fetch their PTEs early
+                ahead = addresses[i + 16]
+                if ahead >> (PMD_SHIFT + 9) == covered and pmds != NULL:
+                    nl_prefetch(ram + PTE_ADDR(pmds[(ahead >> PMD_SHIFT) & 511]) + ((ahead >> PAGE_SHIFT & 511) << 3))
             v = find_vma(&mm.c, va, v)
             if v == NULL:
                 status[i] = -EFAULT
@@ -252,7 +260,7 @@ def pages_status(MemMap mem, MmStruct mm, uint64_t[::1] addresses, int32_t[::1] 
                 covered = va >> (PMD_SHIFT + 9)
             pte = pmds[(va >> PMD_SHIFT) & 511] if pmds != NULL else 0
             if (pte & (PTE_PRESENT | PTE_PSE)) == PTE_PRESENT:
-                pte = table_at(m.h, pte)[(va >> PAGE_SHIFT) & 511]
+                pte = (<uint64_t *>(ram + PTE_ADDR(pte)))[(va >> PAGE_SHIFT) & 511]
             else:
                 pte = 0
             if not pte_mapped(pte):
@@ -260,7 +268,7 @@ def pages_status(MemMap mem, MmStruct mm, uint64_t[::1] addresses, int32_t[::1] 
             elif pte & PTE_SPECIAL:
                 status[i] = -EFAULT
             else:
-                status[i] = m.section_node[pte_pfn(pte) >> 15]
+                status[i] = section_node[pte_pfn(pte) >> 15]
         m.h.now += n * m.h.cost.walk
 
 

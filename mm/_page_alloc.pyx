@@ -539,7 +539,7 @@ def alloc_pages_node(MemMap mem, uint32_t cpu, int nid, uint32_t gfp=GFP_USER_MO
                 mem.m.hot[pfn + i].flags = z.place
             mem.m.event[PGALLOC] += <int64_t>1 << order
             return pfn
-    return NO_PFN
+    return <uint32_t>NO_PFN
 
 
 def alloc_bulk(MemMap mem, AllocCtx ctx, MemPolicy policy, uint64_t ilx, uint32_t gfp, uint32_t[::1] out) -> int:

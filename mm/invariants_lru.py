@@ -53,9 +53,11 @@ def _check_chunks(state: State, report: Report) -> _Chunks:
     seen: dict[int, int] = {}
     numbers: list[int] = []
     lists: list[int] = []
-    for i, head in enumerate(state.mem.lrus):
+    for i, (hottest, coldest, _, nr_chunks) in enumerate(state.mem.lrus.tolist()):
+        if not hottest and not coldest and not nr_chunks:
+            continue
         name = _list_name(i)
-        at, before = int(head["head"]), 0
+        at, before = hottest, 0
         count = 0
         while at:
             if at >= top or at in seen:
@@ -67,8 +69,8 @@ def _check_chunks(state: State, report: Report) -> _Chunks:
             count += 1
             report.same(4, "links", f"the hotter neighbour of chunk {at}, {name}", before, words[at][HOTTER])
             at, before = words[at][COLDER], at
-        report.same(4, "links", f"the coldest chunk, {name}", before, int(head["tail"]))
-        report.same(4, "counts", f"chunks of {name}", count, int(head["chunks"]))
+        report.same(4, "links", f"the coldest chunk, {name}", before, coldest)
+        report.same(4, "counts", f"chunks of {name}", count, nr_chunks)
     at = int(pool[0, 1])
     while at:
         if at >= top or at in seen:
@@ -99,10 +101,11 @@ def _check_slots(state: State, report: Report, chunks: _Chunks) -> None:
         report.add(4, "chunk", what, expected=CHUNK_SLOTS, got=int(fill[i]))
 
     total = np.bincount(np.repeat(chunks.lists, there), minlength=len(mem.lrus))
-    for number, count in enumerate(total.tolist()):
+    stat = mem.node_stat[:, :NR_LRU_LISTS].reshape(-1)
+    for number in np.flatnonzero((total != mem.lrus["live"]) | (total != stat)).tolist():
+        count, (node, kind) = int(total[number]), divmod(number, NR_LRU_LISTS)
         report.same(4, "counts", f"pages of {_list_name(number)}", count, int(mem.lrus[number]["live"]))
-        node, kind = divmod(number, NR_LRU_LISTS)
-        report.same(4, "counts", NODE_STATS[kind], count, int(mem.node_stat[node, kind]), node=node)
+        report.same(4, "counts", NODE_STATS[kind], count, int(stat[number]), node=node)
 
     row, column = np.nonzero(alive)
     pfn, lists = slots[row, column].astype(np.int64), chunks.lists[row]

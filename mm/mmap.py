@@ -19,7 +19,7 @@ from __future__ import annotations
 from numalab.arch.errno import EAGAIN, EEXIST, EINVAL, ENOMEM, ENOSYS, EOVERFLOW, KernelError
 from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
 from numalab.mm.address_space import dup_mmap, exit_mmap, mm_alloc
-from numalab.mm.get_unmapped_area import get_unmapped_area, round_hint_to_min
+from numalab.mm.get_unmapped_area import get_unmapped_area, round_hint_to_min, task_size
 from numalab.mm.gup import mm_populate
 from numalab.mm.mlock import RLIM_INFINITY, can_do_mlock, mlock_future_ok
 from numalab.mm.mman import (
@@ -162,7 +162,7 @@ def do_brk(
     """brk(2): move the end of the heap to ``brk``; returns where it is now, the old place if it cannot be
     moved.
     """
-    if brk < mm.start_brk:
+    if brk < mm.start_brk or brk > task_size(mm.mem):
         return mm.brk
     old, new = page_align(mm.brk), page_align(brk)
     if old == new:

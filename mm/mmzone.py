@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import mmap
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,7 +123,7 @@ def _bind_zones(mem: MemMap, topology: Topology) -> None:
     rows = []
     for node in topology.nodes:
         cuts = [
-            (max(start, low), min(end, high), node.id, kind)
+            (max(start, low, 1), min(end, high), node.id, kind)  # frame 0 belongs to the firmware
             for start, end in sorted(node.ranges)
             for kind, (low, high) in enumerate(zip((0, *ZONE_ENDS[:-1]), ZONE_ENDS, strict=True))
         ]
@@ -165,18 +166,15 @@ def fallback_order(topology: Topology, local: int, load: dict[int, int]) -> list
     no effect at boot, where Linux builds the lists before any CPU is known to any node.
     """
     memory = [n.id for n in topology.nodes if n.ranges]
-    order = [local] if local in memory else []
-    previous = local
-    while len(order) < len(memory):
-        best = min(
-            (n for n in memory if n not in order),
-            key=lambda n: (topology.distance[local][n] + (n < local), load.get(n, 0), n),
-        )
-        if topology.distance[local][best] != topology.distance[local][previous]:
-            load[best] = load.get(best, 0) + 1
-        order.append(best)
-        previous = best
-    return order
+    distance = topology.distance[local]
+    others = sorted(
+        (n for n in memory if n != local), key=lambda n: (distance[n] + (n < local), load.get(n, 0), n)
+    )
+    # The first node of each distance has had its turn; the next node of this boot tries another one first.
+    for previous, node in pairwise([local, *others]):
+        if distance[node] != distance[previous]:
+            load[node] = load.get(node, 0) + 1
+    return [local, *others] if local in memory else others
 
 
 def build_zonelists(mem: MemMap) -> None:
@@ -185,12 +183,12 @@ def build_zonelists(mem: MemMap) -> None:
     zones = mem.zones
     lists = np.full((topology.nr_node_ids, len(zones) + 1), -1, np.int32)
     of_node: dict[int, list[int]] = {}
-    for i in range(len(zones)):
-        of_node.setdefault(int(zones[i]["node"]), []).append(i)
+    for i in np.argsort(-zones["type"].astype(np.int32), kind="stable"):
+        of_node.setdefault(int(zones[i]["node"]), []).append(int(i))
     load: dict[int, int] = {}
     for node in sorted(topology.nodes, key=lambda n: n.id):
         order = fallback_order(topology, node.id, load)
-        numbers = [z for n in order for z in sorted(of_node[n], key=lambda z: -int(zones[z]["type"]))]
+        numbers = [z for n in order for z in of_node[n]]
         lists[node.id, : len(numbers)] = numbers
     mem.bind("zonelist", lists)
 
@@ -240,7 +238,7 @@ def setup_pagesets(mem: MemMap) -> None:
 def _reserve_zero_page(mem: MemMap) -> None:
     """Make the lowest frame the shared zero page: the kernel image, which holds it, lies low.
 
-    That keeps frame 0 from being a page table, for a table at address 0 is the kernels' word for "none".
+    It is never frame 0, which nobody gets: "no frame" to whoever reads pagemap, "no table" to the kernels.
     """
     zone = mem.zones[int(np.argmin(mem.zones["start"]))]
     if zone["managed"] < 2:

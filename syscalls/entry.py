@@ -3,6 +3,13 @@
 Mirrors do_syscall_64() and arch/x86/entry/common.c.  Decode, call the handler, and in one epilogue turn an error
 into `-errno`, feed the tracers and the event ring, charge virtual time, and act on signals and time slices.
 
+    sys.NAME, sys.syscall, sys.fork ...
+      do_syscall      is the caller alive and running?  64 bits each, six of them
+        _traced       event sys_enter, time, tracers
+          _call       C types -> handler -> KernelError becomes -errno
+        _traced       event sys_exit, tracers
+      exit_to_user_mode    signals, end of the time slice
+
 What a program can get is a number, or its own end.  An exception that the kernel did not mean to raise is a bug of
 the kernel's: the program does not see it, its task ends, and whoever runs the machine is told (KernelBug).
 """

@@ -14,7 +14,12 @@ __all__ = ["Arg", "Kind", "convert", "parse_args"]
 
 
 class Kind(enum.StrEnum):
-    """What an argument means. Those that end in _out are pointers to what the call fills in."""
+    """What an argument means. Those that end in _out are pointers to what the call fills in.
+
+    Three things go by the kind: the C type a register is converted to (`convert()` below), what a Python value for it
+    becomes in memory (`marshal.py`), and how it is printed (`strace_kinds.py`).  A new kind needs a row in each that
+    applies; a test sees to it that none is forgotten.
+    """
 
     # plain numbers
     INT = "int"

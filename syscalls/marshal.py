@@ -4,6 +4,15 @@
 register as it is, so a pointer may be given as one.  Where a pointer is wanted, a Python value is stored in the
 scratch area and its address passed; a pointer to what the call fills in may be left out, the answer then
 carries it; a count may be left out where it follows from the thing counted.
+
+    sys.mbind(addr, length, MPOL_BIND, {0, 2}, flags=MPOL_MF_MOVE)      maxnode follows from the set
+    sys.mbind(addr, length, MPOL_BIND, pointer, 65, MPOL_MF_MOVE)       as in C
+    sys.move_pages(0, pages, [1, 1]).status                             count follows, status is filled in
+    sys.migrate_pages(pid, {0}, {1})                                    maxnode is passed over
+    sys.open("/proc/vmstat")                                            flags are 0
+
+A call goes in three steps: `bind()` works out registers and what has to be placed, the caller (`sys.py`) places it
+and makes the call, then reads back what the slots ask for.
 """
 
 from __future__ import annotations

@@ -4,6 +4,12 @@ A C program has them on its stack; a Python program has no memory on the machine
 some: one small anonymous mapping, made when it is first needed, far from where mmap() puts things.  It is
 ordinary memory of the program: it migrates, it is copied by fork, and the program may unmap it or write over it.
 A tag at its start tells whether it is still there; if not, another is made.
+
+    0x600000000000  | tag | first thing | second thing | ...     |
+                      16    each aligned to 16                     64 KiB, or as much as was ever needed at once
+
+Where it is no longer usable: a part is unmapped, or may not be read and written, or the tag is not the one that was
+put there (the program has mapped something else at the place, or thrown the pages away).
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 Mirrors strace's own decoders (numa.c, mem.c, sched.c, capability.c, ...): flag words by name with unknown bits in hex
 behind them, masks as words of 16 digits in brackets, arrays of at most 32 elements, strings of at most 32 bytes.
+
+Each decoder takes a View of the call, the argument, and its value; `_SHOW` at the end says which kind has which.  A
+decoder for what the call fills in is wrapped in `_after()`: if the call failed, only the address is shown.
 """
 
 from __future__ import annotations

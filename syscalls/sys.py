@@ -6,6 +6,12 @@ raw form.  Loads and stores are `sys.memory`.  What C programs get from their la
 function as a new process, is `sys.fork(child)`, `sys.clone(child)` and `sys.execve(program)`.
 
 A `sys` belongs to one task and works only while that task runs.
+
+What a program meets, and never another exception of the kernel's:
+
+    OSError          the call was refused; .errno says why
+    TypeError, ...   a Python mistake in the arguments; no call was made
+    its own end      exit, a fatal signal, a bad access: the Python frames are unwound, nothing after it runs
 """
 
 from __future__ import annotations

@@ -3,6 +3,9 @@
 Mirrors arch/x86/entry/syscalls/syscall_64.tbl.  One row says all there is to know of a call: number, name,
 arguments, handler, how much of it works, and what a program should know that the man page does not say.
 Dispatch, the tracer, `sys.NAME` and docs/syscalls.md are all made from these rows.
+
+To add a call: write its handler in the file of its family, add a row here (`kinds.py` explains the arguments), and
+write docs/syscalls.md anew.  A row with a note is *partial*: the note says what is missing or different.
 """
 
 from __future__ import annotations

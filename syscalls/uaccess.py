@@ -5,6 +5,14 @@ mm/mempolicy.c.  Every function goes through the MMU and the fault handler as th
 (pages appear, copy-on-write happens, faults are counted), and turns what would be a signal into EFAULT.
 
 Sizes are the kernel's: a count that a program hands in may bound a loop, never an allocation here.
+
+What a node mask with `maxnode` looks like to the kernel:
+
+    word        0 .. 15              16 .. (maxnode - 2) / 64
+    bits        0 .. 1023            must be 0, or EINVAL; looked at first, from the last word down
+    read        whole words; bits from maxnode - 1 on are dropped afterwards
+
+so that bit number maxnode - 1 never counts, and a mask may end at a page that is not there only on a word boundary.
 """
 
 from __future__ import annotations

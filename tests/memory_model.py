@@ -74,9 +74,10 @@ class Image:
 
     def write(self, addr: int, data: bytes) -> None:
         """Store bytes in mapped memory."""
-        while data:
-            vpn, offset = divmod(addr, PAGE)
-            piece, data = data[: PAGE - offset], data[PAGE - offset :]
+        done = 0
+        while done < len(data):
+            vpn, offset = divmod(addr + done, PAGE)
+            piece = data[done : done + PAGE - offset]
             old = self.pages[vpn].content
             self.change([vpn], content=old[:offset] + piece + old[offset + len(piece) :])
-            addr += len(piece)
+            done += len(piece)

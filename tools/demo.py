@@ -238,7 +238,8 @@ def ledger_lines(machine: Machine) -> Iterator[str]:
         yield "pairs   " + ", ".join(f"node {a} to {b}: {moved} pages" for a, b, moved in ledger.pairs)
     total = sum(ledger.cost.values())
     phases = ", ".join(f"{phase.name.lower()} {time_text(ns)}" for phase, ns in ledger.cost.items() if ns)
-    yield f"time    {time_text(total)} (virtual): {phases}".replace(" us", "us").replace(" ms", "ms")
+    yield f"time    {time_text(total)} (virtual)".replace(" us", "us").replace(" ms", "ms")
+    yield f"phases  {phases}".replace(" us", "us").replace(" ms", "ms")
 
 
 def main() -> int:

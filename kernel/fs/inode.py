@@ -3,6 +3,11 @@
 Mirrors include/linux/fs.h, fs/seq_file.c and fs/sysfs in what a program can see of them.  Deliberately
 different: an inode is found by its name in a Python dict, there are no dentries, and a made-up file is rendered
 whole when it is read from the start.
+
+    Directory     names, by lookup(); /proc overrides that to find processes by number
+    Symlink       /proc/self
+    PseudoFile    text that a function renders, and perhaps another takes
+    Inode         the base of all, and of files with contents of another kind (pagemap)
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 Mirrors fs/namei.c (link_path_walk, do_last, inode_permission); man page path_resolution(7).  Deliberately
 different: every process has the root directory as its working directory, so a relative path starts there.
+
+The order of errors is that of the walk: a directory on the way that may not be searched (EACCES) comes before what
+lies behind it (ENOENT, ENOTDIR), and the type of the last component (EISDIR, ELOOP, ENOTDIR) before its permissions.
 """
 
 from __future__ import annotations

@@ -2,6 +2,14 @@
 
 Mirrors fs/proc/base.c, array.c and task_mmu.c; man page proc(5).  mm renders the lines about its areas; here is
 who may see them, and the rest.  A directory is made when somebody looks a pid up, so nothing has to be kept in step.
+
+    status, stat, statm, comm, cmdline    for everybody
+    maps, numa_maps                       for who may look into the process (ptrace.py), checked when they are opened
+    pagemap                               the same, and 0400 besides; without CAP_SYS_ADMIN frame numbers read as 0
+
+Files of a process that is not dumpable belong to root.  Those about memory are empty for kernel tasks and ESRCH for
+the dead.  Deliberately different: lines and fields that this machine has no value for are left out of status, and
+are 0 in stat, where they have numbers.
 """
 
 from __future__ import annotations

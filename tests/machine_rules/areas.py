@@ -49,6 +49,7 @@ class AreaRules(Base):
     @precondition(Base.has_processes)
     def map_there(self, number: int, at: int, count: int, prot: int, populate: bool) -> None:
         """mmap() at a given place, whatever is there already."""
+        count = self.size(count)
         process = self.pick(number)
         vpn = self.place(process, at)
         flags = ANON | MAP_FIXED | (MAP_POPULATE if populate else 0)
@@ -60,6 +61,7 @@ class AreaRules(Base):
     @rule(number=who, count=counts, prot=prots)
     @precondition(Base.has_processes)
     def map_anywhere(self, number: int, count: int, prot: int) -> None:
+        count = self.size(count)
         process = self.pick(number)
         result = self.act(process, lambda sys: sys.mmap(count * PAGE, prot))
         assert result is not None
@@ -83,6 +85,7 @@ class AreaRules(Base):
     @rule(number=who, at=places, count=counts)
     @precondition(Base.has_processes)
     def munmap(self, number: int, at: int, count: int) -> None:
+        count = self.size(count)
         process = self.pick(number)
         vpn = self.place(process, at)
         assert self.act(process, lambda sys: sys.munmap(vpn * PAGE, count * PAGE)) == 0
@@ -91,6 +94,7 @@ class AreaRules(Base):
     @rule(number=who, at=places, count=counts, prot=prots)
     @precondition(Base.has_processes)
     def mprotect(self, number: int, at: int, count: int, prot: int) -> None:
+        count = self.size(count)
         process = self.pick(number)
         vpn = self.place(process, at)
         result = self.act(process, lambda sys: sys.mprotect(vpn * PAGE, count * PAGE, prot), enomem=True)
@@ -103,6 +107,7 @@ class AreaRules(Base):
     @precondition(Base.has_processes)
     def mlock(self, number: int, at: int, count: int, flags: int) -> None:
         """Locks up to the first hole; then all of it must be had, unless only on fault."""
+        count = self.size(count)
         process = self.pick(number)
         vpn = self.place(process, at)
         result = self.act(process, lambda sys: sys.mlock2(vpn * PAGE, count * PAGE, flags), enomem=True)
@@ -116,6 +121,7 @@ class AreaRules(Base):
     @rule(number=who, at=places, count=counts)
     @precondition(Base.has_processes)
     def munlock(self, number: int, at: int, count: int) -> None:
+        count = self.size(count)
         process = self.pick(number)
         vpn = self.place(process, at)
         reached = list(process.image.run(vpn, count))
@@ -127,6 +133,7 @@ class AreaRules(Base):
     @precondition(Base.has_processes)
     def madvise_dontneed(self, number: int, at: int, count: int) -> None:
         """Pages turn to zeros, up to the first that is locked; holes are passed over, and complained about."""
+        count = self.size(count)
         process = self.pick(number)
         vpn = self.place(process, at)
         pages = process.image.pages
@@ -142,6 +149,7 @@ class AreaRules(Base):
     @precondition(Base.has_processes)
     def madvise_fork(self, number: int, at: int, count: int, advice: int) -> None:
         """What shall become of a range in children."""
+        count = self.size(count)
         process = self.pick(number)
         vpn = self.place(process, at)
         reached = list(process.image.run(vpn, count))
@@ -157,6 +165,7 @@ class AreaRules(Base):
     @precondition(Base.has_processes)
     def mremap(self, number: int, at: int, count: int, size: int, to: int, flags: int) -> None:
         """Grow, shrink and move. A range that leaves its area is EFAULT, which the model cannot foresee."""
+        count, size = self.size(count), self.size(size)
         process = self.pick(number)
         image = process.image
         old, new = self.place(process, at), self.place(process, to)

@@ -51,15 +51,18 @@ class Process:
 
 
 class Base(RuleBasedStateMachine):
-    """spec: the machine; may_run_out: whether it is so small that memory may run out; twins: its kernels."""
+    """spec: the machine; may_run_out: whether it is so small that memory may run out; scale: how long ranges are.
+
+    With a scale of 30, ranges have up to 700 pages and cross page tables, batches, chunks and whatever else has an end.
+    """
 
     spec: ClassVar[str | Topology]
     may_run_out: ClassVar[bool] = False
-    twins: ClassVar[bool] = False
+    scale: ClassVar[int] = 1
 
     def __init__(self) -> None:
         super().__init__()
-        self.machine = numalab.boot(self.spec, seed=1, debug_vm=True, twins=self.twins)
+        self.machine = numalab.boot(self.spec, seed=1, debug_vm=True)
         self.mem = self.machine.mem
         self.memory_nodes = [n for n in self.machine.topology.node_ids if self.mem.memory_nodes >> n & 1]
         self.processes: list[Process] = []
@@ -83,12 +86,17 @@ class Base(RuleBasedStateMachine):
         return self.processes[number % len(self.processes)]
 
     def place(self, process: Process, number: int) -> int:
-        """A page number. Two thirds of the numbers choose among the mapped pages, the rest among all places."""
+        """Where a range begins. Two thirds of the numbers choose among the mapped pages, the rest among all places."""
         mapped = sorted(process.image.pages)
         if number >= NEAR_PAGES + FAR_PAGES and mapped:
             return mapped[number % len(mapped)]
         number %= NEAR_PAGES + FAR_PAGES
-        return NEAR + number if number < NEAR_PAGES else FAR + number - NEAR_PAGES
+        at = number if number < NEAR_PAGES else number - NEAR_PAGES
+        return (NEAR if number < NEAR_PAGES else FAR) + at * self.scale
+
+    def size(self, count: int) -> int:
+        """Pages in a range: from 1 on, or at a larger scale from nearly that on, and not only round numbers."""
+        return count * self.scale - count % self.scale
 
     def nodes(self, mask: int) -> set[int]:
         """Nodes that exist, at least one."""

@@ -61,6 +61,7 @@ class NumaRules(Base):
     )
     @precondition(Base.has_processes)
     def mbind(self, number: int, at: int, count: int, mode: int, mask: int, move: int, strict: int) -> None:
+        count = self.size(count)
         process = self.pick(number)
         vpn = self.place(process, at)
         nodes, policy, valid = self.policy(mode, mask)
@@ -119,6 +120,7 @@ class NumaRules(Base):
         self, number: int, other: int, at: int, count: int, start: int, step: int, flags: int
     ) -> None:
         """Each page to a node of its own; where a status names a node, there the page is."""
+        count = self.size(count)
         process, target = self.pick(number), self.pick(other)
         vpn = self.place(target, at)
         nodes = [self.memory_nodes[(start + i * step) % len(self.memory_nodes)] for i in range(count)]

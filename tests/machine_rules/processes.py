@@ -30,6 +30,7 @@ class ProcessRules(Base):
     @initialize(count=st.integers(8, 64), seed=seeds)
     def first_process(self, count: int, seed: int) -> None:
         """There is one process with some memory from the beginning."""
+        count = self.size(count)
         self.start_process()
         if not self.processes:
             return
@@ -121,6 +122,7 @@ class ProcessRules(Base):
     @precondition(Base.has_processes)
     def touch(self, number: int, at: int, count: int, write: bool, value: int) -> None:
         """One load or store a page, as far as that is allowed."""
+        count = self.size(count)
         process = self.pick(number)
         vpn = self.place(process, at)
         count = self.allowed(process, vpn, count, PROT_WRITE if write else READABLE)
@@ -134,6 +136,7 @@ class ProcessRules(Base):
     @precondition(Base.has_processes)
     def write(self, number: int, at: int, count: int, skip: int, cut: int, seed: int) -> None:
         """Random bytes, beginning and ending anywhere in a page."""
+        count = self.size(count)
         process = self.pick(number)
         vpn = self.place(process, at)
         count = self.allowed(process, vpn, count, PROT_WRITE)
@@ -162,6 +165,7 @@ class ProcessRules(Base):
     @precondition(Base.has_processes)
     def read(self, number: int, at: int, count: int) -> None:
         """Through TLB and page tables, as the program itself sees it."""
+        count = self.size(count)
         process = self.pick(number)
         vpn = self.place(process, at)
         count = self.allowed(process, vpn, count, READABLE)

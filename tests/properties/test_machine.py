@@ -33,14 +33,15 @@ def nodes(*frames_and_cpus: tuple[int, int, int], levels: int = 4) -> Topology:
     return Topology("test", tuple(made), boot={"page_table_levels": levels})
 
 
-#: name: (topology, whether memory may run out).
+#: name: (topology, whether memory may run out, how long ranges are).
 MACHINES = {
-    "one-node": (nodes((0, 8 * MIB, 2)), False),
-    "sparse-ids": (nodes((0, 4 * MIB, 1), (2, 4 * MIB, 1), (5, 4 * MIB, 2), levels=5), False),
-    "memory-less": (nodes((0, 4 * MIB, 1), (1, 0, 2), (2, 4 * MIB, 1)), False),
-    "cpu-less": (nodes((0, 4 * MIB, 2), (1, 4 * MIB, 0), (2, 4 * MIB, 0)), False),
-    "like-quad": (nodes(*((nid, 4 * MIB, 1) for nid in range(4))), False),
-    "tiny": (nodes(*((nid, 16, 1) for nid in range(4))), True),
+    "one-node": (nodes((0, 8 * MIB, 2)), False, 1),
+    "sparse-ids": (nodes((0, 4 * MIB, 1), (2, 4 * MIB, 1), (5, 4 * MIB, 2), levels=5), False, 1),
+    "memory-less": (nodes((0, 4 * MIB, 1), (1, 0, 2), (2, 4 * MIB, 1)), False, 1),
+    "cpu-less": (nodes((0, 4 * MIB, 2), (1, 4 * MIB, 0), (2, 4 * MIB, 0)), False, 1),
+    "like-quad": (nodes(*((nid, 4 * MIB, 1) for nid in range(4))), False, 1),
+    "tiny": (nodes(*((nid, 16, 1) for nid in range(4))), True, 1),
+    "long-ranges": (nodes((0, 12 * MIB, 1), (1, 12 * MIB, 2)), True, 30),
 }
 
 
@@ -52,7 +53,7 @@ class AllRules(ProcessRules, AreaRules, NumaRules):
 def test_any_sequence_of_calls(name: str) -> None:
     class Machine(AllRules):
         spec: ClassVar[Topology]
-        spec, may_run_out = MACHINES[name]
+        spec, may_run_out, scale = MACHINES[name]
 
     Machine.__name__ = name
     profile = settings()

@@ -227,9 +227,9 @@ def test_it_is_fast_enough_to_run_after_every_step() -> None:
 
 
 def timed(m: MmMachine) -> float:
-    start = time.perf_counter()
+    start = time.process_time()  # not the host's clock: it may have other work
     check_invariants(m.mem, m.mms)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def test_the_module_says_what_each_number_means() -> None:

@@ -13,7 +13,7 @@ from tests.mm_machine import PAGE, MmMachine
 
 def test_all_there_is() -> None:
     with MmMachine("2x8M") as m:
-        total = (16 << 20) // PAGE + m.mem.topology.boot["swap"] // PAGE
+        total = int(m.mem.zones["managed"].sum()) + m.mem.topology.boot["swap"] // PAGE
         vm_enough_memory(m.mem, total)
         with pytest.raises(KernelError) as refusal:
             vm_enough_memory(m.mem, total + 1)

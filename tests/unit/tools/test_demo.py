@@ -44,7 +44,7 @@ def shape(text: str) -> str:
     text = re.sub(
         r"^( +(?:ledger|pairs) ).*", lambda m: re.sub(r"\b[0-9]+\b", "N", m[0]), text, flags=re.MULTILINE
     )
-    return re.sub(r"^( +time ).*", r"\1...", text, flags=re.MULTILINE)
+    return re.sub(r"^( +(?:time|phases) ).*", r"\1...", text, flags=re.MULTILINE)
 
 
 def test_its_text(shown: str) -> None:

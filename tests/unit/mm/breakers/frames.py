@@ -107,7 +107,7 @@ def a_frame_is_taken_and_forgotten(m: Scene) -> None:
 
 @breaks(2, "both free", "are not merged")
 def two_halves_of_a_block_stay_apart(m: Scene) -> None:
-    m.mem.order[m.block] = m.mem.order[m.block + 256] = ORDER_FREE | 8
+    m.mem.order[m.block] = m.mem.order[m.block + (1 << m.order - 1)] = ORDER_FREE | m.order - 1
 
 
 @breaks(2, "list", "goes wrong after")
@@ -115,9 +115,9 @@ def a_block_is_in_a_list_without_saying_so(m: Scene) -> None:
     m.mem.order[m.block] = 0
 
 
-@breaks(2, "list", "blocks in the list, order 9 of zone 0")
+@breaks(2, "list", "blocks in the list, order")
 def a_block_is_cut_off_its_list(m: Scene) -> None:
-    m.mem.zones[0]["head"][9] = m.page(m.block)["lru"]
+    m.mem.zones[0]["head"][m.order] = m.page(m.block)["lru"]
 
 
 @breaks(2, "list", "goes wrong after")
@@ -135,14 +135,14 @@ def a_backward_link_leads_elsewhere(m: Scene) -> None:
     m.page(m.block)["link"] = m.own
 
 
-@breaks(2, "count", "nr_free, order 9 of zone 0")
+@breaks(2, "count", "nr_free, order")
 def a_list_is_counted_wrong(m: Scene) -> None:
-    m.mem.zones[0]["nr_free"][9] += 1
+    m.mem.zones[0]["nr_free"][m.order] += 1
 
 
 @breaks(2, "count", "the mask of lists")
 def the_mask_of_lists_misses_one(m: Scene) -> None:
-    m.mem.zones[0]["nonempty"] ^= 1 << 9
+    m.mem.zones[0]["nonempty"] ^= 1 << m.order
 
 
 @breaks(2, "total", "free frames of zone 1")
@@ -182,7 +182,7 @@ def a_freed_frame_is_written(m: Scene) -> None:
 
 @breaks(5, "poison", "written to after it was freed")
 def a_frame_cut_off_a_never_used_block_is_written(m: Scene) -> None:
-    m.hw.write_phys((m.block + 300) * PAGE + 77, b"\1")
+    m.hw.write_phys((m.block + 3) * PAGE + 77, b"\1")
 
 
 # --- 10: counters --------------------------------------------------------------------------------------------------

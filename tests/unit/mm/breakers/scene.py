@@ -23,7 +23,7 @@ class Scene(MmMachine):
 
     data: 40 pages: 0..29 written by the parent (0..4 copied by the child since), 30..33 read only, 34.. not touched.
     locked: 8 locked pages of the parent. none: 2 pages with PROT_NONE. far: one page with tables of its own.
-    batched: 3 pages in the LRU batch of CPU 1. freed: a frame in a per-CPU set. block: a free block of order 9.
+    batched: 3 pages in the LRU batch of CPU 1. freed: a frame in a per-CPU set. block, order: a free block, never used.
     own, shared: frames of one and of two processes. Each node has two CPUs, and half of it was never used.
     """
 
@@ -54,7 +54,11 @@ class Scene(MmMachine):
 
         self.own = self.pfn(mm, self.data)
         self.shared = self.pfn(mm, self.data + 20 * PAGE)
-        self.block = int(self.mem.zones[0]["head"][9])
+        zone = self.mem.zones[0]
+        self.order = int(zone["nonempty"]).bit_length() - 1
+        self.block = int(zone["head"][self.order])
+        assert self.order > 3
+        assert not self.mem.hot["flags"][self.block : self.block + (1 << self.order)].any()
 
 
 @dataclass(frozen=True)
