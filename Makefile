@@ -57,7 +57,7 @@ wheel: $(VENV)/.dev ## does what is handed out work without the checkout?
 lint: ruff mypy cython-lint imports stubs ## style, types, structure (make -k lint goes on after a failure)
 
 ruff: $(VENV)/.dev
-	$(VENV)/bin/ruff check --quiet .
+	$(VENV)/bin/ruff check --quiet --output-format concise .
 	$(VENV)/bin/ruff format --quiet --check . || { echo 'make format puts these in form'; exit 1; }
 
 mypy: $(VENV)/.dev

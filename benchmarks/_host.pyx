@@ -92,7 +92,7 @@ def pages_status(uint64_t[::1] addresses, int32_t[::1] status) -> None:
 
 
 def bind(uintptr_t address, size_t pages, uint64_t nodes) -> None:
-    """mbind(MPOL_BIND, MPOL_MF_MOVE | MPOL_MF_STRICT): with the pages where they should be, a walk that moves nothing."""
+    """mbind(MPOL_BIND, MPOL_MF_MOVE | MPOL_MF_STRICT): with each page where it should be, a walk that moves nothing."""
     cdef long done
     with nogil:
         done = syscall(SYS_mbind, address, pages << 12, MPOL_BIND, &nodes, 64, MPOL_MF_MOVE | MPOL_MF_STRICT)

@@ -64,7 +64,7 @@ def set_pages(MemMap mem, uint32_t[::1] pfns) -> None:
 cdef class Floor:
     """A small memory management in C, on RAM of `mem` that nobody else uses.
 
-    Arrays by pfn as in the machine: hot and cold (32 bytes a frame), order; chunks: the pool of the LRU; array: room for
+    Arrays by pfn as in the machine: hot and cold (32 bytes a frame), order; chunks: the LRU's pool; array: room for
     as many frame numbers as will ever be free; root: pfn of a frame for the root table.
     """
 

@@ -1,9 +1,11 @@
+from typing import TypeAlias
+
 import numpy as np
 import numpy.typing as npt
 
 from numalab.arch._hw import Hardware
 
-_U64 = npt.NDArray[np.uint64]
+_U64: TypeAlias = npt.NDArray[np.uint64]
 
 def walk_batch(hw: Hardware, pgd: int, vaddrs: _U64, ptes: _U64) -> None: ...
 def floor_batch(hw: Hardware, pgd: int, vaddrs: _U64, ptes: _U64) -> None: ...

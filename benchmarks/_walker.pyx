@@ -7,7 +7,8 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from numalab.arch._hw cimport Hardware
 
 cdef extern from "walker.h":
-    void floor_walk(const uint8_t *ram, uint64_t pgd, const uint64_t *vaddrs, uint64_t *ptes, Py_ssize_t n) noexcept nogil
+    void floor_walk(const uint8_t *ram, uint64_t pgd, const uint64_t *vaddrs, uint64_t *ptes, Py_ssize_t n
+                    ) noexcept nogil
     void floor_walk_plain(const uint8_t *ram, uint64_t pgd, const uint64_t *vaddrs, uint64_t *ptes,
                           Py_ssize_t n) noexcept nogil
 

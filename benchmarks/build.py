@@ -77,7 +77,14 @@ def main() -> None:
         )
         for extension in compiled:
             extension.include_dirs.append("benchmarks")
-        options = ["build_ext", "--build-lib", str(BUILD / "lib"), "--build-temp", str(BUILD / "temp"), "--force"]
+        options = [
+            "build_ext",
+            "--build-lib",
+            str(BUILD / "lib"),
+            "--build-temp",
+            str(BUILD / "temp"),
+            "--force",
+        ]
         setup(name="floors", ext_modules=compiled, script_args=["--quiet", *options, "--parallel", "2"])
 
 

@@ -12,12 +12,13 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.build import load
 from numalab.arch._hw import Hardware
 from numalab.mm import mmzone
 from numalab.mm._mm_types import AllocCtx, MemMap, MmStruct
 from numalab.mm.memory import handle_mm_fault
 from numalab.mm.mmap import do_mmap, do_munmap, dup_mmap, exit_mmap, mm_alloc
+
+from benchmarks.build import load
 
 __all__ = ["PAGE", "Program", "build", "scattered_frames"]
 

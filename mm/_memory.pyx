@@ -21,16 +21,17 @@ from numalab.arch._pagetable cimport (
     pte_pfn, pte_table, swp_offset, swp_type, table_at,
 )
 from numalab.mm._lru cimport (
-    lru_cache_add, lru_check_holes, lru_drain_cpu, lru_leaving, lru_leaving_begin, lru_leaving_end, munlock_page, page_free_prepare,
-    pages_free_prepare,
+    lru_cache_add, lru_check_holes, lru_drain_cpu, lru_leaving, lru_leaving_begin, lru_leaving_end, munlock_page,
+    page_free_prepare, pages_free_prepare,
 )
 from numalab.mm._migrate_entry cimport mig_entry_pfn, mig_entry_protect, mig_entry_to_read
 from numalab.mm._mm_types cimport (
     AllocCtx, GFP_DIRECT_RECLAIM, GFP_USER_MOVABLE, HOLE, MemMap, MmStruct, NR_ANON_MAPPED, NR_LRU_LISTS, NR_MLOCK,
-    NR_NODE_STATS, PGFAULT, PGREUSE, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active, PG_anon, PG_anon_exclusive, PG_dirty, PG_lru, PG_migration_shared,
-    PG_mlocked, PG_swapbacked, PG_swapcache, PG_unevictable, PG_uptodate, PG_writeback, UNEVICTABLE_PGMLOCKED,
-    UNEVICTABLE_PGCULLED, VMA, VM_LOCKED, VM_SHARED, VM_WRITE, WHY_DONE, WHY_FILE, WHY_MIGRATION_ENTRY,
-    WHY_NEED_RECLAIM, WHY_SWAP_ENTRY, alloc_ctx, memmap, mm_c, page, page_cold, stat_add, stat_begin, stat_end, stat_run, vma_c,
+    NR_NODE_STATS, PGFAULT, PGREUSE, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active, PG_anon, PG_anon_exclusive, PG_dirty,
+    PG_lru, PG_migration_shared, PG_mlocked, PG_swapbacked, PG_swapcache, PG_unevictable, PG_uptodate, PG_writeback,
+    UNEVICTABLE_PGMLOCKED, UNEVICTABLE_PGCULLED, VMA, VM_LOCKED, VM_SHARED, VM_WRITE, WHY_DONE, WHY_FILE,
+    WHY_MIGRATION_ENTRY, WHY_NEED_RECLAIM, WHY_SWAP_ENTRY, alloc_ctx, memmap, mm_c, page, page_cold, stat_add,
+    stat_begin, stat_end, stat_run, vma_c,
 )
 from numalab.mm._page_alloc cimport alloc_pages_mpol, free_pages_bulk, free_table, nl_prefetchw, pte_alloc
 
@@ -294,7 +295,8 @@ cdef uint32_t put_usual(page *hot, uint32_t *chunks, uint32_t *pfns, uint32_t n,
 cdef uint32_t put_mappings(memmap *m, uint32_t *pfns, uint32_t n) noexcept nogil:
     """page_remove_rmap() and folio_put() for PTEs of n anonymous pages.
 
-    Keeps those that nobody holds any more in front of pfns, and returns how many there are. Behind pfns[n] there are 32 more.
+    Keeps those that nobody holds any more in front of pfns, and returns how many there are. Behind pfns[n] there are
+    32 more.
     """
     cdef page *p
     cdef lru_leaving leaving
@@ -441,6 +443,13 @@ cdef inline void share_page(page *p) noexcept nogil:
     p.flags &= ~<uint32_t>PG_anon_exclusive
 
 
+cdef inline void share_migrating(page *p) noexcept nogil:
+    """A page under migration gets a second entry: whoever ends the migration must look for both, and it is nobody's
+    own.
+    """
+    p.flags = (p.flags | PG_migration_shared) & ~<uint32_t>PG_anon_exclusive
+
+
 cdef void copy_table(memmap *m, mm_c *dst, vma_c *v, uint64_t *to, uint64_t *frm, uint64_t va, uint64_t end
                      ) noexcept nogil:
     """copy_present_ptes() for one table: share every page, read-only on both sides."""
@@ -471,7 +480,7 @@ cdef void copy_table(memmap *m, mm_c *dst, vma_c *v, uint64_t *to, uint64_t *frm
                     frm[i] = pte
                 pte &= ~<uint64_t>PTE_ACCESSED
             elif is_migration_entry(pte):
-                hot[mig_entry_pfn(pte)].flags |= PG_migration_shared
+                share_migrating(&hot[mig_entry_pfn(pte)])
                 pte = mig_entry_to_read(pte)
                 frm[i] = pte
                 copied += 1

@@ -234,41 +234,45 @@ def pages_status(MemMap mem, MmStruct mm, uint64_t[::1] addresses, int32_t[::1] 
     """do_pages_stat_array(): the node of each address, or -ENOENT (nothing there), -EFAULT (no VMA, or the zero
     page).
     """
-    cdef uint64_t va, pte, ahead
+    cdef uint64_t *empty = <uint64_t *>(mem.m.h.ram + (<uint64_t>mem.m.zero_pfn << PAGE_SHIFT))
+    cdef uint64_t foreign = PTE_PRESENT | PTE_SPECIAL
     cdef uint64_t covered = <uint64_t>-1        # va >> 30 of the PMD table in hand: for most addresses two loads do
-    cdef uint64_t *pmds = NULL
-    cdef uint64_t i, n = <uint64_t>addresses.shape[0]
+    cdef uint64_t *pmds = empty
+    cdef uint64_t *ptes[64]
+    cdef uint64_t va, pmd, pte, at = 0, n = <uint64_t>addresses.shape[0]
+    cdef uint32_t k, i
     cdef vma_c *v = NULL
     cdef memmap *m = &mem.m
     cdef uint8_t *ram = m.h.ram
     cdef uint8_t *section_node = m.section_node
     mm.sync_table()
     with nogil:
-        for i in range(n):
-            va = addresses[i]
-            if i + 16 < n:                      # addresses may come in any order: fetch their PTEs early
-                ahead = addresses[i + 16]
-                if ahead >> (PMD_SHIFT + 9) == covered and pmds != NULL:
-                    nl_prefetch(ram + PTE_ADDR(pmds[(ahead >> PMD_SHIFT) & 511]) + ((ahead >> PAGE_SHIFT & 511) << 3))
-            v = find_vma(&mm.c, va, v)
-            if v == NULL:
-                status[i] = -EFAULT
-                continue
-            if va >> (PMD_SHIFT + 9) != covered:
-                pmds = pmd_entry(m.h, mm.c.pgd, va)
-                pmds = pmds - ((va >> PMD_SHIFT) & 511) if pmds != NULL else NULL
-                covered = va >> (PMD_SHIFT + 9)
-            pte = pmds[(va >> PMD_SHIFT) & 511] if pmds != NULL else 0
-            if (pte & (PTE_PRESENT | PTE_PSE)) == PTE_PRESENT:
-                pte = (<uint64_t *>(ram + PTE_ADDR(pte)))[(va >> PAGE_SHIFT) & 511]
-            else:
-                pte = 0
-            if not pte_mapped(pte):
-                status[i] = -ENOENT
-            elif pte & PTE_SPECIAL:
-                status[i] = -EFAULT
-            else:
-                status[i] = section_node[pte_pfn(pte) >> 15]
+        while at < n:
+            k = 64 if n - at > 64 else <uint32_t>(n - at)
+            for i in range(k):                  # in any order: find all PTEs first, so that misses overlap
+                va = addresses[at + i]
+                v = find_vma(&mm.c, va, v)
+                if v == NULL:
+                    ptes[i] = &foreign
+                    continue
+                if va >> (PMD_SHIFT + 9) != covered:
+                    covered = va >> (PMD_SHIFT + 9)
+                    pmds = pmd_entry(m.h, mm.c.pgd, va)
+                    pmds = pmds - ((va >> PMD_SHIFT) & 511) if pmds != NULL else empty
+                pmd = pmds[(va >> PMD_SHIFT) & 511]
+                ptes[i] = empty
+                if (pmd & (PTE_PRESENT | PTE_PSE)) == PTE_PRESENT:
+                    ptes[i] = <uint64_t *>(ram + PTE_ADDR(pmd)) + ((va >> PAGE_SHIFT) & 511)
+                    nl_prefetch(ptes[i])
+            for i in range(k):
+                pte = ptes[i][0]
+                if not pte_mapped(pte):
+                    status[at + i] = -ENOENT
+                elif pte & PTE_SPECIAL:
+                    status[at + i] = -EFAULT
+                else:
+                    status[at + i] = section_node[pte_pfn(pte) >> 15]
+            at += k
         m.h.now += n * m.h.cost.walk
 
 

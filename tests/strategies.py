@@ -38,7 +38,9 @@ def machine(*nodes: tuple[int, tuple[int, ...], int], levels: int = 4) -> Topolo
 
 @st.composite
 def small_machines(draw: st.DrawFn, least: int = 64, most: int = 600) -> Topology:
-    """2 or 3 nodes of few pages: with holes, ids that skip a number, a node without memory or CPUs, two ranges or zones."""
+    """2 or 3 nodes of few pages: with holes, ids that skip a number, a node without memory or CPUs, two ranges or
+    zones.
+    """
     frames = st.integers(least, most)
     first = draw(st.one_of(frames, frames.map(lambda n: DMA_END + n // 4)))
     shape = draw(st.integers(0, 3))
@@ -83,6 +85,8 @@ def policy(drawn: tuple[int, int, int] | None, memory_nodes: int) -> MemPolicy |
     return MemPolicy(mode, 0, nodes, home if mode in (MPOL_BIND, MPOL_PREFERRED_MANY) else -1)
 
 
-def steps(*kinds: st.SearchStrategy[tuple[Any, ...]], least: int = 15) -> st.SearchStrategy[list[tuple[Any, ...]]]:
+def steps(
+    *kinds: st.SearchStrategy[tuple[Any, ...]], least: int = 15
+) -> st.SearchStrategy[list[tuple[Any, ...]]]:
     """A list of steps, about twice as many as ``least``, each a tuple that begins with its name."""
     return st.lists(st.one_of(*kinds), min_size=least, max_size=3 * least)

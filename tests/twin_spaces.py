@@ -27,6 +27,7 @@ from numalab.mm.mprotect import do_mprotect
 from numalab.mm.mremap import do_mremap
 from numalab.mm.vma import vma_modify
 from numalab.mm.vma_tree import vma_lookup
+
 from tests.strategies import policies, policy
 from tests.twins import Machine, Pair
 
@@ -114,16 +115,22 @@ class Spaces:
 
     def write(self, who: int, place: tuple[int, int], count: int, value: int) -> None:
         data = bytes([value]) * (count * 700)
-        self.act(who, lambda m, mm, task: write_user(mm, task, where(place), data), ("write", who, place, count))
+        self.act(
+            who, lambda m, mm, task: write_user(mm, task, where(place), data), ("write", who, place, count)
+        )
 
     def read(self, who: int, place: tuple[int, int], count: int) -> None:
         self.act(
-            who, lambda m, mm, task: read_user(mm, task, where(place), count * 700), ("read", who, place, count)
+            who,
+            lambda m, mm, task: read_user(mm, task, where(place), count * 700),
+            ("read", who, place, count),
         )
 
     def unmap(self, who: int, place: tuple[int, int], pages: int) -> None:
         self.act(
-            who, lambda m, mm, task: do_munmap(mm, task, where(place), pages * PAGE), ("unmap", who, place, pages)
+            who,
+            lambda m, mm, task: do_munmap(mm, task, where(place), pages * PAGE),
+            ("unmap", who, place, pages),
         )
 
     def discard(self, who: int, place: tuple[int, int], pages: int) -> None:

@@ -8,7 +8,7 @@ array behind its count, and the PTE of an empty TLB entry.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from numalab.arch.topology import Topology
 from numalab.mm._mm_types import AllocCtx, MmStruct
 from numalab.mm.memory import UserFault
 from numalab.mm.page_alloc import OutOfMemory
+
 from tests.mm_machine import MmMachine
 
 __all__ = ["Action", "Machine", "Pair"]
@@ -58,16 +59,14 @@ class Pair:
     def compare(self, note: object = None) -> None:
         """Raises AssertionError with the first place where the two machines differ."""
         for (name, ours), (_, theirs) in zip(_state(self.ours), _state(self.theirs), strict=True):
-            if not np.array_equal(ours, theirs):
-                where = np.argwhere(ours != theirs)[0]
-                got, expected = theirs[tuple(where)], ours[tuple(where)]
-                raise AssertionError(f"{note}: {name}{where.tolist()} is {expected}, on twins {got}")
+            if ours.shape != theirs.shape or not np.array_equal(_bits(ours), _bits(theirs)):
+                raise AssertionError(f"{note}: {_difference(name, ours, theirs)}")
 
     def close(self) -> None:
         self.ours.close()
         self.theirs.close()
 
-    def __enter__(self) -> Pair:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -101,18 +100,18 @@ def _plain(value: object) -> object:
 def _state(machine: Machine) -> Iterator[tuple[str, Array]]:
     """All that there is to compare, by name."""
     mem, hw = machine.mem, machine.hw
-    yield from _fields("zones", mem.zones)
+    yield "zones", mem.zones
     for z in mem.zones:
         # Of frames that were never used there is nothing to see; the frontier itself has been compared.
         used = slice(int(z["start"]), int(z["virgin"]))
-        at = f" from frame {z['start']}"
-        yield from _fields(f"hot{at} ", mem.hot[used])
-        yield from _fields(f"cold{at} ", mem.cold[used])
-        yield f"order{at}", mem.order[used]
-        yield f"ram{at}", hw.ram[used.start * 4096 : used.stop * 4096].view(np.uint64).reshape(-1, 512)
+        at = f"from frame {used.start}"
+        yield f"hot {at}", mem.hot[used]
+        yield f"cold {at}", mem.cold[used]
+        yield f"order {at}", mem.order[used]
+        yield f"ram {at}", hw.ram[used.start * 4096 : used.stop * 4096].view(np.uint64).reshape(-1, 512)
     yield "page sets", _live(mem.pcps)
     yield "add batches", _live(mem.batches)
-    yield from _fields("lrus ", mem.lrus)
+    yield "lrus", mem.lrus
     yield "chunks", _chunks(mem.chunks)
     yield "node_stat", mem.node_stat
     yield "event", mem.event
@@ -123,15 +122,26 @@ def _state(machine: Machine) -> Iterator[tuple[str, Array]]:
     yield "tasks", np.array([_of_task(task) for task in (machine.ctx, *machine.tasks)])
 
 
-def _fields(name: str, array: Array) -> Iterator[tuple[str, Array]]:
-    assert array.dtype.names is not None
-    return ((name + field, array[field]) for field in array.dtype.names)
+def _bits(array: Array) -> Array:
+    """An array of structs as numbers."""
+    return array if array.dtype.names is None else array.view(np.uint32)
+
+
+def _difference(name: str, ours: Array, theirs: Array) -> str:
+    """The first place where two arrays differ, in words."""
+    if ours.shape != theirs.shape:
+        return f"{name} has the shape {ours.shape}, on twins {theirs.shape}"
+    field = next((f for f in ours.dtype.names or () if not np.array_equal(ours[f], theirs[f])), None)
+    if field is not None:
+        name, ours, theirs = f"{name} {field}", ours[field], theirs[field]
+    where = tuple(np.argwhere(ours != theirs)[0].tolist())
+    return f"{name}{list(where)} is {ours[where]}, on twins {theirs[where]}"
 
 
 def _live(stacks: Array) -> Array:
     """Arrays that are filled up to a count, without what lies behind it."""
-    size = stacks["pfn"].shape[1]
-    return np.where(np.arange(size) < stacks["count"][:, None], stacks["pfn"] + np.int64(1), 0)
+    most = int(stacks["count"].max())
+    return np.where(np.arange(most) < stacks["count"][:, None], stacks["pfn"][:, :most] + np.int64(1), 0)
 
 
 def _chunks(chunks: Array) -> Array:

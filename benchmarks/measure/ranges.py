@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from numalab.mm._migrate import PageList
+
 from benchmarks import build, machine
 from benchmarks.clock import Contender, now, shortest
 from benchmarks.gate import Skipped, Value
-from numalab.mm._migrate import PageList
 
-PAGES = 1 << 18
+PAGES = 1 << 16
 NODE = 1
 MPOL_MF_STRICT, MPOL_MF_MOVE = 1, 2
 
@@ -57,7 +58,13 @@ def unmap_and_fork(program: machine.Program, kind: str) -> dict[str, Value]:
 
     host = HostPages(program.pages)
     ns = shortest(
-        {"unmap": unmap, "fork": fork, "host unmap": host.unmap, "host fork": host.fork, "host empty": host.empty_fork}
+        {
+            "unmap": unmap,
+            "fork": fork,
+            "host unmap": host.unmap,
+            "host fork": host.fork,
+            "host empty": host.empty_fork,
+        }
     )
     print(kind, {k: round(v / program.pages, 2) for k, v in ns.items()})
     return {

@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from numalab.mm.mmzone import sparse
+
 from benchmarks import build, machine
 from benchmarks.clock import Contender, now, shortest
-from numalab.mm.mmzone import DTYPES, sparse
 
 PAGES = 1 << 16
 SCATTERED = 1 << 18

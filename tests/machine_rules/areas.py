@@ -48,11 +48,12 @@ class AreaRules(Base):
     @rule(number=who, at=places, count=counts, prot=prots, populate=st.booleans())
     @precondition(Base.has_processes)
     def map_there(self, number: int, at: int, count: int, prot: int, populate: bool) -> None:
-        """mmap() at a given place, whatever is there already."""
-        count = self.size(count)
         process = self.pick(number)
-        vpn = self.place(process, at)
-        flags = ANON | MAP_FIXED | (MAP_POPULATE if populate else 0)
+        self.map_at(process, self.place(process, at), self.size(count), prot, MAP_POPULATE if populate else 0)
+
+    def map_at(self, process: Process, vpn: int, count: int, prot: int, more: int = 0) -> None:
+        """mmap() at a given place, whatever is there already."""
+        flags = ANON | MAP_FIXED | more
         result = self.act(process, lambda sys: sys.mmap(count * PAGE, prot, flags, addr=vpn * PAGE))
         if result is not None:
             assert result == vpn * PAGE
@@ -164,11 +165,13 @@ class AreaRules(Base):
     @rule(number=who, at=places, count=few, size=few, to=places, flags=mremap_flags)
     @precondition(Base.has_processes)
     def mremap(self, number: int, at: int, count: int, size: int, to: int, flags: int) -> None:
-        """Grow, shrink and move. A range that leaves its area is EFAULT, which the model cannot foresee."""
-        count, size = self.size(count), self.size(size)
         process = self.pick(number)
-        image = process.image
         old, new = self.place(process, at), self.place(process, to)
+        self.remap(process, old, self.size(count), self.size(size), flags, new)
+
+    def remap(self, process: Process, old: int, count: int, size: int, flags: int, new: int) -> None:
+        """Grow, shrink and move. A range that leaves its area is EFAULT, which the model cannot foresee."""
+        image = process.image
         if flags & MREMAP_DONTUNMAP:
             size = count
         if old not in image.pages or (flags & MREMAP_FIXED and old < new + size and new < old + count):

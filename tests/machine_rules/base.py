@@ -22,7 +22,7 @@ from numalab.syscalls.sys import Sys
 from tests.driven import Died, Program
 from tests.memory_model import PAGE, ZEROS, Image, Policy
 
-__all__ = ["MOST_PROCESSES", "READABLE", "Base", "Process", "counts", "places", "who"]
+__all__ = ["MOST_PROCESSES", "PFN_MASK", "READABLE", "Base", "Process", "counts", "places", "who"]
 
 T = TypeVar("T")
 

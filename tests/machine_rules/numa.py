@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from errno import EFAULT, EINVAL, EIO
 from typing import Any
 
@@ -22,8 +23,9 @@ from numalab.mm.mpol import (
 )
 from numalab.mm.page_alloc import drain_all_pages
 from numalab.mm.swap import lru_add_drain_all
+from numalab.syscalls.sys import Sys
 
-from tests.machine_rules.base import Base, Process, counts, places, who
+from tests.machine_rules.base import PFN_MASK, Base, Process, counts, places, who
 from tests.memory_model import PAGE, Policy
 
 __all__ = ["NumaRules"]
@@ -50,6 +52,24 @@ class NumaRules(Base):
         usable = sum(1 << node for node in nodes) & self.mem.memory_nodes
         return nodes, (mode, usable & -usable if mode == MPOL_PREFERRED else usable), usable != 0
 
+    def held(self) -> dict[tuple[Process, int], int]:
+        """Frames of pages that somebody has locked or isolated: no migration may take them away."""
+        flags = self.mem.hot["flags"]
+        return {
+            (process, vpn): (pte & PFN_MASK) >> 12
+            for process in self.processes
+            for vpn, pte in self.ptes(process, sorted(process.image.pages)).items()
+            if flags[(pte & PFN_MASK) >> 12] & (PG.LOCKED | PG.ISOLATED)
+        }
+
+    def migrating(self, process: Process, call: Callable[[Sys], int]) -> int | None:
+        """A call that may migrate: what is held stays where it is."""
+        held = self.held()
+        result = self.act(process, call)
+        for (owner, vpn), pfn in held.items():
+            assert owner not in self.processes or self.frame(owner, vpn) == pfn, f"{vpn * PAGE:#x} has moved"
+        return result
+
     @rule(
         number=who,
         at=places,
@@ -61,20 +81,24 @@ class NumaRules(Base):
     )
     @precondition(Base.has_processes)
     def mbind(self, number: int, at: int, count: int, mode: int, mask: int, move: int, strict: int) -> None:
-        count = self.size(count)
         process = self.pick(number)
-        vpn = self.place(process, at)
+        self.bind(process, self.place(process, at), self.size(count), mode, mask, move | strict)
+
+    def bind(self, process: Process, vpn: int, count: int, mode: int, mask: int, flags: int) -> None:
+        """What is misplaced may stay, whether it is to be moved or not: then STRICT is EIO."""
         nodes, policy, valid = self.policy(mode, mask)
-        result = self.act(
-            process, lambda sys: sys.mbind(vpn * PAGE, count * PAGE, mode, nodes, flags=move | strict)
+        result = self.migrating(
+            process, lambda sys: sys.mbind(vpn * PAGE, count * PAGE, mode, nodes, flags=flags)
         )
         if result is None:
             return
         mapped = process.image.mapped(vpn, count)
         whole = len(mapped) == count or (mode == MPOL_DEFAULT and bool(mapped))
         expected = -EINVAL if not valid else 0 if whole else -EFAULT
-        assert result == expected or (result == -EIO and strict and valid and mode != MPOL_DEFAULT)
-        if result == 0 or (result == -EIO and move and whole):
+        assert result == expected or (
+            result == -EIO and flags & MPOL_MF_STRICT and valid and mode != MPOL_DEFAULT
+        )
+        if result == 0 or (result == -EIO and flags & ~MPOL_MF_STRICT and whole):
             process.image.change(mapped, policy=policy)
 
     @rule(number=who, mode=modes, mask=masks)
@@ -104,7 +128,7 @@ class NumaRules(Base):
     def migrate(self, process: Process, target: Process, source: set[int], to: set[int]) -> None:
         """Root moves any process; if nothing had to stay, nothing is left on the old nodes."""
         pid = target.program.task.pid
-        result = self.act(process, lambda sys: sys.migrate_pages(pid, source, to))
+        result = self.migrating(process, lambda sys: sys.migrate_pages(pid, source, to))
         if result is None:
             return
         memory = to & set(self.memory_nodes)
@@ -126,7 +150,7 @@ class NumaRules(Base):
         nodes = [self.memory_nodes[(start + i * step) % len(self.memory_nodes)] for i in range(count)]
         addresses = [(vpn + i) * PAGE for i in range(count)]
         pid = target.program.task.pid
-        result: Any = self.act(process, lambda sys: sys.move_pages(pid, addresses, nodes, flags=flags))
+        result: Any = self.migrating(process, lambda sys: sys.move_pages(pid, addresses, nodes, flags=flags))
         if result is None:
             return
         assert result >= 0 or self.may_run_out, result
@@ -151,24 +175,22 @@ class NumaRules(Base):
         if pfn is not None and self.mem.k.lru.isolate_pfns(self.mem, np.array([pfn], np.uint32)):
             self.isolated.append(pfn)
 
+    def has_isolated(self) -> bool:
+        return bool(self.isolated)
+
     @rule()
+    @precondition(has_isolated)
     def put_back(self) -> None:
         self.mem.k.lru.putback(self.mem, 0, np.array(self.isolated, np.uint32))
         self.isolated = []
 
-    @rule(number=who, at=places)
+    @rule(number=who, at=places, lock=st.booleans())
     @precondition(Base.has_processes)
-    def lock_page(self, number: int, at: int) -> None:
-        """Somebody holds a page lock, until it is unlocked or freed: such a page does not move."""
+    def lock_pages(self, number: int, at: int, lock: bool) -> None:
+        """Somebody holds a page lock, until all are unlocked or the page is freed: it does not move meanwhile."""
         process = self.pick(number)
-        pfn = self.frame(process, self.place(process, at))
-        if pfn is not None:
-            self.mem.hot["flags"][pfn] |= PG.LOCKED
-
-    @rule()
-    def unlock_pages(self) -> None:
-        for process in self.processes:
-            for vpn in process.image.pages:
-                pfn = self.frame(process, vpn)
-                if pfn is not None:
-                    self.mem.hot["flags"][pfn] &= ~PG.LOCKED & 0xFFFFFFFF
+        flags = self.mem.hot["flags"]
+        for vpn in [self.place(process, at)] if lock else process.image.pages:
+            pfn = self.frame(process, vpn)
+            if pfn is not None:
+                flags[pfn] = flags[pfn] | PG.LOCKED if lock else flags[pfn] & ~np.uint32(PG.LOCKED)

@@ -149,12 +149,17 @@ class ProcessRules(Base):
     def fill(self, number: int, seed: int) -> None:
         """Something else in every page that may be written."""
         process = self.pick(number)
-        vpn = -1
-        for start in sorted(process.image.pages):
-            count = self.allowed(process, start, len(process.image.pages), PROT_WRITE) if start > vpn else 0
-            if count and process in self.processes:
-                vpn = start + count - 1
-                self.store(process, start * PAGE, random.Random(seed + start).randbytes(count * PAGE))
+        at = 0
+        for vpn in sorted(process.image.pages):
+            if vpn >= at and process in self.processes:
+                at = vpn + self.fill_range(process, vpn, len(process.image.pages), seed)
+
+    def fill_range(self, process: Process, vpn: int, count: int, seed: int) -> int:
+        """Random bytes in the pages from vpn on that may be written, up to the first that may not; how many."""
+        count = self.allowed(process, vpn, count, PROT_WRITE)
+        if count:
+            self.store(process, vpn * PAGE, random.Random(seed + vpn).randbytes(count * PAGE))
+        return count
 
     def store(self, process: Process, addr: int, data: bytes) -> None:
         pages = (addr + len(data) - 1) // PAGE - addr // PAGE + 1

@@ -16,9 +16,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from numalab.arch.node import SECTION_FRAMES, Node, Topology
 
-from tests.machine_rules.areas import AreaRules
-from tests.machine_rules.numa import NumaRules
-from tests.machine_rules.processes import ProcessRules
+from tests.machine_rules.stories import StoryRules
 
 MIB = 256  # frames
 
@@ -45,13 +43,9 @@ MACHINES = {
 }
 
 
-class AllRules(ProcessRules, AreaRules, NumaRules):
-    """Every rule there is."""
-
-
 @pytest.mark.parametrize("name", MACHINES)
 def test_any_sequence_of_calls(name: str) -> None:
-    class Machine(AllRules):
+    class Machine(StoryRules):
         spec: ClassVar[Topology]
         spec, may_run_out, scale = MACHINES[name]
 

@@ -15,6 +15,7 @@ from numalab.arch.topology import Topology
 from numalab.mm._mm_types import AllocCtx, MmStruct
 from numalab.mm.rmap import anon_vma_prepare
 from numalab.mm.vma_tree import vma_lookup
+
 from tests.strategies import small_machines, steps
 from tests.twin_spaces import PAGE, Spaces, few, life, places, tune, where, who
 from tests.twins import Machine, Pair

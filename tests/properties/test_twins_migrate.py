@@ -16,6 +16,7 @@ from numalab.mm._lru_reference import pages_of
 from numalab.mm._migrate import MigrateStats, PageList, Target
 from numalab.mm._mm_types import AllocCtx, MmStruct
 from numalab.mm._reference import View
+
 from tests.strategies import policies, policy, small_machines, steps
 from tests.twin_spaces import PAGE, Spaces, few, life, places, tune, where, who
 from tests.twins import Machine, Pair
@@ -29,7 +30,16 @@ nids = st.integers(0, 4)
 script = steps(
     *life,
     st.tuples(st.just("fault"), who, places, few, st.just(True)),
-    st.tuples(st.just("queue"), who, places, few, st.integers(0, 31), st.booleans(), st.integers(0, 7), st.booleans()),
+    st.tuples(
+        st.just("queue"),
+        who,
+        places,
+        few,
+        st.integers(0, 31),
+        st.booleans(),
+        st.integers(0, 7),
+        st.booleans(),
+    ),
     st.tuples(st.just("queue"), who, places, few, st.just(31), st.just(False), st.just(4), st.just(True)),
     st.tuples(st.just("queue addresses"), who, addresses, nids, st.booleans(), st.booleans()),
     st.tuples(st.just("status"), who, addresses),
@@ -47,7 +57,14 @@ class Driver(Spaces):
     """Programs, and a list of pages on the way. ``kept`` has on each machine: pages, the PageList; stats; undo."""
 
     def queue(
-        self, who: int, place: tuple[int, int], pages: int, nodes: int, invert: bool, flags: int, migratable: bool
+        self,
+        who: int,
+        place: tuple[int, int],
+        pages: int,
+        nodes: int,
+        invert: bool,
+        flags: int,
+        migratable: bool,
     ) -> None:
         """One area of a migrate_pages() or mbind()."""
         start = where(place)
@@ -124,7 +141,9 @@ class Driver(Spaces):
             free = int(zones["free"][zones["node"] == nid % machine.mem.topology.nr_node_ids].sum())
             out = np.zeros(max(0, free - left), np.uint32)
             task = AllocCtx(0, nid % machine.mem.topology.nr_node_ids, machine.mem.memory_nodes)
-            got = machine.k.page_alloc.alloc_bulk(machine.mem, task, None, 0, c.GFP_USER_MOVABLE | c.GFP_THISNODE, out)
+            got = machine.k.page_alloc.alloc_bulk(
+                machine.mem, task, None, 0, c.GFP_USER_MOVABLE | c.GFP_THISNODE, out
+            )
             machine.kept["taken"] = out[:got].tolist()
 
         self.pair.both(action, ("fill up", nid, left))
@@ -165,7 +184,14 @@ class Driver(Spaces):
 
     def step(self, step: tuple[Any, ...]) -> None:
         hindered = bool(self.pair.ours.kept.get("undo"))
-        if not hindered or step[0] in ("queue", "queue addresses", "status", "migrate", "put back", "fill up"):
+        if not hindered or step[0] in (
+            "queue",
+            "queue addresses",
+            "status",
+            "migrate",
+            "put back",
+            "fill up",
+        ):
             super().step(step)
 
 
