@@ -43,9 +43,7 @@ class Hardware:
     now: int
     cost: Mapping[str, int]
     trace_mask: int
-    def __init__(
-        self, topology: str | PathLike[str] | Topology, costs: str | Costs | None = None
-    ) -> None: ...
+    def __new__(cls, topology: str | PathLike[str] | Topology, costs: str | Costs | None = None) -> Self: ...
     @property
     def levels(self) -> int: ...
     @property

@@ -33,7 +33,9 @@ from numalab.mm._mm_types cimport (
     WHY_MIGRATION_ENTRY, WHY_NEED_RECLAIM, WHY_SWAP_ENTRY, alloc_ctx, memmap, mm_c, page, page_cold, stat_add,
     stat_begin, stat_end, stat_run, vma_c,
 )
-from numalab.mm._page_alloc cimport alloc_pages_mpol, free_pages_bulk, free_table, nl_prefetchw, pte_alloc
+from numalab.mm._page_alloc cimport (
+    alloc_pages_mpol, fetch_next_table, free_pages_bulk, free_table, nl_prefetchw, pte_alloc,
+)
 
 cdef enum:
     RUN = 512                   # pages mapped per step: one PTE table
@@ -393,6 +395,7 @@ def zap_range(MemMap mem, MmStruct mm, uint32_t cpu, uint64_t start, uint64_t en
             if table == NULL:
                 va = stop
                 continue
+            fetch_next_table(m.h, mm.c.pgd, stop, end)
             va = zap_table(m, &mm.c, cpu, table, va, stop, locked)
             if va < stop:
                 why = WHY_SWAP_ENTRY
@@ -508,6 +511,7 @@ def copy_range(MemMap mem, MmStruct dst, MmStruct src, VMA dst_vma, VMA src_vma,
                 if to == NULL:
                     why = WHY_NEED_RECLAIM
                     break
+                fetch_next_table(m.h, src.c.pgd, next, end)
                 copy_table(m, &dst.c, &dst_vma.v, to, frm, va, next)
             va = next
         flush_range(m, &src.c, start, va)

@@ -32,7 +32,7 @@ from numalab.mm._mm_types cimport (
     VM_IO, VM_PFNMAP, WHY_DONE, WHY_NO_TARGET, WHY_STRICT, alloc_ctx, memmap, mm_c, mpol, page, pfn_zone, vma_c, zone,
 )
 from numalab.mm._page_alloc cimport (
-    alloc_pages_bulk, alloc_pages_mpol, free_pages_bulk, nl_prefetch, nl_prefetchw,
+    alloc_pages_bulk, alloc_pages_mpol, fetch_next_table, free_pages_bulk, nl_prefetch, nl_prefetchw,
 )
 from numalab.mm._rmap cimport mig_item, rmap_remap, rmap_unmap
 
@@ -196,6 +196,7 @@ def queue_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end, uint64_t 
             if table == NULL:
                 va = next
                 continue
+            fetch_next_table(m.h, mm.c.pgd, next, end)
             pagelist.reserve(BATCH)
             before = va
             n = queue_table(m, table, &va, next, nodes, invert, flags, migratable, pagelist.pfns + pagelist.n,

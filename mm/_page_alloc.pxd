@@ -2,6 +2,8 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from numalab.arch._hw cimport hw
+from numalab.arch._pagetable cimport pte_table
 from numalab.mm._mm_types cimport alloc_ctx, memmap, mm_c, mpol, zone
 
 cdef extern from *:
@@ -27,3 +29,18 @@ cdef void free_pages_bulk(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) n
 cdef uint64_t alloc_table(memmap *m, alloc_ctx *ctx, mm_c *mm, uint64_t va, int level) noexcept nogil
 cdef void free_table(memmap *m, uint32_t cpu, mm_c *mm, uint64_t address) noexcept nogil
 cdef uint64_t *pte_alloc(memmap *m, alloc_ctx *ctx, mm_c *mm, uint64_t va, uint64_t *next) noexcept nogil
+
+
+cdef inline void fetch_next_table(hw *h, uint64_t root, uint64_t next, uint64_t end) noexcept nogil:
+    """Fetch the first quarter of the PTE table at `next`, if [.., end) goes on there, before the walk reaches it.
+
+    Tables are scattered, and the processor's own prefetching does not look beyond the page that it is in.
+    """
+    cdef uint64_t unused
+    cdef uint64_t *table
+    cdef int i
+    if next < end:
+        table = pte_table(h, root, next, &unused)
+        if table != NULL:
+            for i in range(0, 128, 8):
+                nl_prefetch(&table[i])
