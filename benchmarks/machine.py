@@ -20,7 +20,7 @@ from numalab.mm.mmap import do_mmap, do_munmap, dup_mmap, exit_mmap, mm_alloc
 
 from benchmarks.build import load
 
-__all__ = ["PAGE", "Program", "build", "scattered_frames"]
+__all__ = ["PAGE", "Program", "build", "keep_from_children", "scattered_frames"]
 
 PAGE = 4096
 SPARSE = 1 << 20  # arrays from this size on are mappings of their own
@@ -29,16 +29,19 @@ MAP_PRIVATE_ANONYMOUS = 0x22
 GFP_USER_MOVABLE, GFP_THISNODE, GFP_MEMALLOC = 0x01, 0x02, 0x20
 
 
-def build(spec: object, *, touched: bool = True) -> MemMap:
-    """Boot the memory of a machine; with ``touched`` the host has backed all of its RAM."""
-    host = load("host")
+def build(spec: object) -> MemMap:
+    """Boot the memory of a machine; the host has backed all of its RAM."""
     mem = mmzone.build(Hardware(spec))
-    if touched:
-        mem.hw.ram[::PAGE] = 0
+    mem.hw.ram[::PAGE] = 0
+    return mem
+
+
+def keep_from_children(mem: MemMap) -> None:
+    """Leave the machine's memory out of this process's fork(), whose cost it would be."""
+    host = load("host")
     for array in (mem.hw.ram, *vars(mem).values()):
         if isinstance(array, np.ndarray) and array.nbytes >= SPARSE:
-            host.keep_from_children(array.ctypes.data, array.nbytes)  # the gates fork
-    return mem
+            host.keep_from_children(array.ctypes.data, array.nbytes)
 
 
 class Program:

@@ -24,7 +24,8 @@ static int64_t count_steps(void (*work)(void *), void *arg)
     if (child < 0 || waitpid(child, &status, 0) != child)
         return -1;
     while (WIFSTOPPED(status)) {
-        if (ptrace(PTRACE_SINGLESTEP, child, 0, 0) || waitpid(child, &status, 0) != child) {
+        int expected = WSTOPSIG(status) == (steps ? SIGTRAP : SIGSTOP); /* not when the work itself fails */
+        if (!expected || ptrace(PTRACE_SINGLESTEP, child, 0, 0) || waitpid(child, &status, 0) != child) {
             kill(child, SIGKILL);
             waitpid(child, &status, 0);
             return -1;

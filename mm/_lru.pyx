@@ -61,8 +61,6 @@ cdef void lru_compact(memmap *m, lru_list *list) noexcept nogil:
     """Close the holes of a list: pages move towards its cold end in order, chunks left over go back to the pool."""
     cdef uint32_t c = list.tail, to = list.tail, slot = 0, i, pfn, next
     cdef uint32_t *w
-    if c == 0:
-        return
     while c:
         w = &m.chunks[c << 6]
         next = w[CHUNK_HOTTER]

@@ -53,8 +53,6 @@ def lru_unlink_chunk(m: View, lst: int, chunk: int) -> None:
 
 def lru_compact(m: View, lst: int) -> None:
     """Close the holes of a list: pages move towards its cold end in order, chunks left over go back to the pool."""
-    if not m.lrus.tail[lst]:
-        return
     # A page never moves towards the hot end, so what a move overwrites has been read.
     to, slot = m.lrus.tail[lst], 0
     chunk = to

@@ -128,11 +128,12 @@ cdef class MigrateStats:
 # ---------------------------------------------------------------- finding pages
 
 cdef inline bint all_within(const uint64_t *ptes, uint64_t start, uint64_t length) noexcept nogil:
-    """Do these 8 entries all name pages in [start, start + length)? Without a branch; lines ahead are fetched."""
+    """Do these 64 entries all name pages in [start, start + length)? Without a branch; those behind are fetched."""
     cdef uint64_t every = PTE_PRESENT, outside = 0, offset
     cdef uint32_t i
-    nl_prefetch(&ptes[128])
-    for i in range(8):
+    for i in range(64, 128, 8):
+        nl_prefetch(&ptes[i])
+    for i in range(64):
         every &= ptes[i]
         offset = PTE_ADDR(ptes[i]) - start
         outside |= offset | (length - 1 - offset)       # the top bit: below, or above
@@ -153,10 +154,10 @@ cdef uint32_t queue_table(memmap *m, uint64_t *table, uint64_t *at, uint64_t end
     cdef page *p
     cdef zone *z
     while i < most:
-        # The usual pages of a walk that moves little: a compare for a whole zone, no struct page, 8 pages at a time.
-        if not i & 7:
-            while most - i >= 8 and all_within(&ptes[i], passed, reach):
-                i += 8
+        # The usual pages of a walk that moves little: a compare for a whole zone, no struct page, 64 pages at a time.
+        if not i & 63:
+            while most - i >= 64 and all_within(&ptes[i], passed, reach):
+                i += 64
             if i == most:
                 break
         pte = ptes[i]

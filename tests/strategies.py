@@ -17,7 +17,9 @@ from numalab.mm.mpol import (
     MPOL_WEIGHTED_INTERLEAVE,
 )
 
-__all__ = ["machine", "policies", "policy", "small_machines", "steps"]
+__all__ = ["Step", "machine", "policies", "policy", "small_machines", "steps"]
+
+Step = tuple[Any, ...]
 
 #: End of ZONE_DMA: a node that begins at frame 0 and goes on behind it has two zones.
 DMA_END = 4096
@@ -86,7 +88,12 @@ def policy(drawn: tuple[int, int, int] | None, memory_nodes: int) -> MemPolicy |
 
 
 def steps(
-    *kinds: st.SearchStrategy[tuple[Any, ...]], least: int = 15
-) -> st.SearchStrategy[list[tuple[Any, ...]]]:
-    """A list of steps, about twice as many as ``least``, each a tuple that begins with its name."""
-    return st.lists(st.one_of(*kinds), min_size=least, max_size=3 * least)
+    *kinds: st.SearchStrategy[Step], stories: tuple[st.SearchStrategy[list[Step]], ...] = (), least: int = 15
+) -> st.SearchStrategy[list[Step]]:
+    """A list of steps, about twice as many as ``least``; each is a tuple that begins with its name.
+
+    stories: steps that mean something only one after the other.
+    """
+    single = st.one_of(*kinds).map(lambda step: [step])
+    parts = st.lists(st.one_of(single, single, *stories), min_size=least, max_size=3 * least)
+    return parts.map(lambda lists: [step for steps in lists for step in steps])

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
 
 from numalab.mm import _constants as c
@@ -28,10 +29,10 @@ from numalab.mm.mremap import do_mremap
 from numalab.mm.vma import vma_modify
 from numalab.mm.vma_tree import vma_lookup
 
-from tests.strategies import policies, policy
+from tests.strategies import Step, policies, policy
 from tests.twins import Machine, Pair
 
-__all__ = ["PAGE", "Spaces", "life", "places", "tune", "where", "who"]
+__all__ = ["PAGE", "Spaces", "few", "life", "places", "prots", "tune", "where", "who"]
 
 PAGE = 4096
 RW = PROT_READ | PROT_WRITE
@@ -86,7 +87,7 @@ class Spaces:
     def __init__(self, pair: Pair) -> None:
         self.pair = pair
 
-    def step(self, step: tuple[Any, ...]) -> None:
+    def step(self, step: Step) -> None:
         getattr(self, step[0].replace(" ", "_"))(*step[1:])
 
     def act(self, who: int, action: Callable[[Machine, MmStruct, AllocCtx], object], note: object) -> Any:
@@ -184,6 +185,25 @@ class Spaces:
     def exit(self, who: int) -> None:
         if len(self.pair.ours.mms) > 1:
             self.act(who, lambda m, mm, task: m.exit(mm), ("exit", who))
+
+    def fill_up(self, nid: int, left: int) -> None:
+        """Take all but a few of a node's free frames, or give such frames back."""
+
+        def action(machine: Machine) -> None:
+            page_alloc, mem = machine.k.page_alloc, machine.mem
+            if machine.kept.get("taken"):
+                page_alloc.free_bulk(mem, 0, np.array(machine.kept.pop("taken"), np.uint32))
+                return
+            node = nid % mem.topology.nr_node_ids
+            free = int(mem.zones["free"][mem.zones["node"] == node].sum())
+            out = np.zeros(max(0, free - left), np.uint32)
+            task = AllocCtx(0, node, mem.memory_nodes)
+            got = page_alloc.alloc_bulk(
+                mem, task, None, 0, c.GFP_USER_MOVABLE | c.GFP_THISNODE | c.GFP_MEMALLOC, out
+            )
+            machine.kept["taken"] = out[:got].tolist()
+
+        self.pair.both(action, ("fill up", nid, left))
 
     # Pages under migration
 

@@ -24,12 +24,14 @@ MPOL_MF_STRICT, MPOL_MF_MOVE = 1, 2
 
 def measure() -> dict[str, Value]:
     mem = machine.build("2x512M")
+    machine.keep_from_children(mem)
     program = machine.Program(mem, CONTIGUOUS, NODE)
     program.touch()
     values = walks(program) | unmap_and_fork(program, "contiguous")
     mem.hw.close()
 
     mem = machine.build("2x3G")
+    machine.keep_from_children(mem)
     program = machine.Program(mem, SCATTERED, NODE)
     with machine.scattered_frames(mem, NODE, SCATTERED, np.random.default_rng()):
         program.touch()

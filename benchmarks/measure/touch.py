@@ -126,7 +126,6 @@ def fresh(mem: machine.MemMap) -> dict[str, float]:
         }
     )
     program.close()
-    print({k: round(v / PAGES, 2) for k, v in ns.items()})
     return {
         "touch-fresh-host": ns["host"] / ns["touch"],
         "touch-fresh-metadata": ns["metadata"] / ns["memset"],
@@ -153,7 +152,6 @@ def scattered(mem: machine.MemMap, rng: np.random.Generator) -> dict[str, float]
             }
         )
         program.close()
-    print({k: round(v / SCATTERED, 2) for k, v in ns.items()})
     return {
         "touch-scattered-host": ns["host"] / ns["touch"],
         "touch-scattered-metadata": ns["metadata"] / ns["memset"],

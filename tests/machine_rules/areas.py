@@ -12,11 +12,14 @@ from numalab.mm.mman import (
     MADV_DONTFORK,
     MADV_DONTNEED,
     MADV_KEEPONFORK,
+    MADV_POPULATE_READ,
+    MADV_POPULATE_WRITE,
     MADV_WIPEONFORK,
     MAP_ANONYMOUS,
     MAP_FIXED,
     MAP_POPULATE,
     MAP_PRIVATE,
+    MCL_CURRENT,
     MLOCK_ONFAULT,
     MREMAP_DONTUNMAP,
     MREMAP_FIXED,
@@ -129,6 +132,28 @@ class AreaRules(Base):
         result = self.act(process, lambda sys: sys.munlock(vpn * PAGE, count * PAGE), enomem=True)
         assert result == (0 if len(reached) == count else -ENOMEM)
         process.image.change(reached, locked=False)
+
+    @rule(number=who, lock=st.booleans())
+    @precondition(Base.has_processes)
+    def mlockall(self, number: int, lock: bool) -> None:
+        """Everything that is mapped now is locked, the stack included; what cannot be had is let be."""
+        process = self.pick(number)
+        if self.act(process, lambda sys: sys.mlockall(MCL_CURRENT) if lock else sys.munlockall()) is not None:
+            process.image.change(process.image.pages, locked=lock)
+
+    @rule(number=who, at=places, count=counts, write=st.booleans())
+    @precondition(Base.has_processes)
+    def madvise_populate(self, number: int, at: int, count: int, write: bool) -> None:
+        """As if each page were touched, up to the first hole or the first that may not be."""
+        count = self.size(count)
+        process = self.pick(number)
+        vpn = self.place(process, at)
+        advice, right = (MADV_POPULATE_WRITE, PROT_WRITE) if write else (MADV_POPULATE_READ, PROT_READ)
+        reached = self.allowed(process, vpn, count, right)
+        hole = vpn + reached not in process.image.pages
+        result = self.act(process, lambda sys: sys.madvise(vpn * PAGE, count * PAGE, advice), enomem=True)
+        if result is not None:
+            assert result == (0 if reached == count else -ENOMEM if hole else -EINVAL)
 
     @rule(number=who, at=places, count=counts)
     @precondition(Base.has_processes)

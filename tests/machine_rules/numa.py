@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from errno import EFAULT, EINVAL, EIO
+from errno import EFAULT, EINVAL, EIO, ENOENT, EOPNOTSUPP
 from typing import Any
 
 import hypothesis.strategies as st
@@ -100,6 +100,19 @@ class NumaRules(Base):
         )
         if result == 0 or (result == -EIO and flags & ~MPOL_MF_STRICT and whole):
             process.image.change(mapped, policy=policy)
+
+    @rule(number=who, at=places, count=counts, node=masks)
+    @precondition(Base.has_processes)
+    def set_home_node(self, number: int, at: int, count: int, node: int) -> None:
+        """Where allocation begins changes; to which nodes it is bound does not."""
+        count = self.size(count)
+        process = self.pick(number)
+        vpn = self.place(process, at)
+        home = self.memory_nodes[node % len(self.memory_nodes)]
+        policies = {process.image.pages[page].policy for page in process.image.mapped(vpn, count)} - {None}
+        result = self.act(process, lambda sys: sys.set_mempolicy_home_node(vpn * PAGE, count * PAGE, home, 0))
+        suits = {policy is not None and policy[0] in (MPOL_BIND, MPOL_PREFERRED_MANY) for policy in policies}
+        assert result == (-EOPNOTSUPP if False in suits else 0 if suits else -ENOENT)
 
     @rule(number=who, mode=modes, mask=masks)
     @precondition(Base.has_processes)

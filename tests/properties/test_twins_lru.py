@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numalab.arch.topology import Topology
 from numalab.mm import _constants as c
 
-from tests.strategies import machine, small_machines, steps
+from tests.strategies import Step, machine, small_machines, steps
 from tests.twins import Machine, Pair
 
 #: What a page may be when it is added.
@@ -59,7 +59,7 @@ class Driver:
         self.added: list[int] = []
         self.isolated: list[int] = []
 
-    def step(self, step: tuple[Any, ...]) -> None:
+    def step(self, step: Step) -> None:
         getattr(self, step[0].replace(" ", "_"))(*step[1:])
 
     def both(self, name: str, *args: Any) -> Any:
@@ -164,7 +164,7 @@ def small_pool(this: Machine) -> None:
     pages=st.one_of(st.integers(0, 100), st.integers(0, 600)),
     script=script,
 )
-def test_lru(topology: Topology, pages: int, script: list[Any]) -> None:
+def test_lru(topology: Topology, pages: int, script: list[Step]) -> None:
     with Pair(topology, small_pool) as pair:
         driver = Driver(pair, pages)
         for step in script:

@@ -17,7 +17,7 @@ from numalab.mm._migrate import MigrateStats, PageList, Target
 from numalab.mm._mm_types import AllocCtx, MmStruct
 from numalab.mm._reference import View
 
-from tests.strategies import policies, policy, small_machines, steps
+from tests.strategies import Step, policies, policy, small_machines, steps
 from tests.twin_spaces import PAGE, Spaces, few, life, places, tune, where, who
 from tests.twins import Machine, Pair
 
@@ -26,10 +26,54 @@ BATCH = 512
 obstacles = st.sampled_from(("pin", "lock", "writeback", "swap cache", "mapcount"))
 addresses = st.lists(st.tuples(places, st.integers(0, PAGE - 1)), max_size=12)
 nids = st.integers(0, 4)
+ALL = 31
+MOVE, MOVE_ALL = 2, 4
+
+
+def moved_in_spite_of(who: int, place: tuple[int, int], pages: int, obstacle: str, nid: int) -> list[Step]:
+    return [
+        ("fault", who, place, pages, True),
+        ("hinder", who, place, pages, obstacle),
+        ("queue", who, place, pages, ALL, False, MOVE_ALL, True),
+        ("migrate", who, nid, None, 0),
+        ("migrate", who, nid, None, 0),
+        ("put back", who),
+    ]
+
+
+def shared(who: int, place: tuple[int, int], pages: int, flags: int, nid: int) -> list[Step]:
+    return [
+        ("fault", who, place, pages, True),
+        ("fork", who),
+        ("queue", who, place, pages, ALL, False, flags, True),
+        ("migrate", who, nid, None, 0),
+    ]
+
+
+def moved_to_a_full_node(
+    who: int, place: tuple[int, int], pages: int, nid: int, left: int, drawn: Any
+) -> list[Step]:
+    return [
+        ("fault", who, place, pages, True),
+        ("queue", who, place, pages, ALL, False, MOVE, True),
+        ("fill up", nid, left),
+        ("migrate", who, nid, drawn, 3),
+        ("fill up", nid, left),
+        ("migrate", who, nid, drawn, 3),
+    ]
+
+
+def migrating(who: int, place: tuple[int, int], pages: int, flags: int) -> list[Step]:
+    return [
+        ("fault", who, place, pages, True),
+        ("freeze", who, place, pages),
+        ("queue", who, place, pages, ALL, False, flags, True),
+        ("thaw",),
+    ]
+
 
 script = steps(
     *life,
-    st.tuples(st.just("fault"), who, places, few, st.just(True)),
     st.tuples(
         st.just("queue"),
         who,
@@ -40,16 +84,20 @@ script = steps(
         st.integers(0, 7),
         st.booleans(),
     ),
-    st.tuples(st.just("queue"), who, places, few, st.just(31), st.just(False), st.just(4), st.just(True)),
     st.tuples(st.just("queue addresses"), who, addresses, nids, st.booleans(), st.booleans()),
     st.tuples(st.just("status"), who, addresses),
-    st.tuples(st.just("hinder"), who, places, few, obstacles),
     st.tuples(st.just("fill up"), nids, st.integers(0, 20)),
     st.tuples(st.just("migrate"), who, nids, policies, st.integers(0, 9)),
-    st.tuples(st.just("migrate"), who, nids, st.none(), st.just(0)),
     st.tuples(st.just("put back"), who),
     st.tuples(st.just("freeze"), who, places, few),
     st.tuples(st.just("thaw")),
+    stories=(
+        st.builds(moved_in_spite_of, who, places, few, obstacles, nids),
+        st.builds(shared, who, places, few, st.integers(0, 7), nids),
+        st.builds(moved_to_a_full_node, who, places, few, nids, st.integers(0, 20), policies),
+        st.builds(migrating, who, places, few, st.integers(0, 7)),
+    ),
+    least=8,
 )
 
 
@@ -128,26 +176,6 @@ class Driver(Spaces):
         if not self.pair.ours.kept.get("undo"):
             self.act(who, action, ("hinder", who, place, pages, obstacle))
 
-    def fill_up(self, nid: int, left: int) -> None:
-        """Take all but a few of a node's free frames, or give such frames back."""
-
-        def action(machine: Machine) -> None:
-            taken = machine.kept.setdefault("taken", [])
-            if taken:
-                machine.k.page_alloc.free_bulk(machine.mem, 0, np.array(taken, np.uint32))
-                machine.kept["taken"] = []
-                return
-            zones = machine.mem.zones
-            free = int(zones["free"][zones["node"] == nid % machine.mem.topology.nr_node_ids].sum())
-            out = np.zeros(max(0, free - left), np.uint32)
-            task = AllocCtx(0, nid % machine.mem.topology.nr_node_ids, machine.mem.memory_nodes)
-            got = machine.k.page_alloc.alloc_bulk(
-                machine.mem, task, None, 0, c.GFP_USER_MOVABLE | c.GFP_THISNODE, out
-            )
-            machine.kept["taken"] = out[:got].tolist()
-
-        self.pair.both(action, ("fill up", nid, left))
-
     def migrate(self, who: int, nid: int, drawn: Any, ilx: int) -> None:
         """Batches until one leaves pages behind; those, and all behind them, stay on the list."""
 
@@ -182,7 +210,7 @@ class Driver(Spaces):
 
         self.act(who, action, ("put back", who))
 
-    def step(self, step: tuple[Any, ...]) -> None:
+    def step(self, step: Step) -> None:
         hindered = bool(self.pair.ours.kept.get("undo"))
         if not hindered or step[0] in (
             "queue",
@@ -208,12 +236,12 @@ def look(pages: PageList) -> object:
 
 
 @given(topology=small_machines(most=400), sets=st.sampled_from(((1, 4), (7, 9), (31, 60))), script=script)
-def test_migrate(topology: Topology, sets: tuple[int, int], script: list[Any]) -> None:
+def test_migrate(topology: Topology, sets: tuple[int, int], script: list[Step]) -> None:
     with Pair(topology, tune(*sets)) as pair:
         driver = Driver(pair)
         for step in script:
             driver.step(step)
         driver.thaw()
         driver.put_back(0)
-        taken = pair.ours.kept.get("taken", [])
-        assert pair.ours.check(held=dict.fromkeys(taken, 0)) == []
+        broken = pair.ours.check(held=dict.fromkeys(pair.ours.kept.get("taken", ()), 0))
+        assert not broken, "\n".join(map(str, broken))

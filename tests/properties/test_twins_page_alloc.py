@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from numalab.arch.topology import Topology
 
-from tests.strategies import policies, policy, small_machines, steps
+from tests.strategies import Step, policies, policy, small_machines, steps
 from tests.twins import Machine, Pair
 
 NO_PFN = 0xFFFFFFFF
@@ -65,7 +65,7 @@ class Driver:
         self.blocks: list[tuple[int, int]] = []
         self.tables: list[int] = []
 
-    def step(self, step: tuple[Any, ...]) -> None:
+    def step(self, step: Step) -> None:
         getattr(self, step[0].replace(" ", "_"))(*step[1:])
 
     def both(self, action: Any, note: object) -> Any:
@@ -168,7 +168,7 @@ class Driver:
     script=script,
 )
 def test_page_alloc(
-    topology: Topology, batch: int, high: int, cut: int, reserve: int, debug: bool, script: list[Any]
+    topology: Topology, batch: int, high: int, cut: int, reserve: int, debug: bool, script: list[Step]
 ) -> None:
     with Pair(topology, tune(batch, high, cut, reserve), debug_vm=debug) as pair:
         driver = Driver(pair, topology)
