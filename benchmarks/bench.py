@@ -12,7 +12,9 @@ def main() -> None:
     pin()
     for module in read_gates():
         for name, value in importlib.import_module(f"benchmarks.measure.{module}").measure().items():
-            print(f"{name:28} {value.why if isinstance(value, Skipped) else format(value, '.4g')}", flush=True)
+            print(
+                f"{name:28} {value.why if isinstance(value, Skipped) else format(value, '.4g')}", flush=True
+            )
 
 
 if __name__ == "__main__":
