@@ -282,13 +282,14 @@ cdef uint32_t put_usual(page *hot, uint32_t *chunks, uint32_t *pfns, uint32_t n,
     for i in range(n):
         nl_prefetchw(&hot[pfns[i + 32]])
         p = &hot[pfns[i]]
-        if p.lru >> 6 != chunk or p.mapcount != 1 or p.refcount != 1 or p.flags & PG_mlocked:
+        if (p.lru >> 6 ^ chunk) | (p.mapcount ^ 1) | (<uint32_t>p.refcount ^ 1) | (p.flags & PG_mlocked):
             return i
         chunks[p.lru] = HOLE
         p.flags = p.flags >> PG_ZONE_SHIFT << PG_ZONE_SHIFT
         p.refcount = 0
         p.lru = 0
         p.mapcount = 0
+        p.link = 0                              # it is already; but one store for all is the fastest
         p.pincount = 0
         p.rmap = 0
     return n
@@ -467,8 +468,7 @@ cdef void copy_table(memmap *m, mm_c *dst, vma_c *v, uint64_t *to, uint64_t *frm
             to[i] = frm[i] & ~<uint64_t>(PTE_RW | PTE_ACCESSED)
             frm[i] = frm[i] & ~<uint64_t>PTE_RW
         for i in range(n):
-            if i + 32 < n:
-                nl_prefetchw(&hot[pte_pfn(to[i + 32])])
+            nl_prefetchw(&hot[pte_pfn(to[i + 32 if i + 32 < n else i])])
             share_page(&hot[pte_pfn(to[i])])
         copied = n
     else:

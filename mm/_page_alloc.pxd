@@ -18,8 +18,6 @@ cdef extern from *:
     void nl_prefetch(const void *p) noexcept nogil
     void nl_prefetchw(const void *p) noexcept nogil
 
-cdef uint32_t buddy_take(memmap *m, zone *z, int order) noexcept nogil
-cdef void buddy_free(memmap *m, zone *z, uint32_t pfn, int order) noexcept nogil
 cdef uint32_t zone_alloc_bulk(memmap *m, zone *z, uint32_t cpu, uint32_t want, uint32_t *out) noexcept nogil
 cdef uint32_t alloc_pages_bulk(memmap *m, alloc_ctx *ctx, int nid, uint64_t nodes, uint32_t gfp,
                                uint32_t want, uint32_t *out) noexcept nogil

@@ -74,33 +74,60 @@ cdef inline int virgin_block(zone *z) noexcept nogil:
     return order
 
 
-cdef uint32_t buddy_take(memmap *m, zone *z, int order) noexcept nogil:
-    """__rmqueue(): the smallest block that is big enough, upper halves back to the lists. NO_PFN = none."""
-    cdef uint32_t fits, pfn
-    cdef int o
-    while True:
-        fits = z.nonempty >> order
-        if fits:
-            o = order + nl_ctz(fits)
-            pfn = z.head[o]
-            list_remove(m, z, o, pfn)
-            break
-        if z.virgin >= z.end:
-            return NO_PFN
-        o = virgin_block(z)
-        pfn = z.virgin
-        z.virgin += <uint32_t>1 << o
-        if o >= order:
-            break
-        list_push(m, z, o, pfn)     # a small block at an unaligned edge of the zone
-    z.free -= <int64_t>1 << order
-    while o > order:
-        o -= 1
-        list_push(m, z, o, pfn + (<uint32_t>1 << o))
+cdef inline uint32_t list_pop(memmap *m, zone *z, int order) noexcept nogil:
+    """list_remove() of the first block of a list that has one."""
+    cdef uint32_t pfn = z.head[order]
+    cdef page *p = &m.hot[pfn]
+    cdef uint32_t next = p.lru
+    z.head[order] = next
+    z.nr_free[order] -= 1
+    if next == NO_PFN:
+        z.nonempty &= ~(<uint32_t>1 << order)
+    else:
+        m.hot[next].link = NO_PFN
+    p.lru = 0
+    p.link = 0
+    m.order[pfn] = 0
     return pfn
 
 
-cdef void buddy_free(memmap *m, zone *z, uint32_t pfn, int order) noexcept nogil:
+cdef inline void list_begin(memmap *m, zone *z, int order, uint32_t pfn) noexcept nogil:
+    """list_push() to an empty list."""
+    cdef page *p = &m.hot[pfn]
+    p.lru = NO_PFN
+    p.link = NO_PFN
+    z.head[order] = pfn
+    z.nr_free[order] = 1
+    m.order[pfn] = <uint8_t>(ORDER_FREE | order)
+
+
+cdef inline uint32_t buddy_take(memmap *m, zone *z, int order) noexcept nogil:
+    """__rmqueue(): the smallest block that is big enough, upper halves back to the lists. NO_PFN = none."""
+    cdef uint32_t fits = z.nonempty >> order, pfn
+    cdef int o
+    if fits:
+        o = order + nl_ctz(fits)
+        pfn = list_pop(m, z, o)
+    else:
+        while True:
+            if z.virgin >= z.end:
+                return NO_PFN
+            o = virgin_block(z)
+            pfn = z.virgin
+            z.virgin += <uint32_t>1 << o
+            if o >= order:
+                break
+            list_push(m, z, o, pfn)     # a small block at an unaligned edge of the zone
+    z.free -= <int64_t>1 << order
+    # The lists between were empty, or the block would have come from there.
+    z.nonempty |= (<uint32_t>1 << o) - (<uint32_t>1 << order)
+    while o > order:
+        o -= 1
+        list_begin(m, z, o, pfn + (<uint32_t>1 << o))
+    return pfn
+
+
+cdef inline void buddy_free(memmap *m, zone *z, uint32_t pfn, int order) noexcept nogil:
     """__free_one_page(): merge with the buddy while it is free, of the same order and in the same zone."""
     cdef uint32_t buddy
     z.free += <int64_t>1 << order
@@ -146,8 +173,7 @@ cdef uint32_t take_singles(memmap *m, zone *z, uint32_t want, uint32_t *out) noe
                 if at > TRAIL_AHEAD:
                     nl_prefetchw(&m.hot[trail[at - 1 - TRAIL_AHEAD]])
                     nl_prefetchw(&m.order[trail[at - 1 - TRAIL_AHEAD]])
-        list_remove(m, z, 0, pfn)
-        out[got] = pfn
+        out[got] = list_pop(m, z, 0)
         got += 1
     z.free -= got
     return got

@@ -12,6 +12,7 @@ their top byte for any number of sections.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import mmap
 from itertools import pairwise
@@ -74,12 +75,19 @@ VM_EVENTS = (
 )  # fmt: skip
 
 
-def sparse(count: int, dtype: Any) -> np.ndarray[Any, Any]:
-    """A zeroed array that costs no host memory until it is written (MAP_NORESERVE, as for RAM)."""
+def sparse(count: int, dtype: Any, *, huge: bool = False) -> np.ndarray[Any, Any]:
+    """A zeroed array that costs no host memory until it is written (MAP_NORESERVE, as for RAM).
+
+    huge: ask the host for huge pages, where a random access would else miss its TLB.
+    """
     dtype = np.dtype(dtype)
     size = max(1, count) * dtype.itemsize
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE has no name in Python 3.11
-    return np.frombuffer(mmap.mmap(-1, size, flags=flags), dtype=dtype, count=max(1, count))
+    mapping = mmap.mmap(-1, size, flags=flags)
+    if huge and hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a host kernel without them
+            mapping.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(mapping, dtype=dtype, count=max(1, count))
 
 
 def build(hw: Hardware, *, twins: bool = False, debug_vm: bool = False) -> MemMap:
@@ -106,8 +114,8 @@ def build(hw: Hardware, *, twins: bool = False, debug_vm: bool = False) -> MemMa
 def _bind_pages(mem: MemMap, topology: Topology) -> None:
     frames = topology.max_pfn
     managed = sum(end - start for node in topology.nodes for start, end in node.ranges)
-    mem.bind("hot", sparse(frames, DTYPES["page"]))
-    mem.bind("cold", sparse(frames, DTYPES["page_cold"]))
+    mem.bind("hot", sparse(frames, DTYPES["page"], huge=True))
+    mem.bind("cold", sparse(frames, DTYPES["page_cold"], huge=True))
     mem.bind("order", sparse(frames, np.uint8))
     # A list is compacted when less than half of its slots are live, so twice the frames is the most that is needed.
     nr_lists = topology.nr_node_ids * NR_LRU_LISTS

@@ -25,7 +25,7 @@ def measure() -> dict[str, Value]:
     zone = mem.zones[index]
     start, end = int(zone["start"]), int(zone["end"])
     spanned = mem.hw.nr_frames
-    floor = buddy.Floor(sparse(32 * spanned, np.uint8), sparse(spanned, np.uint8), start, end)
+    floor = buddy.Floor(sparse(32 * spanned, np.uint8, huge=True), sparse(spanned, np.uint8), start, end)
     everything, out = np.zeros(end - start, np.uint32), np.zeros(FRAMES, np.uint32)
     # Until its first use a frame is in no list; afterwards both sides have all of theirs there.
     buddy.free0(mem, index, everything[: buddy.alloc0(mem, index, everything)])

@@ -42,12 +42,21 @@ def measure() -> dict[str, Value]:
 
 
 def unmap_and_fork(program: machine.Program, kind: str) -> dict[str, Value]:
-    """munmap of every page, and fork() with every page present; the program's pages are there before and after."""
+    """munmap of every page, and fork() with every page present: each just after all pages were touched, as the host's.
+
+    The program's pages are there before and after.
+    """
     small = machine.Program(program.mem, 1, NODE)
 
-    def unmap() -> int:
+    def touched() -> None:
+        program.unmap()
+        program.map()
+        program.touch()
         small.map()
         small.touch()
+
+    def unmap() -> int:
+        touched()
         small.unmap()
         start = now()
         program.unmap()
@@ -57,16 +66,12 @@ def unmap_and_fork(program: machine.Program, kind: str) -> dict[str, Value]:
         return taken
 
     def fork() -> int:
-        small.map()
-        small.touch()
+        touched()
         small.exit(small.fork())
         start = now()
         child = program.fork()
         taken = now() - start
         program.exit(child)
-        program.unmap()
-        program.map()
-        program.touch()
         return taken
 
     host = HostPages(program.pages)

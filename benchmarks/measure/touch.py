@@ -53,8 +53,8 @@ class FloorMachine:
         spanned = mem.hw.nr_frames
         self.floor = touch.Floor(
             mem,
-            sparse(32 * spanned, np.uint8),
-            sparse(32 * spanned, np.uint8),
+            sparse(32 * spanned, np.uint8, huge=True),
+            sparse(32 * spanned, np.uint8, huge=True),
             sparse(spanned, np.uint8),
             sparse(4 * spanned + 4096, np.uint32),
             sparse(spanned, np.uint32),
