@@ -36,7 +36,8 @@ def start_kernel(
     """
     hw = Hardware(topology, costs)
     mem = mmzone.build(hw, twins=twins, debug_vm=debug_vm)
-    k = Kernel(hw, mem, topology, Scheduler(hw, seed), top_cpuset(topology), debug_vm=debug_vm)
+    k = Kernel(hw, mem, topology, Scheduler(hw, seed, mem.timers), top_cpuset(topology), debug_vm=debug_vm)
+    mem.waits = k.sched
     k.syscall_cost = hw.cost["syscall"]
     create_init(k)
     create_kthread(k, "kthreadd", pid=KTHREADD_PID)

@@ -21,7 +21,6 @@ A switch happens only in `_switch_out()`, called from plain Python: never inside
 
 from __future__ import annotations
 
-import heapq
 import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -32,9 +31,11 @@ from numalab.arch._hw import EV_SCHED_SWITCH
 from numalab.arch.errno import EINTR, EINVAL, KernelError
 from numalab.kernel.task import State, Task
 from numalab.kernel.wait import WaitQueue
+from numalab.mm.waits import ClockWaits
 
 if TYPE_CHECKING:
     from numalab.arch._hw import Hardware
+    from numalab.arch.timers import Timers
 
 __all__ = ["KTIME_MAX", "Deadlock", "Scheduler"]
 
@@ -55,16 +56,16 @@ class Scheduler:
     choose: who goes next, given all runnable tasks in the order of their pids; replaces the seed's draw.
     """
 
-    def __init__(self, hw: Hardware, seed: int) -> None:
+    def __init__(self, hw: Hardware, seed: int, timers: Timers) -> None:
         self.hw = hw
+        self.timers = timers
         self.current: Task | None = None
         self.choose: Callable[[Sequence[Task]], Task] | None = None
         self._random = random.Random(seed)
         # The current task is in the run queue too; those that sleep or have ended are not.
         self._runnable: dict[int, Task] = {}
-        # A heap of (deadline, order of making, task): the second keeps equal deadlines in order.
-        self._timers: list[tuple[int, int, Task]] = []
-        self._timer_seq = 0
+        # Tasks that no signal wakes, and what each waits for.
+        self._uninterruptible: dict[Task, Callable[[], bool]] = {}
         self._hub: greenlet.greenlet | None = None  # whoever called run(); None = nothing is being run
         self._previous: Task | None = None  # who ran last, and is alive
         # sysctl_sched_base_slice: 0.75 ms times 1 + log2 of the CPUs, of which at most 8 count.
@@ -136,12 +137,38 @@ class Scheduler:
         while not condition():
             if task.signal.pending or task.signal.group_exit_code is not None:
                 raise KernelError(EINTR)
-            if deadline is not None:
-                if self.hw.now >= deadline:
-                    return False
-                self._add_timer(deadline, task)
-            self._block(task, queue)
+            if deadline is not None and self.hw.now >= deadline:
+                return False
+            self._block(task, queue, deadline)
         return True
+
+    def wait(self, what: str, done: Callable[[], bool]) -> None:
+        """mm's Waits: let the current task sleep, deaf to signals (state D), until `done()` holds.
+
+        The hub asks it whenever somebody has run and whenever time has passed. With no task running, time passes.
+        """
+        if self.current is None:
+            ClockWaits(self.timers).wait(what, done)
+            return
+        task = self._me()
+        while not done():
+            task.state = State.UNINTERRUPTIBLE
+            task.waiting_on = what
+            task.nvcsw += 1
+            del self._runnable[task.pid]
+            self._uninterruptible[task] = done
+            try:
+                self._switch_out(task)
+            finally:
+                self._uninterruptible.pop(task, None)
+                task.waiting_on = ""
+
+    def _wake_uninterruptible(self) -> None:
+        for task, done in list(self._uninterruptible.items()):
+            if done():
+                del self._uninterruptible[task]
+                task.state = State.RUNNING
+                self._runnable[task.pid] = task
 
     def yield_(self) -> None:
         """sched_yield(): let another runnable task go first, if there is one."""
@@ -156,7 +183,7 @@ class Scheduler:
 
     def resched(self) -> None:
         """The current task has used up its time slice: let others run, if there are any."""
-        self._expire_timers()
+        self.timers.expire()
         self._me().slice_start = self.hw.now
         self.yield_()
 
@@ -169,7 +196,8 @@ class Scheduler:
             raise RuntimeError("no task is running: this can be called by a program only")
         return self.current
 
-    def _block(self, task: Task, queue: WaitQueue[Task]) -> None:
+    def _block(self, task: Task, queue: WaitQueue[Task], deadline: int | None) -> None:
+        timer = None if deadline is None else self.timers.add(deadline, lambda: self.wake_up_process(task))
         task.state = State.INTERRUPTIBLE
         task.waiting_on = queue.what
         task.nvcsw += 1
@@ -181,33 +209,14 @@ class Scheduler:
         finally:
             queue.tasks.remove(task)
             task.waiting_on = ""
+            if timer is not None:
+                timer.cancel()
 
     def _switch_out(self, task: Task) -> None:
         """Back to the hub; returns when the task is chosen again."""
         assert self._hub is not None
         self._previous = task
         self._hub.switch()
-
-    # Timers
-
-    def _add_timer(self, deadline: int, task: Task) -> None:
-        self._timer_seq += 1
-        heapq.heappush(self._timers, (deadline, self._timer_seq, task))
-
-    def _expire_timers(self) -> None:
-        """Wake whose time has come. A timer that is not needed any more wakes nobody: its task looks again."""
-        while self._timers and self._timers[0][0] <= self.hw.now:
-            self.wake_up_process(heapq.heappop(self._timers)[2])
-
-    def _skip_to_next_timer(self) -> bool:
-        """Nothing can run: let virtual time jump to the next timer somebody still waits for. False if there is none."""
-        while self._timers:
-            deadline, _, task = heapq.heappop(self._timers)
-            if task.state is State.INTERRUPTIBLE:
-                self.hw.now = max(self.hw.now, deadline)
-                self.wake_up_process(task)
-                return True
-        return False
 
     # The hub
 
@@ -226,11 +235,12 @@ class Scheduler:
         self._hub = greenlet.getcurrent()
         try:
             while not done():
-                self._expire_timers()
-                # With nobody to run, time passes until somebody's sleep is over.
-                if not self._runnable and not self._skip_to_next_timer():
+                self.timers.expire()
+                self._wake_uninterruptible()
+                if self._runnable:
+                    self._switch_to(self._pick_next())
+                elif not self.timers.skip():  # with nobody to run, time passes until somebody's sleep is over
                     return False
-                self._switch_to(self._pick_next())
             return True
         finally:
             self._hub = None
@@ -267,7 +277,8 @@ class Scheduler:
     def discard(self, tasks: Sequence[Task]) -> None:
         """Unwind the programs of tasks that will never run again (the machine is being closed)."""
         self._runnable.clear()
-        self._timers.clear()
+        self._uninterruptible.clear()
+        self.timers.clear()
         for task in tasks:
             unfinished, task.greenlet, task.program = task.greenlet, None, None
             # A greenlet is true while it has frames: one that never started has nothing to unwind.

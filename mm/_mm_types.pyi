@@ -7,9 +7,11 @@ from sortedcontainers import SortedDict
 from typing_extensions import disjoint_base
 
 from numalab.arch._hw import Hardware
+from numalab.arch.timers import Timers
 from numalab.arch.topology import Topology
 from numalab.mm.kernels import Kernels
 from numalab.mm.migrate.ledger import Ledger
+from numalab.mm.waits import Waits
 
 @disjoint_base
 class MemMap:
@@ -33,6 +35,8 @@ class MemMap:
     k: Kernels
     topology: Topology
     ledger: Ledger
+    timers: Timers
+    waits: Waits
     asid_top: int
     anon_top: int
     memory_nodes: int

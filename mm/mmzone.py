@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from numalab.arch.timers import Timers
 from numalab.mm._mm_types import MemMap
 from numalab.mm.kernels import Kernels
+from numalab.mm.waits import ClockWaits
 
 if TYPE_CHECKING:
     from numalab.arch._hw import Hardware
@@ -100,6 +102,8 @@ def build(hw: Hardware, *, twins: bool = False, debug_vm: bool = False) -> MemMa
     mem.k = Kernels.load(twins)
     mem.topology = topology
     mem.debug = debug_vm
+    mem.timers = Timers(hw)
+    mem.waits = ClockWaits(mem.timers)
     _bind_pages(mem, topology)
     _bind_zones(mem, topology)
     _bind_counters(mem, topology)
