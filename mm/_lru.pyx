@@ -18,7 +18,8 @@ from numalab.mm._mm_types cimport (
     UNEVICTABLE_PGMUNLOCKED, UNEVICTABLE_PGRESCUED, cpu_batch, stat_add, stat_begin, stat_end, stat_run,
 )
 from numalab.mm._page_alloc cimport free_pages_bulk, nl_prefetchw
-from numalab.arch._pagetable cimport PTE_SPECIAL, pte_mapped, pte_pfn, pte_table
+from numalab.arch._pagetable cimport PTE_SPECIAL, is_migration_entry, pte_mapped, pte_pfn, pte_table
+from numalab.mm._migrate_entry cimport mig_entry_pfn
 
 cdef enum:
     NODE_BITS = 0xfc000000      # page.flags: the node
@@ -326,7 +327,9 @@ cdef void munlock_page(memmap *m, uint32_t pfn) noexcept nogil:
 
 
 cdef void mlock_ptes(memmap *m, uint64_t pgd, uint64_t start, uint64_t end, bint lock) noexcept nogil:
+    """mlock_pte_range(). A page under migration counts as mapped: what it is goes along to where it will lie."""
     cdef uint64_t va = start, next, pte
+    cdef uint32_t pfn
     cdef uint64_t *table
     while va < end:
         table = pte_table(m.h, pgd, va, &next)
@@ -335,12 +338,17 @@ cdef void mlock_ptes(memmap *m, uint64_t pgd, uint64_t start, uint64_t end, bint
         if table != NULL:
             while va < next:
                 pte = table[(va >> 12) & 511]
-                if pte_mapped(pte) and not pte & PTE_SPECIAL:
-                    if lock:
-                        mlock_page(m, <uint32_t>pte_pfn(pte))
-                    else:
-                        munlock_page(m, <uint32_t>pte_pfn(pte))
                 va += 4096
+                if is_migration_entry(pte):
+                    pfn = mig_entry_pfn(pte)
+                elif pte_mapped(pte) and not pte & PTE_SPECIAL:
+                    pfn = <uint32_t>pte_pfn(pte)
+                else:
+                    continue
+                if lock:
+                    mlock_page(m, pfn)
+                else:
+                    munlock_page(m, pfn)
         va = next
 
 

@@ -8,13 +8,14 @@ A CPU collects 31 pages before it adds them. A page that waits there holds a ref
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from numalab.arch import _pagetable_reference as pt
 from numalab.mm import _constants as c
 from numalab.mm._buddy_reference import free_pages_bulk
 from numalab.mm._lru_chunks_reference import lru_check_holes, lru_push, lru_remove
+from numalab.mm._migrate_entry_reference import mig_entry_pfn
 from numalab.mm._reference import View, is_page, pte_tables, ptes
 
 if TYPE_CHECKING:
@@ -186,17 +187,6 @@ def munlock_page(m: View, pfn: int) -> None:
     set_flags(m, pfn, flags & ~(c.PG_mlocked | c.PG_unevictable))
 
 
-def pages_of(m: View, mm: MmStruct, start: int, end: int) -> list[int]:
-    """Pages mapped in [start, end), in order of address; the zero page is none."""
-    return [
-        pt.pte_pfn(m.ram[at])
-        for table, va, stop in pte_tables(m, mm.pgd, start, end)
-        if table >= 0
-        for _, at in ptes(table, va, stop)
-        if is_page(m.ram[at])
-    ]
-
-
 # ---------------------------------------------------------------- what drivers call
 
 
@@ -235,14 +225,25 @@ def compact(mem: MemMap) -> None:
 
 
 def mlock_range(mem: MemMap, mm: MmStruct, start: int, end: int) -> None:
-    """mlock_pte_range(): the present pages of [start, end) are mapped by one VM_LOCKED VMA more."""
+    """mlock_pte_range(): the pages of [start, end) are mapped by one VM_LOCKED VMA more."""
     m = View(mem)
-    for pfn in pages_of(m, mm, start, end):
+    for pfn in mapped_pages(m, mm, start, end):
         mlock_page(m, pfn)
 
 
 def munlock_range(mem: MemMap, mm: MmStruct, start: int, end: int) -> None:
     """The same for a VMA that is no longer VM_LOCKED."""
     m = View(mem)
-    for pfn in pages_of(m, mm, start, end):
+    for pfn in mapped_pages(m, mm, start, end):
         munlock_page(m, pfn)
+
+
+def mapped_pages(m: View, mm: MmStruct, start: int, end: int) -> Iterator[int]:
+    """Pages that a range maps. One under migration is among them: what it is goes along to where it will lie."""
+    for table, va, stop in pte_tables(m, mm.pgd, start, end):
+        for _, at in ptes(table, va, stop) if table >= 0 else ():
+            pte = m.ram[at]
+            if pt.is_migration_entry(pte):
+                yield mig_entry_pfn(pte)
+            elif is_page(pte):
+                yield pt.pte_pfn(pte)

@@ -359,6 +359,8 @@ cdef uint64_t zap_table(memmap *m, mm_c *mm, uint32_t cpu, uint64_t *table, uint
                 n += 1
             elif is_migration_entry(pte):
                 migrating += 1
+                if locked:
+                    munlock_page(m, mig_entry_pfn(pte))
             elif pte:
                 most = at                       # a swap entry: the rest stays
                 break

@@ -80,6 +80,8 @@ def zap_table(m: View, mm: MmStruct, cpu: int, table: int, start: int, end: int,
             if put_mapping(m, pfn):
                 page_free_prepare(m, pfn)
                 gone.append(pfn)
+        elif pt.is_migration_entry(pte) and locked:
+            munlock_page(m, mig_entry_pfn(pte))
         if is_page(pte) or pt.is_migration_entry(pte):
             mm.rss_anon -= 1
         touched = touched or pt.pte_mapped(pte)

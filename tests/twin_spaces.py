@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from numalab.arch import _pagetable_reference as pt
 from numalab.mm import _constants as c
-from numalab.mm._lru_reference import isolate_batch, lru_drain_cpu, pages_of, putback_batch
+from numalab.mm._lru_reference import isolate_batch, lru_drain_cpu, putback_batch
 from numalab.mm._migrate import MigrateStats
 from numalab.mm._migrate_reference import Batch, flush_batch, remap, unmap_batch
 from numalab.mm._mm_types import AllocCtx, MmStruct
-from numalab.mm._reference import View
+from numalab.mm._reference import View, is_page, pte_tables, ptes
 from numalab.mm.madvise import do_madvise
 from numalab.mm.memory import handle_mm_fault, read_user, write_user
 from numalab.mm.mlock import do_mlock, do_munlock
@@ -32,7 +33,7 @@ from numalab.mm.vma_tree import vma_lookup
 from tests.strategies import Step, policies, policy
 from tests.twins import Machine, Pair
 
-__all__ = ["PAGE", "Spaces", "few", "life", "places", "prots", "tune", "where", "who"]
+__all__ = ["PAGE", "Spaces", "few", "life", "pages_of", "places", "prots", "tune", "where", "who"]
 
 PAGE = 4096
 RW = PROT_READ | PROT_WRITE
@@ -79,6 +80,17 @@ def tune(batch: int, high: int) -> Callable[[Machine], object]:
             machine.map(mm, pages, place)
 
     return action
+
+
+def pages_of(m: View, mm: MmStruct, start: int, end: int) -> list[int]:
+    """Pages mapped in [start, end), in order of address; the zero page is none."""
+    return [
+        pt.pte_pfn(m.ram[at])
+        for table, va, stop in pte_tables(m, mm.pgd, start, end)
+        if table >= 0
+        for _, at in ptes(table, va, stop)
+        if is_page(m.ram[at])
+    ]
 
 
 class Spaces:

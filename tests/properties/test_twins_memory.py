@@ -78,6 +78,7 @@ script = steps(
             st.one_of(
                 st.tuples(st.just("move"), places, few),
                 st.tuples(st.just("protect"), few, prots),
+                st.tuples(st.just("lock"), few, st.booleans()),
                 st.tuples(st.just("unmap"), few),
                 st.tuples(st.just("look"), few),
             ),

@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 
 from numalab.arch.topology import Topology
 from numalab.mm import _constants as c
-from numalab.mm._lru_reference import pages_of
 from numalab.mm._migrate import MigrateStats, PageList, Target
 from numalab.mm._mm_types import AllocCtx, MmStruct
 from numalab.mm._reference import View
 
 from tests.strategies import Step, policies, policy, small_machines, steps
-from tests.twin_spaces import PAGE, Spaces, few, life, places, tune, where, who
+from tests.twin_spaces import PAGE, Spaces, few, life, pages_of, places, tune, where, who
 from tests.twins import Machine, Pair
 
 BATCH = 512
