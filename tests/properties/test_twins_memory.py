@@ -14,7 +14,7 @@ from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
 from numalab.mm.mman import PROT_READ, PROT_WRITE
 from numalab.mm.mmap import exit_mmap, mm_alloc
 from numalab.mm.rmap import anon_vma_prepare
-from numalab.mm.vm_flags import VM_LOCKED, VM_READ
+from numalab.mm.vm_flags import VM_LOCKED, VM_READ, VM_WRITE
 from numalab.mm.vma_tree import vma_lookup
 
 from tests.strategies import Step, small_machines, steps
@@ -110,7 +110,7 @@ class Driver(Spaces):
 
         def action(machine: Machine, mm: MmStruct, task: AllocCtx) -> object:
             vma = vma_lookup(mm, where(place))
-            if vma is None:
+            if vma is None or (write and not vma.flags & VM_WRITE):
                 return None
             anon_vma_prepare(mm, vma)
             end = min(vma.end, where(place) + pages * PAGE)
