@@ -90,8 +90,8 @@ cdef uint32_t anon_pages(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *ptes, ui
     stat_begin(&mapped, NR_ANON_MAPPED)
     for i in range(got):
         pfn = pfns[i]
-        if i + 16 < got:
-            nl_prefetchw(&cold[pfns[i + 16]])   # the allocator had the other half in hand
+        if i + 40 < got:
+            nl_prefetchw(&cold[pfns[i + 40]])   # the allocator had the other half in hand
         p = &hot[pfn]
         all_flags = p.flags | flags
         p.flags = all_flags

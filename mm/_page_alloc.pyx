@@ -325,8 +325,8 @@ cdef inline void set_place(page *hot, uint32_t *pfns, uint32_t n, uint32_t place
     """set_page_links(): what is left in the flags of a free page, and what a page that was never used has not yet."""
     cdef uint32_t i
     for i in range(n):
-        if i + 16 < n:
-            nl_prefetchw(&hot[pfns[i + 16]])
+        if i + 40 < n:
+            nl_prefetchw(&hot[pfns[i + 40]])
         hot[pfns[i]].flags = place
 
 
