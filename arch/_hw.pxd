@@ -32,6 +32,7 @@ cdef struct cost_table:
     uint64_t access_local       # one cache-missing load from local memory
     uint64_t access_remote      # the same, one hop away
     uint64_t fork_page          # copy one PTE at fork
+    uint64_t swap_page          # copy one page into a swap area in memory, or out of it
 
 
 # One event: what tracepoints write. `id` indexes arch.events.EVENTS; a, b, c are its arguments in order.

@@ -28,6 +28,7 @@ KINDS = ("reported", "derived", "measured", "rule", "assumption")
 TERMS = (
     "syscall", "fault", "walk", "zero_page", "free_page", "scan_page", "isolate_page", "unmap_page", "remap_page",
     "migrate_call", "flush", "flush_cpu", "access_local", "access_remote", "fork_page",
+    "swap_page",
 )  # fmt: skip
 """Fields of the C struct cost_table, in its order."""
 
@@ -43,7 +44,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Costs:
-    """One preset: 15 terms of cost_table by name, and the two ends of the copy cost."""
+    """One preset: 16 terms of cost_table by name, and the two ends of the copy cost."""
 
     name: str
     year: int
@@ -131,6 +132,7 @@ _EPYC = Costs(
         "access_local": Term(90, "rule", "local DRAM load, two-socket x86 2015-2025: 80-100 ns"),
         "access_remote": Term(140, "rule", "remote DRAM load, two-socket x86 2015-2025: 130-150 ns"),
         "fork_page": Term(97, "measured", f"fork, empty fork subtracted: 94-100 ns a page; {_HERE}"),
+        "swap_page": Term(990, "rule", "zram or RAM swap: one copy plus 0.5-1 us a page; copy as copy_local"),
     },
     copy_local=Term(240, "derived", f"4096 B at 16-19 GB/s, memcpy of large runs; {_HERE}"),
     copy_remote=Term(385, "derived", f"about 35 % of 1.10 us a page at 512 pages a call; {_RFC_2025}"),

@@ -13,7 +13,10 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO, overload
 
+import numpy as np
+
 from numalab.arch._hw import Hardware
+from numalab.arch._pagetable_reference import pte_mapped, pte_pfn
 from numalab.arch.topology import Topology
 from numalab.kernel import fork
 from numalab.kernel.cred import Cred, setresuid
@@ -22,8 +25,11 @@ from numalab.kernel.fs.namei import open_path
 from numalab.kernel.sched import Deadlock, Scheduler
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import Task
+from numalab.mm._constants import PG_isolated
 from numalab.mm._mm_types import MemMap
 from numalab.mm.invariants import Broken, InvariantError, check_invariants
+from numalab.mm.migrate.engine import ENGINES
+from numalab.mm.obstacles import Obstacles
 
 __all__ = ["Abi", "Machine", "Tracer"]
 
@@ -70,6 +76,8 @@ def _shut_down(k: Kernel) -> None:
         task.mm = task.parent = None
         task.children.clear()
         task.signal.threads.clear()
+    k.mem.wake_kswapd = lambda nodes: None
+    k.mem.swap_areas.clear()
     k.pids.clear()
     k.root.entries.clear()
 
@@ -183,6 +191,34 @@ class Machine:
         )
         return f"nothing can run any more: {waiting}"
 
+    # Standing in its way
+
+    @property
+    def engine(self) -> str:
+        """The engine that moves pages: batched, direct or swap. It can be changed between two calls."""
+        return self.mem.engine
+
+    @engine.setter
+    def engine(self, name: str) -> None:
+        if name not in ENGINES:
+            raise ValueError(f"migration engine {name!r} is unknown: use {', '.join(sorted(ENGINES))}")
+        self.mem.engine = name
+
+    @property
+    def obstacles(self) -> Obstacles:
+        """What can be put in the way of a page: locks, pins, references, writeback."""
+        return Obstacles(self.mem)
+
+    def page_of(self, task: Task, addr: int) -> int:
+        """The frame that holds a page of a program. Raises ValueError if none does."""
+        self._check_open()
+        if task.mm is None:
+            raise ValueError(f"task {task.pid} has no memory")
+        pte = self.mem.k.pagetable.walk(self.hw, task.mm.pgd, addr)
+        if not pte_mapped(pte):
+            raise ValueError(f"no page is present at {addr:#x} of task {task.pid}")
+        return pte_pfn(pte)
+
     # Looking at it
 
     def read_file(self, path: str) -> str:
@@ -212,7 +248,9 @@ class Machine:
         """Check that the state of memory is consistent; returns an empty list. Raises InvariantError if it is not."""
         self._check_open()
         k = self.kernel
-        broken = check_invariants(k.mem, list(k.mms()), [task.ctx for task in k.pids])
+        # What a migration has isolated while it sleeps is in no list but its own.
+        held = np.flatnonzero(k.mem.hot["flags"] & np.uint32(PG_isolated)) if k.mem.migrations_asleep else ()
+        broken = check_invariants(k.mem, list(k.mms()), [task.ctx for task in k.pids], isolated=list(held))
         if broken:
             raise InvariantError(broken)
         return broken

@@ -10,7 +10,9 @@ from numalab.arch.costs import Costs
 from numalab.arch.topology import Topology
 from numalab.kernel.cpuset import top_cpuset
 from numalab.kernel.fork import create_init, create_kthread
+from numalab.kernel.fs.block import add_disks
 from numalab.kernel.fs.tree import build_tree
+from numalab.kernel.kswapd import kswapd_run
 from numalab.kernel.sched import Scheduler
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import KTHREADD_PID
@@ -41,5 +43,7 @@ def start_kernel(
     k.syscall_cost = hw.cost["syscall"]
     create_init(k)
     create_kthread(k, "kthreadd", pid=KTHREADD_PID)
+    kswapd_run(k)
     build_tree(k)
+    add_disks(k)
     return k

@@ -13,7 +13,9 @@ from numalab.arch import _pagetable_reference as pt
 from numalab.mm import _constants as c
 from numalab.mm._lru_reference import free_page, lru_cache_add, lru_drain_cpu, munlock_page
 from numalab.mm._mempolicy_reference import alloc_pages_mpol
+from numalab.mm._migrate_entry_reference import mig_entry_pfn
 from numalab.mm._reference import View, tlb_flush_mm, tlb_flush_page, tlb_insert
+from numalab.mm._swap_reference import entry_of, free_swap_cache, swapin_pte, try_to_free_swap
 from numalab.mm.kernels import Why
 from numalab.mm.vm_flags import VM_LOCKED, VM_WRITE
 from numalab.mm.vma_tree import linear_page_index
@@ -46,7 +48,7 @@ def put_mapping(m: View, pfn: int) -> bool:
     if not m.hot.mapcount[pfn]:
         m.node_stat[m.node(pfn), c.NR_ANON_MAPPED] -= 1
     m.hot.refcount[pfn] -= 1
-    return not m.hot.refcount[pfn]
+    return not m.hot.refcount[pfn] or free_swap_cache(m, pfn)
 
 
 def write_bits(vma: VMA) -> int:
@@ -105,6 +107,8 @@ def wp_page(m: View, ctx: AllocCtx, vma: VMA, at: int, va: int) -> Why:
         return Why.DONE
     if not m.hot.flags[pfn] & (c.PG_anon_exclusive | c.PG_lru) and m.hot.refcount[pfn] <= 3:
         lru_drain_cpu(m, ctx.cpu)  # its other reference may be the CPU's own batch
+    if m.hot.flags[pfn] & c.PG_swapcache and m.hot.refcount[pfn] == 2 and not m.hot.flags[pfn] & c.PG_locked:
+        try_to_free_swap(m, pfn)  # or the swap cache's, for a slot that nobody needs
     if m.hot.flags[pfn] & c.PG_anon_exclusive or m.hot.refcount[pfn] == 1:
         reuse_page(m, vma, at, va, pfn)
         return Why.DONE
@@ -157,9 +161,14 @@ def fault_table(
             va += got * pt.PAGE_SIZE
             if got < n:
                 why = Why.NEED_RECLAIM
+        elif pt.is_migration_entry(pte):
+            why, stopped = Why.MIGRATION_ENTRY, mig_entry_pfn(pte)
         elif not pt.pte_mapped(pte):
-            why = Why.MIGRATION_ENTRY if pt.is_migration_entry(pte) else Why.SWAP_ENTRY
-            stopped = pt.swp_offset(pte)
+            why = swap_in(m, ctx, vma, at, va, write)
+            if why == Why.DONE:
+                va += pt.PAGE_SIZE
+            elif not pt.pte_mapped(m.ram[at]):
+                stopped = entry_of(pte)
         elif write and not pte & pt.PTE_RW:
             why = wp_page(m, ctx, vma, at, va)
             if why == Why.DONE:
@@ -168,6 +177,19 @@ def fault_table(
         else:
             va += pt.PAGE_SIZE  # it is there already
     return va, why, stopped
+
+
+def swap_in(m: View, ctx: AllocCtx, vma: VMA, at: int, va: int, write: bool) -> Why:
+    """do_swap_page(), and do_wp_page() after it where others have the page too. One fault, major if it had to read."""
+    why, major = swapin_pte(m, ctx, vma, at, va, write)
+    if why != Why.DONE:
+        return why
+    count_faults(m, ctx, 1)
+    if major:
+        ctx.min_flt -= 1
+        ctx.maj_flt += 1
+        m.event[c.PGMAJFAULT] += 1
+    return wp_page(m, ctx, vma, at, va) if write and not m.ram[at] & pt.PTE_RW else Why.DONE
 
 
 def first_touch(m: View, ctx: AllocCtx, vma: VMA, va: int, at: int, n: int, write: bool) -> int:

@@ -392,6 +392,15 @@ def putback(MemMap mem, uint32_t cpu, uint32_t[::1] pfns) -> None:
             putback_batch(&mem.m, cpu, &pfns[0], <uint32_t>pfns.shape[0])
 
 
+def put_page(MemMap mem, uint32_t cpu, uint32_t pfn) -> None:
+    """folio_put(): one reference less; the last one frees the page."""
+    cdef page *p = &mem.m.hot[pfn]
+    p.refcount -= 1
+    if p.refcount == 0:
+        page_free_prepare(&mem.m, pfn)
+        free_pages_bulk(&mem.m, cpu, &pfn, 1)
+
+
 def compact(MemMap mem) -> None:
     """Rewrite every list that is mostly holes (done by the kernels that remove many pages)."""
     cdef uint32_t i

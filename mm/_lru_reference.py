@@ -219,6 +219,14 @@ def putback(mem: MemMap, cpu: int, pfns: NDArray[np.uint32]) -> None:
     putback_batch(View(mem), cpu, pfns.tolist())
 
 
+def put_page(mem: MemMap, cpu: int, pfn: int) -> None:
+    """folio_put(): one reference less; the last one frees the page."""
+    m = View(mem)
+    m.hot.refcount[pfn] -= 1
+    if not m.hot.refcount[pfn]:
+        free_page(m, cpu, pfn)
+
+
 def compact(mem: MemMap) -> None:
     """Close the holes of every list that is mostly holes (done by the kernels that remove many pages)."""
     lru_check_holes(View(mem))

@@ -27,15 +27,16 @@ from numalab.mm._lru cimport (
 from numalab.mm._migrate_entry cimport mig_entry_pfn, mig_entry_protect, mig_entry_to_read
 from numalab.mm._mm_types cimport (
     AllocCtx, GFP_DIRECT_RECLAIM, GFP_USER_MOVABLE, HOLE, MemMap, MmStruct, NR_ANON_MAPPED, NR_LRU_LISTS, NR_MLOCK,
-    NR_NODE_STATS, PGFAULT, PGREUSE, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active, PG_anon, PG_anon_exclusive, PG_dirty,
-    PG_lru, PG_migration_shared, PG_mlocked, PG_swapbacked, PG_swapcache, PG_unevictable, PG_uptodate, PG_writeback,
-    UNEVICTABLE_PGMLOCKED, UNEVICTABLE_PGCULLED, VMA, VM_LOCKED, VM_SHARED, VM_WRITE, WHY_DONE, WHY_FILE,
-    WHY_MIGRATION_ENTRY, WHY_NEED_RECLAIM, WHY_SWAP_ENTRY, alloc_ctx, memmap, mm_c, page, page_cold, stat_add,
+    NR_NODE_STATS, PGFAULT, PGMAJFAULT, PGREUSE, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active, PG_anon, PG_anon_exclusive,
+    PG_dirty, PG_locked, PG_lru, PG_migration_shared, PG_mlocked, PG_swapbacked, PG_swapcache, PG_unevictable,
+    PG_uptodate, PG_writeback, UNEVICTABLE_PGMLOCKED, UNEVICTABLE_PGCULLED, VMA, VM_LOCKED, VM_SHARED, VM_WRITE,
+    WHY_DONE, WHY_FILE, WHY_MIGRATION_ENTRY, WHY_NEED_RECLAIM, alloc_ctx, memmap, mm_c, page, page_cold, stat_add,
     stat_begin, stat_end, stat_run, vma_c,
 )
 from numalab.mm._page_alloc cimport (
     alloc_pages_mpol, fetch_next_table, free_pages_bulk, free_table, nl_prefetchw, pte_alloc,
 )
+from numalab.mm._swap cimport entry_of, free_swap_and_cache, swap_dup, swapin_pte, try_to_free_swap
 
 cdef enum:
     RUN = 512                   # pages mapped per step: one PTE table
@@ -134,6 +135,13 @@ cdef inline uint64_t write_bits(vma_c *v) noexcept nogil:
     return v.prot | PTE_DIRTY | (PTE_RW if v.flags & VM_WRITE else 0)
 
 
+cdef inline bint free_swap_cache(memmap *m, page *p, uint32_t pfn) noexcept nogil:
+    """free_swap_cache(): a page that nobody maps gives up a slot that no PTE names; whether nobody holds it then."""
+    if not p.flags & PG_swapcache or p.mapcount or p.flags & PG_locked:
+        return False
+    return try_to_free_swap(m, pfn) and p.refcount == 0
+
+
 cdef int wp_page(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *pte, uint64_t va) noexcept nogil:
     """do_wp_page(): a write to a page mapped read-only; reuse it when nobody else has it, else copy."""
     cdef uint64_t old = pte[0]
@@ -149,6 +157,8 @@ cdef int wp_page(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *pte, uint64_t va
         return WHY_DONE
     if not p.flags & PG_anon_exclusive and p.refcount <= 3 and not p.flags & PG_lru:
         lru_drain_cpu(m, ctx.cpu)               # its other reference may be the CPU's own batch
+    if p.flags & PG_swapcache and p.refcount == 2 and not p.flags & PG_locked:
+        try_to_free_swap(m, pfn)                # or the swap cache's, for a slot that nobody needs
     if p.flags & PG_anon_exclusive or p.refcount == 1:
         p.flags |= PG_anon_exclusive
         m.cold[pfn].mapping = v.anon_id         # folio_move_anon_rmap(): ours alone from now on
@@ -174,7 +184,7 @@ cdef int wp_page(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *pte, uint64_t va
     if p.mapcount == 0:
         m.node_stat[(p.flags >> 26) * NR_NODE_STATS + NR_ANON_MAPPED] -= 1
     p.refcount -= 1
-    if p.refcount == 0:
+    if p.refcount == 0 or free_swap_cache(m, p, pfn):
         page_free_prepare(m, pfn)
         free_pages_bulk(m, ctx.cpu, &pfn, 1)
     return WHY_DONE
@@ -188,6 +198,7 @@ cdef int fault_table(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint6
     cdef uint32_t n, most, got
     cdef int64_t faults = 0
     cdef int why = WHY_DONE
+    cdef bint major
     cdef hw *h = m.h
     while va < end:
         ptes = &table[(va >> PAGE_SHIFT) & 511]
@@ -211,10 +222,27 @@ cdef int fault_table(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint6
                 why = WHY_NEED_RECLAIM
                 break
             continue
-        if not pte_mapped(pte):
-            why = WHY_MIGRATION_ENTRY if is_migration_entry(pte) else WHY_SWAP_ENTRY
-            stopped[0] = swp_offset(pte)
+        if is_migration_entry(pte):
+            why = WHY_MIGRATION_ENTRY
+            stopped[0] = mig_entry_pfn(pte)
             break
+        if not pte_mapped(pte):
+            why = swapin_pte(m, ctx, v, ptes, va, write, &major)
+            if why != WHY_DONE:
+                stopped[0] = entry_of(pte)
+                break
+            if major:
+                ctx.maj_flt += 1
+                m.event[PGMAJFAULT] += 1
+            ctx.min_flt -= major                # it is counted below with the others
+            faults += 1
+            h.now += h.cost.fault
+            if write and not ptes[0] & PTE_RW:  # others have it too
+                why = wp_page(m, ctx, v, ptes, va)
+                if why != WHY_DONE:
+                    break
+            va += PAGE_SIZE
+            continue
         if write and not pte & PTE_RW:
             why = wp_page(m, ctx, v, ptes, va)
             if why != WHY_DONE:
@@ -231,7 +259,8 @@ cdef int fault_table(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint6
 def fault_range(MemMap mem, MmStruct mm, VMA vma, AllocCtx ctx, uint64_t start, uint64_t end, bint write):
     """Fault [start, end) of one anonymous VMA that allows the access: handle_mm_fault() for a range.
 
-    Returns (next, why, pfn): how far it came, ``Why``, and for SWAP_ENTRY / MIGRATION_ENTRY the entry's offset.
+    Returns (next, why, entry): how far it came, ``Why``; for WAIT_IO and WAIT_LOCK the swap entry, for MIGRATION_ENTRY
+    the page.
     A write needs ``vma.anon_vma``.
     """
     cdef uint64_t va = start, next, stopped = 0
@@ -317,7 +346,7 @@ cdef uint32_t put_mappings(memmap *m, uint32_t *pfns, uint32_t n) noexcept nogil
         if p.mapcount == 0:
             stat_add(m, &mapped, p.flags >> PG_NODE_SHIFT, -1)
         p.refcount -= 1
-        if p.refcount:
+        if p.refcount and not free_swap_cache(m, p, pfn):
             continue
         chunk = p.lru >> 6 if p.flags & PG_lru else 0
         pages_free_prepare(m, &leaving, pfn)
@@ -336,13 +365,13 @@ cdef uint32_t put_mappings(memmap *m, uint32_t *pfns, uint32_t n) noexcept nogil
     return k
 
 
-cdef uint64_t zap_table(memmap *m, mm_c *mm, uint32_t cpu, uint64_t *table, uint64_t va, uint64_t end,
-                        bint locked) noexcept nogil:
-    """zap_pte_range(): empty the PTEs of [va, end); returns where it stopped: end, or at a swap entry."""
+cdef void zap_table(memmap *m, mm_c *mm, uint32_t cpu, uint64_t *table, uint64_t va, uint64_t end,
+                    bint locked) noexcept nogil:
+    """zap_pte_range(): empty the PTEs of [va, end)."""
     cdef uint64_t *ptes = &table[(va >> PAGE_SHIFT) & 511]
     cdef uint32_t most = <uint32_t>((end - va + PAGE_SIZE - 1) >> PAGE_SHIFT)
     cdef uint32_t pfns[544]                     # 512, and 32 that put_usual() may look at
-    cdef uint32_t n = 0, special = 0, migrating = 0, k = 0, at
+    cdef uint32_t n = 0, special = 0, migrating = 0, swapped = 0, k = 0, at
     cdef uint64_t pte
     if all_pages(ptes, most):
         n = most
@@ -362,12 +391,12 @@ cdef uint64_t zap_table(memmap *m, mm_c *mm, uint32_t cpu, uint64_t *table, uint
                 if locked:
                     munlock_page(m, mig_entry_pfn(pte))
             elif pte:
-                most = at                       # a swap entry: the rest stays
-                break
+                free_swap_and_cache(m, cpu, entry_of(pte))
+                swapped += 1
     memset(ptes, 0, most * sizeof(uint64_t))
     memset(&pfns[n], 0, 32 * sizeof(uint32_t))
-    end = va + <uint64_t>most * PAGE_SIZE
     mm.rss_anon -= n + migrating
+    mm.rss_swap -= swapped
     if locked:
         for at in range(n):                     # one by one: each goes back to the list of its age first, and leaves it
             munlock_page(m, pfns[at])
@@ -377,17 +406,15 @@ cdef uint64_t zap_table(memmap *m, mm_c *mm, uint32_t cpu, uint64_t *table, uint
         k = put_mappings(m, pfns, n)
     if n + special:
         gather_free(m, cpu, mm, pfns, k, va, end)
-    return end
 
 
-def zap_range(MemMap mem, MmStruct mm, uint32_t cpu, uint64_t start, uint64_t end, bint locked=False):
+def zap_range(MemMap mem, MmStruct mm, uint32_t cpu, uint64_t start, uint64_t end, bint locked=False) -> None:
     """Unmap every page of [start, end) and free those that nobody else holds: unmap_page_range().
 
-    locked: the range lies in a VM_LOCKED VMA. Returns (next, why, entry offset); page tables stay.
+    locked: the range lies in a VM_LOCKED VMA. Page tables stay.
     """
     cdef uint64_t va = start, next, stop
     cdef uint64_t *table
-    cdef int why = WHY_DONE
     cdef uint32_t i
     cdef memmap *m = &mem.m
     with nogil:
@@ -395,17 +422,12 @@ def zap_range(MemMap mem, MmStruct mm, uint32_t cpu, uint64_t start, uint64_t en
         while va < end:
             table = pte_table(m.h, mm.c.pgd, va, &next)
             stop = next if next < end and next > va else end
-            if table == NULL:
-                va = stop
-                continue
-            fetch_next_table(m.h, mm.c.pgd, stop, end)
-            va = zap_table(m, &mm.c, cpu, table, va, stop, locked)
-            if va < stop:
-                why = WHY_SWAP_ENTRY
-                break
+            if table != NULL:
+                fetch_next_table(m.h, mm.c.pgd, stop, end)
+                zap_table(m, &mm.c, cpu, table, va, stop, locked)
+            va = stop
         for i in range(m.nr_nodes * NR_LRU_LISTS):
             lru_check_holes(m, &m.lrus[i])
-    return va, why, 0
 
 
 cdef bint free_level(memmap *m, uint32_t cpu, mm_c *mm, uint64_t *table, int level, uint64_t base, uint64_t start,
@@ -491,6 +513,11 @@ cdef void copy_table(memmap *m, mm_c *dst, vma_c *v, uint64_t *to, uint64_t *frm
                 copied += 1
             elif pte == 0:
                 continue
+            else:                               # neither side has it for itself any more
+                pte = entry_of(pte)
+                swap_dup(m, pte)
+                frm[i] = pte
+                dst.rss_swap += 1
             to[i] = pte
     dst.rss_anon += copied
     m.h.now += copied * m.h.cost.fork_page

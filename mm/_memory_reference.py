@@ -6,7 +6,7 @@ through it table by table; what it meets in a PTE is one of four things:
     0                  nothing was ever touched there
     a page             present, or PROT_NONE; the zero page is marked SPECIAL and counts for nobody
     a migration entry  the page is on its way to another frame
-    a swap entry       nobody but swapping knows what to do with it: stop there
+    a swap entry       the page is in a slot of a swap area, perhaps in the swap cache as well
 
 They never wait: a range that cannot be finished is left at the page where it stopped, with the reason.
 """
@@ -26,6 +26,7 @@ from numalab.mm._lru_reference import lru_drain_cpu, munlock_page, page_free_pre
 from numalab.mm._migrate_entry_reference import mig_entry_pfn, mig_entry_protect, mig_entry_to_read
 from numalab.mm._page_alloc_reference import free_table, pte_alloc
 from numalab.mm._reference import View, is_page, pte_table, pte_tables, ptes, table_end
+from numalab.mm._swap_reference import entry_of, free_swap_and_cache, swap_dup
 from numalab.mm.kernels import Why
 from numalab.mm.vm_flags import VM_SHARED, VM_WRITE
 
@@ -43,7 +44,8 @@ def fault_range(
 ) -> tuple[int, int, int]:
     """Fault [start, end) of one anonymous VMA that allows the access: handle_mm_fault() for a range.
 
-    Returns (next, why, pfn): how far it came, ``Why``, and for SWAP_ENTRY / MIGRATION_ENTRY the entry's offset.
+    Returns (next, why, entry): how far it came, ``Why``; for WAIT_IO and WAIT_LOCK the swap entry, for MIGRATION_ENTRY
+    the page.
     A write needs ``vma.anon_vma``.
     """
     if vma.file is not None or vma.flags & VM_SHARED:
@@ -61,54 +63,41 @@ def fault_range(
 # ---------------------------------------------------------------- unmapping
 
 
-def zap_table(m: View, mm: MmStruct, cpu: int, table: int, start: int, end: int, locked: bool) -> int:
-    """zap_pte_range(): empty the PTEs of [start, end); returns where it stopped: end, or at a swap entry."""
+def zap_table(m: View, mm: MmStruct, cpu: int, table: int, start: int, end: int, locked: bool) -> None:
+    """zap_pte_range(): empty the PTEs of [start, end)."""
     gone: list[int] = []  # mmu_gather: frames to free once no TLB can name them
     touched = False
-    stop = end
-    for va, at in ptes(table, start, end):
+    for _, at in ptes(table, start, end):
         pte = m.ram[at]
-        if not pte:
-            continue
-        if not pt.pte_mapped(pte) and not pt.is_migration_entry(pte):
-            stop = va
-            break
-        if is_page(pte):
-            pfn = pt.pte_pfn(pte)
-            if locked:
-                munlock_page(m, pfn)
-            if put_mapping(m, pfn):
-                page_free_prepare(m, pfn)
-                gone.append(pfn)
-        elif pt.is_migration_entry(pte) and locked:
-            munlock_page(m, mig_entry_pfn(pte))
-        if is_page(pte) or pt.is_migration_entry(pte):
+        if pt.pte_swaplike(pte) and not pt.is_migration_entry(pte):
+            free_swap_and_cache(m, cpu, entry_of(pte))
+            mm.rss_swap -= 1
+        elif is_page(pte) or pt.is_migration_entry(pte):
             mm.rss_anon -= 1
+            if locked:
+                munlock_page(m, mig_entry_pfn(pte) if pt.is_migration_entry(pte) else pt.pte_pfn(pte))
+        if is_page(pte) and put_mapping(m, pt.pte_pfn(pte)):
+            page_free_prepare(m, pt.pte_pfn(pte))
+            gone.append(pt.pte_pfn(pte))
         touched = touched or pt.pte_mapped(pte)
         m.ram[at] = 0
     if touched:
-        flush_range(m, mm, start, stop)
+        flush_range(m, mm, start, end)
         free_pages_bulk(m, cpu, gone)
         m.charge(len(gone) * m.cost["free_page"])
-    return stop
 
 
-def zap_range(
-    mem: MemMap, mm: MmStruct, cpu: int, start: int, end: int, locked: bool = False
-) -> tuple[int, int, int]:
+def zap_range(mem: MemMap, mm: MmStruct, cpu: int, start: int, end: int, locked: bool = False) -> None:
     """Unmap every page of [start, end) and free those that nobody else holds: unmap_page_range().
 
-    locked: the range lies in a VM_LOCKED VMA. Returns (next, why, entry offset); page tables stay.
+    locked: the range lies in a VM_LOCKED VMA. Page tables stay.
     """
     m = View(mem)
     lru_drain_cpu(m, cpu)
-    reached, why = end, Why.DONE
     for table, va, to in pte_tables(m, mm.pgd, start, end):
-        if table >= 0 and (stop := zap_table(m, mm, cpu, table, va, to, locked)) < to:
-            reached, why = stop, Why.SWAP_ENTRY
-            break
+        if table >= 0:
+            zap_table(m, mm, cpu, table, va, to, locked)
     lru_check_holes(m)
-    return reached, why, 0
 
 
 def free_level(
@@ -164,8 +153,10 @@ def copy_pte(m: View, dst: MmStruct, to: int, frm: int) -> None:
         m.ram[frm] = m.ram[to] = mig_entry_to_read(pte)
         dst.rss_anon += 1
         m.charge(m.cost["fork_page"])
-    elif pte:
-        m.ram[to] = pte
+    elif pte:  # neither side has it for itself any more
+        swap_dup(m, entry_of(pte))
+        m.ram[frm] = m.ram[to] = entry_of(pte)
+        dst.rss_swap += 1
 
 
 def copy_range(

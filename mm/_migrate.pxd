@@ -15,6 +15,10 @@ cdef enum:
     REASON_NOT_ON_LRU = 6       # could not be isolated
     REASON_TARGET_FULL = 7
     REASON_NOT_MIGRATABLE = 8   # its VMA may not be migrated
+    REASON_NO_SWAP = 9          # no free slot in any swap area
+    REASON_WRITING = 10         # its write to disk has begun
+    REASON_ACCESSED = 11        # used since it was last looked at
+    REASON_ACTIVE = 12          # used so much that it belongs on the active list
     NR_REASONS = 16
 
 # Where the virtual time of a migration goes (mm.migrate.ledger.Phase).

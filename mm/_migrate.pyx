@@ -35,6 +35,7 @@ from numalab.mm._page_alloc cimport (
     alloc_pages_bulk, alloc_pages_mpol, fetch_next_table, free_pages_bulk, nl_prefetch, nl_prefetchw,
 )
 from numalab.mm._rmap cimport mig_item, rmap_remap, rmap_unmap
+from numalab.mm._swap cimport replace_in_swap_cache
 
 cdef enum:
     BATCH = 512                 # NR_MAX_BATCHED_MIGRATION
@@ -434,7 +435,7 @@ cdef void unmap_batch(memmap *m, batch *b, uint32_t cpu, uint32_t *pfns, uint32_
             b.multi[b.nr_multi] = item
             b.nr_multi += 1
     if b.nr_multi:
-        rmap_unmap(m, b.multi, b.nr_multi)
+        rmap_unmap(m, b.multi, b.nr_multi, False)
         b.flush_all = True
     stats.phase[PHASE_UNMAP] += n * m.h.cost.unmap_page
     m.h.now += n * m.h.cost.unmap_page
@@ -521,6 +522,8 @@ cdef inline void copy_page_state(memmap *m, uint32_t src, uint32_t dst) noexcept
     d.pincount = 0
     d.rmap = 0
     m.cold[dst] = m.cold[src]
+    if s.flags & PG_swapcache:
+        replace_in_swap_cache(m, src, dst)
     if s.flags & PG_mlocked:
         m.node_stat[(s.flags >> 26) * NR_NODE_STATS + NR_MLOCK] -= 1
         m.node_stat[(d.flags >> 26) * NR_NODE_STATS + NR_MLOCK] += 1
@@ -585,21 +588,21 @@ cdef void move_batch(memmap *m, alloc_ctx *ctx, batch *b, uint32_t *dst, uint32_
         gone[i] = moved[i].src
         page_free_prepare(m, gone[i])
         done[i] = moved[i].dst
+    free_pages_bulk(m, ctx.cpu, gone, k)
+    stats.moved += k
     if orphans:                                 # unmapped by their owner while they moved
-        k = keep_mapped(m, ctx.cpu, done, k)
+        k = keep_used(m, ctx.cpu, done, k)
     lru_add_batch(m, done, k)
-    free_pages_bulk(m, ctx.cpu, gone, k + orphans)
-    stats.moved += k + orphans
     stats.phase[PHASE_COPY] += cost
     stats.phase[PHASE_REMAP] += b.n * h.cost.remap_page
     h.now += cost + b.n * h.cost.remap_page
 
 
-cdef uint32_t keep_mapped(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noexcept nogil:
-    """Free the pages of a list that nobody maps; the rest stay, in order."""
+cdef uint32_t keep_used(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noexcept nogil:
+    """Free the pages of a list that nobody maps or caches; the rest stay, in order."""
     cdef uint32_t i, k = 0
     for i in range(n):
-        if m.hot[pfns[i]].mapcount:
+        if m.hot[pfns[i]].refcount:
             pfns[k] = pfns[i]
             k += 1
         else:

@@ -35,6 +35,7 @@ from numalab.mm._mempolicy_reference import alloc_pages_bulk, alloc_pages_mpol
 from numalab.mm._migrate_entry_reference import mig_entry_pfn
 from numalab.mm._reference import View, is_page, pte_tables, ptes, tlb_flush_mm
 from numalab.mm._rmap_reference import MigItem, remap_pte, rmap_remap, rmap_unmap, unmap_pte
+from numalab.mm._swap_reference import replace_in_swap_cache
 from numalab.mm.kernels import Why
 from numalab.mm.migrate.ledger import Phase, Reason
 from numalab.mm.mpol import MPOL_INTERLEAVE, MPOL_WEIGHTED_INTERLEAVE
@@ -339,6 +340,8 @@ def copy_page_state(m: View, src: int, dst: int) -> None:
     m.cold.index[dst] = m.cold.index[src]
     m.cold.private[dst] = m.cold.private[src]
     m.cold.mlock_count[dst] = m.cold.mlock_count[src]
+    if m.hot.flags[src] & c.PG_swapcache:
+        replace_in_swap_cache(m, src, dst)
     if m.hot.flags[src] & c.PG_mlocked:
         m.node_stat[m.node(src), c.NR_MLOCK] -= 1
         m.node_stat[m.node(dst), c.NR_MLOCK] += 1
@@ -360,11 +363,11 @@ def move_batch(m: View, ctx: AllocCtx, b: Batch, dst: list[int], stats: MigrateS
     for item in moving:
         count_isolated(m, item.src, -1)
         page_free_prepare(m, item.src)
-    for item in moving:
-        if not m.hot.mapcount[item.dst]:  # unmapped by its owner while it moved
-            free_page(m, ctx.cpu, item.dst)
-    lru_add_batch(m, [item.dst for item in moving if m.hot.mapcount[item.dst]])
     free_pages_bulk(m, ctx.cpu, [item.src for item in moving])
+    for item in moving:
+        if not m.hot.refcount[item.dst]:  # unmapped by its owner while it moved
+            free_page(m, ctx.cpu, item.dst)
+    lru_add_batch(m, [item.dst for item in moving if m.hot.refcount[item.dst]])
     stats.moved += len(moving)
     charge(m, stats, Phase.REMAP, len(b.items) * m.cost["remap_page"])
 

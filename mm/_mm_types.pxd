@@ -25,6 +25,7 @@ cdef enum:
     POOL_FREE = 1               # LIFO of returned chunks through CHUNK_HOTTER (0 = none),
     POOL_LIMIT = 2              # and how many there can be
     NR_LRU_LISTS = 5
+    NR_SWAP_AREAS = 24          # MAX_SWAPFILES: the swap types below those of migration entries
 
 cdef enum:
     NO_PFN = 0xffffffff
@@ -87,10 +88,9 @@ cdef enum:
     WHY_WAIT_IO = 4
     WHY_NO_TARGET = 5           # the target node of a migration is full
     WHY_BUDGET = 6
-    WHY_SWAP_ENTRY = 7          # a fault met a swap PTE
-    WHY_MIGRATION_ENTRY = 8     # a fault met a page under migration
-    WHY_FILE = 9                # the file's owner must produce the page
-    WHY_STRICT = 10             # a walk stopped at a page that STRICT forbids
+    WHY_MIGRATION_ENTRY = 7     # a fault met a page under migration
+    WHY_FILE = 8                # the file's owner must produce the page
+    WHY_STRICT = 9              # a walk stopped at a page that STRICT forbids
 
 # VMA flags, values as in include/linux/mm.h.
 cdef enum:
@@ -185,6 +185,22 @@ cdef struct cpu_batch:          # lru_add: what this CPU has yet to put on the L
     uint32_t pfn[31]
 
 
+# A swap area: struct swap_info_struct. Three arrays by slot; slot 0 is the header, as in Linux.
+cdef struct swap_info:
+    uint16_t *map               # references: one for each swap PTE, and one of the swap cache
+    uint32_t *cache             # the frame that the swap cache has for the slot, 0 = none
+    uint8_t *store              # contents
+    uint32_t pages              # slots, the header included; 0 = no area of this type
+    uint32_t used
+    uint32_t next               # where the search for a free slot begins
+    uint32_t flags
+    int32_t prio
+    uint32_t turn               # of areas of one priority the one whose turn is lowest comes next
+
+cdef enum:
+    SWP_WRITEOK = 1             # gives out slots: not while swapoff() empties it
+    SWP_SYNCHRONOUS_IO = 2      # a read or write is over when it returns
+
 # Counters of a node: enum node_stat_item and numa_stat_item, the part that we keep.
 cdef enum:
     NR_INACTIVE_ANON            # the first five are the LRU lists
@@ -235,6 +251,7 @@ cdef enum:
     PGSTEAL_KSWAPD
     PGSTEAL_DIRECT
     PGREUSE
+    PGREFILL
     NR_VM_EVENTS
 
 
@@ -247,6 +264,7 @@ cdef struct anon_c:
     vma_c **vmas
     uint32_t count
     uint32_t size
+    uint64_t root               # id of the oldest AnonVma above it
 
 
 cdef struct memmap:
@@ -268,6 +286,7 @@ cdef struct memmap:
     uint32_t *trail_top         # [nr_zones] zone by zone, and how many of a zone there are (_page_alloc.pyx)
     int64_t *node_stat          # [nr_nodes][NR_NODE_STATS]
     int64_t *event              # [NR_VM_EVENTS]
+    swap_info *swap             # [NR_SWAP_AREAS]
     uint8_t *weight             # [MAX_NUMNODES] weighted interleave, 1..255
     uint64_t memory_nodes       # N_MEMORY
     anon_c **anon               # [anon_size] AnonVmas by id; NULL = no such
@@ -341,6 +360,7 @@ cdef struct mm_c:
     int64_t rss_shmem
     int64_t rss_swap
     int64_t nr_tables           # page-table pages, the root included
+    void *owner                 # its MmStruct (borrowed: what has an asid is alive)
     vma_c **table               # VMAs ascending, for kernels that look addresses up
     uint32_t nr_vmas
     uint32_t table_size

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -11,6 +11,7 @@ from numalab.arch.timers import Timers
 from numalab.arch.topology import Topology
 from numalab.mm.kernels import Kernels
 from numalab.mm.migrate.ledger import Ledger
+from numalab.mm.swapfile import SwapArea
 from numalab.mm.waits import Waits
 
 @disjoint_base
@@ -30,13 +31,22 @@ class MemMap:
     batches: npt.NDArray[Any]
     node_stat: npt.NDArray[np.int64]
     event: npt.NDArray[np.int64]
+    swap: npt.NDArray[Any]
     weights: npt.NDArray[np.uint8]
     # Python's own, set by mm/mmzone.py and by whoever migrated last.
     k: Kernels
     topology: Topology
     ledger: Ledger
+    swap_areas: list[SwapArea | None]
     timers: Timers
     waits: Waits
+    wake_kswapd: Callable[[int], None]
+    page_cluster: int
+    swappiness: int
+    lock_owners: dict[int, str]
+    migrations_asleep: int
+    engine: str
+    v5_quirks: bool
     asid_top: int
     anon_top: int
     memory_nodes: int
@@ -46,6 +56,7 @@ class MemMap:
     def bind(self, name: str, array: npt.NDArray[Any]) -> None: ...
     def node_of(self, pfn: int) -> int: ...
     def alloc_asid(self) -> int: ...
+    def mm_of(self, asid: int) -> MmStruct: ...
     def anon_vma(self, id: int) -> AnonVma | None: ...
 
 @disjoint_base
@@ -123,6 +134,7 @@ class AnonVma:
 class MmStruct:
     pgd: int
     rss_anon: int
+    rss_swap: int
     nr_tables: int
     # Python's own, set by mm/address_space.py.
     vmas: SortedDict[int, VMA]
@@ -139,8 +151,6 @@ class MmStruct:
     def rss_file(self) -> int: ...
     @property
     def rss_shmem(self) -> int: ...
-    @property
-    def rss_swap(self) -> int: ...
     def close(self) -> None: ...
     def vmas_changed(self) -> None: ...
     def sync_table(self) -> None: ...

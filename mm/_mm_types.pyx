@@ -74,11 +74,19 @@ cdef class MemMap:
             self.m.node_stat = <int64_t *>address
         elif name == "event":
             self.m.event = <int64_t *>address
+        elif name == "swap":
+            self.m.swap = <swap_info *>address
         elif name == "weights":
             self.m.weight = <uint8_t *>address
         else:
             raise KeyError(name)
         setattr(self, name, array)
+
+    def mm_of(self, uint32_t asid):
+        """The address space with this number. Raises KeyError: there is none."""
+        if asid > MAX_ASID or self.m.mms[asid] == NULL:
+            raise KeyError(asid)
+        return <MmStruct>self.m.mms[asid].owner
 
     @property
     def memory_nodes(self) -> int:
@@ -372,6 +380,7 @@ cdef class AnonVma:
         self.parent = self if parent is None else parent
         self.root = self if parent is None else parent.root
         mem._register_anon(self)
+        self.a.root = self.root.id
 
     def __dealloc__(self):
         free(self.a.vmas)
@@ -426,6 +435,7 @@ cdef class MmStruct:
         self.c.pgd = pgd
         self.c.asid = asid
         self.c.nr_tables += 1
+        self.c.owner = <void *>self
         mem.m.mms[asid] = &self.c
         self._table_stale = True
 
@@ -500,6 +510,10 @@ cdef class MmStruct:
     def rss_swap(self) -> int:
         return self.c.rss_swap
 
+    @rss_swap.setter
+    def rss_swap(self, int64_t n):
+        self.c.rss_swap = n
+
     @property
     def nr_tables(self) -> int:
         """Page-table pages, the root included."""
@@ -519,6 +533,7 @@ def struct_sizes() -> dict[str, int]:
         "pcp": sizeof(pcp),
         "lru_list": sizeof(lru_list),
         "cpu_batch": sizeof(cpu_batch),
+        "swap_info": sizeof(swap_info),
     }
 
 
@@ -536,4 +551,14 @@ def read_struct(str name, const uint8_t[::1] data not None) -> dict[str, object]
         return (<const pcp *>&data[0])[0]
     if name == "lru_list":
         return (<const lru_list *>&data[0])[0]
-    return (<const cpu_batch *>&data[0])[0]
+    if name == "cpu_batch":
+        return (<const cpu_batch *>&data[0])[0]
+    return swap_info_fields(<const swap_info *>&data[0])
+
+
+cdef dict swap_info_fields(const swap_info *si):
+    """A struct with pointers is no dict by itself."""
+    return {
+        "map": <uintptr_t>si.map, "cache": <uintptr_t>si.cache, "store": <uintptr_t>si.store, "pages": si.pages,
+        "used": si.used, "next": si.next, "flags": si.flags, "prio": si.prio, "turn": si.turn,
+    }

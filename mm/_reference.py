@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from numalab.arch._hw import Hardware
     from numalab.mm._mm_types import MemMap
+    from numalab.mm.swapfile import SwapArea
 
 
 # ---------------------------------------------------------------- the machine's memory
@@ -106,6 +107,17 @@ class Batches(_Fields):
     pfn: memoryview
 
 
+class Swap(_Fields):
+    """Swap areas, by type."""
+
+    pages: memoryview
+    used: memoryview
+    next: memoryview
+    flags: memoryview
+    prio: memoryview
+    turn: memoryview
+
+
 class View:
     """C's ``memmap *``: everything that mm knows of one machine, made for one call of a twin.
 
@@ -141,6 +153,37 @@ class View:
     @cached_property
     def batches(self) -> Batches:
         return Batches(self.mem.batches)
+
+    @cached_property
+    def swap(self) -> Swap:
+        return Swap(self.mem.swap)
+
+    def swap_map(self, type_: int) -> memoryview:
+        """References of each slot of an area."""
+        return self._area(type_).map.data
+
+    def swap_cache(self, type_: int) -> memoryview:
+        """The frame that the swap cache has for each slot of an area."""
+        return self._area(type_).cache.data
+
+    def _area(self, type_: int) -> SwapArea:
+        area = self.mem.swap_areas[type_]
+        assert area is not None
+        return area
+
+    def read_slot(self, pfn: int, entry: int) -> None:
+        """What is in a slot goes to a frame."""
+        self.bytes[pfn * pt.PAGE_SIZE : (pfn + 1) * pt.PAGE_SIZE] = self._slot(entry).data
+
+    def write_slot(self, pfn: int, entry: int) -> None:
+        """What is in a frame goes to a slot."""
+        self._slot(entry)[:] = np.frombuffer(
+            self.bytes[pfn * pt.PAGE_SIZE : (pfn + 1) * pt.PAGE_SIZE], np.uint8
+        )
+
+    def _slot(self, entry: int) -> NDArray[np.uint8]:
+        at = pt.swp_offset(entry) * pt.PAGE_SIZE
+        return self._area(pt.swp_type(entry)).disk.store[at : at + pt.PAGE_SIZE]
 
     @cached_property
     def order(self) -> memoryview:

@@ -12,5 +12,6 @@ cdef struct mig_item:
     uint64_t anon               # what a batch is sorted by: anon_vma id,
     uint64_t index              # and page offset within it
 
-cdef uint32_t rmap_unmap(memmap *m, mig_item **items, uint32_t n) noexcept nogil
+cdef uint32_t rmap_unmap(memmap *m, mig_item **items, uint32_t n, bint to_swap) noexcept nogil
+cdef uint32_t rmap_referenced(memmap *m, mig_item *item) noexcept nogil
 cdef uint32_t rmap_remap(memmap *m, mig_item **items, uint32_t n, bint to_dst) noexcept nogil

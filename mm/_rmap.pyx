@@ -1,7 +1,7 @@
 """Reverse mapping: from a page to the PTEs that name it.
 
-Mirrors mm/rmap.c (rmap_walk_anon, try_to_migrate) and remove_migration_ptes(). While one PTE names a
-page, struct page holds its address and nothing is searched; the kernels in ``_migrate`` do that
+Mirrors mm/rmap.c (rmap_walk_anon, try_to_migrate, try_to_unmap, folio_referenced) and remove_migration_ptes(). While
+one PTE names a page, struct page holds its address and nothing is searched; the kernels in ``_migrate`` do that
 themselves. This file is for the rest: pages shared after fork. It takes a whole batch, sorts it by
 anon_vma and index, and goes through the VMAs of each anon_vma once, so that a page costs the same
 whether 2 or 64 processes share it (docs/adr). There are no chains of PTEs to keep: fork and exit pay nothing.
@@ -12,12 +12,21 @@ from libc.stdlib cimport qsort
 
 from numalab.arch._hw cimport PAGE_SHIFT
 from numalab.arch._pagetable cimport (
-    PTE_DIRTY, PTE_SPECIAL, is_migration_entry, pte_address, pte_mapped, pte_offset, pte_pfn, pte_table,
+    PTE_ACCESSED, PTE_DIRTY, PTE_SPECIAL, is_migration_entry, pte_address, pte_mapped, pte_offset, pte_pfn, pte_table,
 )
 from numalab.mm._migrate_entry cimport mig_entry_make, mig_entry_pfn, mig_entry_restore
 from numalab.mm._mm_types cimport (
     MemMap, NR_ANON_MAPPED, NR_NODE_STATS, PG_anon, PG_anon_exclusive, PG_dirty, anon_c, memmap, page, vma_c,
 )
+from numalab.mm._swap cimport unmap_to_swap
+
+# What a walk does with each PTE that it finds.
+cdef enum:
+    RMAP_MIGRATE
+    RMAP_TO_DST                 # migration entries name the new page
+    RMAP_TO_SRC                 # or the old one again
+    RMAP_SWAP
+    RMAP_REFERENCED             # count and clear accessed bits
 
 
 cdef int by_anon_and_index(const void *a, const void *b) noexcept nogil:
@@ -60,7 +69,7 @@ cdef inline void remap_pte(memmap *m, mig_item *item, uint64_t *pte, bint to_dst
 
 
 cdef void walk_vma(memmap *m, vma_c *v, mig_item **items, uint32_t n, int what) noexcept nogil:
-    """One VMA against the part of a sorted group that lies in it. what: 0 unmap, 1 remap to dst, 2 back to src."""
+    """One VMA against the part of a sorted group that lies in it. what: one of RMAP_*."""
     cdef uint64_t first = v.pgoff, last = v.pgoff + ((v.end - v.start) >> PAGE_SHIFT)
     cdef uint64_t va, next = 0
     cdef uint64_t *table = NULL
@@ -76,7 +85,7 @@ cdef void walk_vma(memmap *m, vma_c *v, mig_item **items, uint32_t n, int what) 
     while lo < n and items[lo].index < last:
         item = items[lo]
         lo += 1
-        if what == 0 and m.hot[item.src].mapcount == 0:
+        if what == RMAP_MIGRATE and m.hot[item.src].mapcount == 0:
             continue
         va = v.start + ((item.index - first) << PAGE_SHIFT)
         if va >= next:
@@ -84,11 +93,17 @@ cdef void walk_vma(memmap *m, vma_c *v, mig_item **items, uint32_t n, int what) 
         if table == NULL:
             continue
         pte = &table[(va >> PAGE_SHIFT) & 511]
-        if what == 0:
-            if pte_mapped(pte[0]) and not pte[0] & PTE_SPECIAL and pte_pfn(pte[0]) == item.src:
+        if what == RMAP_TO_DST or what == RMAP_TO_SRC:
+            if is_migration_entry(pte[0]) and mig_entry_pfn(pte[0]) == item.src:
+                remap_pte(m, item, pte, what == RMAP_TO_DST)
+        elif pte_mapped(pte[0]) and not pte[0] & PTE_SPECIAL and pte_pfn(pte[0]) == item.src:
+            if what == RMAP_MIGRATE:
                 unmap_pte(m, item, pte)
-        elif is_migration_entry(pte[0]) and mig_entry_pfn(pte[0]) == item.src:
-            remap_pte(m, item, pte, what == 1)
+            elif what == RMAP_SWAP:
+                unmap_to_swap(m, item.src, pte, v.mm)
+            elif pte[0] & PTE_ACCESSED:
+                pte[0] &= ~<uint64_t>PTE_ACCESSED
+                item.dst += 1
 
 
 cdef void walk_groups(memmap *m, mig_item **items, uint32_t n, int what) noexcept nogil:
@@ -107,13 +122,13 @@ cdef void walk_groups(memmap *m, mig_item **items, uint32_t n, int what) noexcep
         a = b
 
 
-cdef uint32_t rmap_unmap(memmap *m, mig_item **items, uint32_t n) noexcept nogil:
+cdef uint32_t rmap_unmap(memmap *m, mig_item **items, uint32_t n, bint to_swap) noexcept nogil:
     """try_to_migrate() for a batch: every PTE of these pages becomes a migration entry. Returns how many are left
-    mapped.
+    mapped. to_swap: try_to_unmap(), they become swap entries; the pages are in the swap cache.
     """
     cdef uint32_t i, left = 0
     cdef page *p
-    walk_groups(m, items, n, 0)
+    walk_groups(m, items, n, RMAP_SWAP if to_swap else RMAP_MIGRATE)
     for i in range(n):
         p = &m.hot[items[i].src]
         p.rmap = 0
@@ -124,6 +139,13 @@ cdef uint32_t rmap_unmap(memmap *m, mig_item **items, uint32_t n) noexcept nogil
     return left
 
 
+cdef uint32_t rmap_referenced(memmap *m, mig_item *item) noexcept nogil:
+    """folio_referenced(): how many PTEs of an anonymous page have been used since they were last asked."""
+    item.dst = 0
+    walk_groups(m, &item, 1, RMAP_REFERENCED)
+    return item.dst
+
+
 cdef uint32_t rmap_remap(memmap *m, mig_item **items, uint32_t n, bint to_dst) noexcept nogil:
     """remove_migration_ptes() for a batch; returns how many pages nobody maps any more."""
     cdef uint32_t i, orphans = 0
@@ -132,7 +154,7 @@ cdef uint32_t rmap_remap(memmap *m, mig_item **items, uint32_t n, bint to_dst) n
         p = &m.hot[items[i].dst if to_dst else items[i].src]
         if p.mapcount:
             m.node_stat[(p.flags >> 26) * NR_NODE_STATS + NR_ANON_MAPPED] -= 1
-    walk_groups(m, items, n, 1 if to_dst else 2)
+    walk_groups(m, items, n, RMAP_TO_DST if to_dst else RMAP_TO_SRC)
     for i in range(n):
         p = &m.hot[items[i].dst if to_dst else items[i].src]
         if p.mapcount:

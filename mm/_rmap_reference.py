@@ -19,9 +19,10 @@ from numalab.arch import _pagetable_reference as pt
 from numalab.mm import _constants as c
 from numalab.mm._migrate_entry_reference import mig_entry_make, mig_entry_pfn, mig_entry_restore
 from numalab.mm._reference import View, is_page
+from numalab.mm._swap_reference import SWP_EXCLUSIVE, swap_dup
 
 if TYPE_CHECKING:
-    from numalab.mm._mm_types import VMA, MemMap
+    from numalab.mm._mm_types import VMA, MemMap, MmStruct
 
 
 @dataclass(slots=True)
@@ -59,6 +60,20 @@ def remap_pte(m: View, pfn: int, at: int) -> None:
     m.hot.rmap[pfn] = at * 8 if m.hot.mapcount[pfn] == 1 else 0
 
 
+def unmap_to_swap(m: View, pfn: int, at: int, mm: MmStruct) -> None:
+    """try_to_unmap_one(): one PTE of a page in the swap cache becomes a swap entry. No TLB is flushed."""
+    entry, flags = m.cold.private[pfn], m.hot.flags[pfn]
+    if m.ram[at] & pt.PTE_DIRTY:
+        flags |= c.PG_dirty
+    m.hot.flags[pfn] = flags & ~c.PG_anon_exclusive
+    m.ram[at] = entry | (SWP_EXCLUSIVE if flags & c.PG_anon_exclusive else 0)
+    swap_dup(m, entry)
+    m.hot.mapcount[pfn] -= 1
+    m.hot.refcount[pfn] -= 1
+    mm.rss_anon -= 1
+    mm.rss_swap += 1
+
+
 # ---------------------------------------------------------------- walks
 
 
@@ -68,8 +83,8 @@ def pte_of(m: View, vma: VMA, index: int) -> int:
     return pt.pte_index(m.ram, m.hw.levels, vma.mm.pgd, va)
 
 
-def rmap_walk_anon(m: View, items: Sequence[MigItem]) -> Iterator[tuple[MigItem, int]]:
-    """(page, PTE) for every PTE that may name a page of the batch: anon_vma by anon_vma, in each VMA by VMA."""
+def rmap_walk_anon(m: View, items: Sequence[MigItem]) -> Iterator[tuple[MigItem, int, VMA]]:
+    """(page, PTE, VMA) for every PTE that may name a page of the batch: anon_vma by anon_vma, in each VMA by VMA."""
     ordered = sorted(items, key=lambda item: (item.anon, item.index))
     for anon, members in groupby(ordered, key=lambda item: item.anon):
         anon_vma = m.mem.anon_vma(anon)
@@ -81,7 +96,7 @@ def rmap_walk_anon(m: View, items: Sequence[MigItem]) -> Iterator[tuple[MigItem,
                     break
                 at = pte_of(m, vma, item.index)
                 if at >= 0:
-                    yield item, at
+                    yield item, at, vma
 
 
 def count_mapped(m: View, pfns: Sequence[int], n: int) -> int:
@@ -92,16 +107,32 @@ def count_mapped(m: View, pfns: Sequence[int], n: int) -> int:
     return len(pfns) - len(mapped)
 
 
-def rmap_unmap(m: View, items: Sequence[MigItem]) -> int:
-    """try_to_migrate() for a batch: every PTE becomes a migration entry. Returns how many pages are left mapped."""
+def rmap_unmap(m: View, items: Sequence[MigItem], *, to_swap: bool = False) -> int:
+    """try_to_migrate() for a batch: every PTE becomes a migration entry. Returns how many pages are left mapped.
+
+    to_swap: try_to_unmap(), they become swap entries; the pages are in the swap cache.
+    """
     pages = [item.src for item in items]
     count_mapped(m, pages, -1)
-    for item, at in rmap_walk_anon(m, items):
+    for item, at, vma in rmap_walk_anon(m, items):
         if is_page(m.ram[at]) and pt.pte_pfn(m.ram[at]) == item.src:
-            unmap_pte(m, item, at)
+            if to_swap:
+                unmap_to_swap(m, item.src, at, vma.mm)
+            else:
+                unmap_pte(m, item, at)
     for pfn in pages:
         m.hot.rmap[pfn] = 0
     return len(pages) - count_mapped(m, pages, 1)
+
+
+def rmap_referenced(m: View, item: MigItem) -> int:
+    """folio_referenced(): how many PTEs of an anonymous page have been used since they were last asked."""
+    young = 0
+    for _, at, _ in rmap_walk_anon(m, [item]):
+        if is_page(m.ram[at]) and pt.pte_pfn(m.ram[at]) == item.src and m.ram[at] & pt.PTE_ACCESSED:
+            m.ram[at] &= ~pt.PTE_ACCESSED
+            young += 1
+    return young
 
 
 def rmap_remap(m: View, items: Sequence[MigItem], to_dst: bool) -> int:
@@ -109,7 +140,7 @@ def rmap_remap(m: View, items: Sequence[MigItem], to_dst: bool) -> int:
     end: Callable[[MigItem], int] = (lambda item: item.dst) if to_dst else (lambda item: item.src)
     pages = [end(item) for item in items]
     count_mapped(m, pages, -1)
-    for item, at in rmap_walk_anon(m, items):
+    for item, at, _ in rmap_walk_anon(m, items):
         if pt.is_migration_entry(m.ram[at]) and mig_entry_pfn(m.ram[at]) == item.src:
             remap_pte(m, end(item), at)
     return count_mapped(m, pages, 1)

@@ -8,14 +8,15 @@ book-keeping that could be wrong in the same way. The numbers are those of the d
      3  refcount and mapcount are explained, rmap is right, page tables belong to one address space
      4  a page is on one LRU list at the place it claims, or isolated, or in an add batch, or off for a named reason
      5  no PTE names a freed frame; freed frames are poisoned (debug_vm); the zero page is zeros
+     6  a swap slot is counted by the PTEs that name it and by the swap cache; slot and cached page agree
      7  no migration entry outlives its migration
      8  contents: a page that somebody may write is nobody else's, and no TLB remembers what is no longer so
      9  policies name nodes with memory
     10  counters equal what they count
     11  areas are sorted and apart, PTEs lie in them, anon_vmas and areas name each other
 
-6 (swap slots) has nothing to look at while there is no swap. What a program reads back (8) and where a fault may put a
-page (9) cannot be seen in a state: the tests keep a model of the one and watch the other as it happens.
+What a program reads back (8) and where a fault may put a page (9) cannot be seen in a state: the tests keep a model of
+the one and watch the other as it happens.
 
 A check costs some milliseconds for tens of thousands of pages in use and nothing for those never used. It changes
 nothing, not even the clock.
@@ -38,6 +39,7 @@ from numalab.mm.invariants_pages import (
 )
 from numalab.mm.invariants_report import Broken, InvariantError, Report
 from numalab.mm.invariants_state import State
+from numalab.mm.invariants_swap import check_swap
 
 __all__ = ["Broken", "InvariantError", "check_invariants"]
 
@@ -65,6 +67,7 @@ def check_invariants(
         check_tables,
         check_lru,
         check_freed,
+        check_swap,
         check_migration_entries,
         check_contents,
         check_counters,

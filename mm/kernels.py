@@ -25,10 +25,9 @@ class Why(enum.IntEnum):
     WAIT_IO = 4
     NO_TARGET = 5
     BUDGET = 6
-    SWAP_ENTRY = 7
-    MIGRATION_ENTRY = 8
-    FILE = 9
-    STRICT = 10
+    MIGRATION_ENTRY = 7
+    FILE = 8
+    STRICT = 9
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,8 @@ class Kernels:
     memory: ModuleType
     rmap: ModuleType
     migrate: ModuleType
+    swap: ModuleType
+    vmscan: ModuleType
 
     @classmethod
     def load(cls, twins: bool = False) -> Kernels:

@@ -11,12 +11,13 @@ Mirrors mm/madvise.c. Deliberately different:
   is EINVAL; so is MADV_REMOVE, since there are only anonymous areas to remove from;
 * MADV_FREE checks as Linux does and then lets the pages live: Linux frees them when memory runs short, at the
   earliest. A program sees the difference only in numa_maps, where such pages still count as dirty;
-* MADV_WILLNEED, MADV_COLD and MADV_PAGEOUT work on swap, which is not built: ENOSYS.
+* MADV_COLD moves pages to the inactive list at once, where Linux collects them per CPU first.
 """
 
 from __future__ import annotations
 
-from numalab.arch.errno import EAGAIN, EINVAL, ENOMEM, ENOSYS, KernelError
+from numalab.arch.errno import EAGAIN, EINVAL, ENOMEM, KernelError
+from numalab.mm._migrate import PageList
 from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
 from numalab.mm.gup import madvise_populate
 from numalab.mm.memory import zap_vma_range
@@ -41,11 +42,14 @@ from numalab.mm.mman import (
     MADV_WILLNEED,
     MADV_WIPEONFORK,
 )
+from numalab.mm.swap import lru_add_drain
+from numalab.mm.swap_state import madvise_willneed
 from numalab.mm.vm_flags import (
     MASK64,
     VM_DONTCOPY,
     VM_DONTDUMP,
     VM_HUGEPAGE,
+    VM_HUGETLB,
     VM_IO,
     VM_LOCKED,
     VM_NOHUGEPAGE,
@@ -60,6 +64,7 @@ from numalab.mm.vm_flags import (
 )
 from numalab.mm.vma import vma_modify
 from numalab.mm.vma_tree import find_vma
+from numalab.mm.vmscan import reclaim_pages
 
 __all__ = ["do_madvise"]
 
@@ -79,7 +84,7 @@ _FLAGS = {
 }
 #: Areas that refuse a piece of advice, by flag.
 _REFUSED = {MADV_DOFORK: VM_IO, MADV_WIPEONFORK: VM_SHARED, MADV_DODUMP: VM_SPECIAL}
-_NEEDS_SWAP = (MADV_WILLNEED, MADV_COLD, MADV_PAGEOUT)
+_AGING = (MADV_WILLNEED, MADV_COLD, MADV_PAGEOUT)
 _ON_PAGES = (MADV_DONTNEED, MADV_DONTNEED_LOCKED, MADV_FREE)
 _POPULATE = (MADV_POPULATE_READ, MADV_POPULATE_WRITE)
 
@@ -89,9 +94,9 @@ def do_madvise(mm: MmStruct, ctx: AllocCtx, start: int, length: int, advice: int
 
     Raises KernelError: EINVAL (unknown advice, start not aligned, the range wraps, an area that the advice
     does not suit: the walk stops there), ENOMEM (holes; the rest is done), EAGAIN (too many areas), EFAULT
-    (populate), ENOSYS (advice that needs swap).
+    (populate).
     """
-    if advice not in _FLAGS and advice not in (*_ON_PAGES, *_POPULATE, *_NEEDS_SWAP):
+    if advice not in _FLAGS and advice not in (*_ON_PAGES, *_POPULATE, *_AGING):
         raise KernelError(EINVAL, f"advice {advice} is not known")
     if offset_in_page(start):
         raise KernelError(EINVAL, "start is not page aligned")
@@ -101,8 +106,6 @@ def do_madvise(mm: MmStruct, ctx: AllocCtx, start: int, length: int, advice: int
         raise KernelError(EINVAL, "the range wraps round the end of the address space")
     if end == start:
         return
-    if advice in _NEEDS_SWAP:
-        raise KernelError(ENOSYS, "this advice needs swap")
     if advice in _POPULATE:
         madvise_populate(mm, ctx, start, end, advice == MADV_POPULATE_WRITE)
     else:
@@ -128,6 +131,9 @@ def _vma_behavior(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int, a
     if advice in _ON_PAGES:
         _dontneed_free(mm, ctx, vma, start, end, advice)
         return vma
+    if advice in _AGING:
+        _age(mm, ctx, vma, start, end, advice)
+        return vma
     if vma.flags & _REFUSED.get(advice, 0) or (advice == MADV_WIPEONFORK and vma.file is not None):
         raise KernelError(EINVAL, f"the area at {start:#x} does not suit the advice")
     clear, set_ = _FLAGS[advice]
@@ -150,3 +156,18 @@ def _dontneed_free(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int, 
             raise KernelError(EINVAL, "only private anonymous memory can be freed lazily")
         return
     zap_vma_range(mm, ctx, start, end)
+
+
+def _age(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int, advice: int) -> None:
+    """WILLNEED reads ahead what is in swap; COLD makes pages the next to go; PAGEOUT lets them go now."""
+    mem = mm.mem
+    if advice == MADV_WILLNEED:
+        madvise_willneed(mem, mm, vma, ctx, start, end)
+        return
+    if vma.flags & (VM_LOCKED | VM_PFNMAP | VM_HUGETLB):
+        raise KernelError(EINVAL, f"the area at {start:#x} is locked or not ordinary memory")
+    pages = PageList()
+    lru_add_drain(mem, ctx.cpu)
+    mem.k.vmscan.cold_range(mem, mm, start, end, pages, advice == MADV_PAGEOUT)
+    if len(pages):
+        reclaim_pages(mem, ctx.cpu, pages)

@@ -11,9 +11,11 @@ import signal
 from typing import TYPE_CHECKING
 
 from numalab.mm.kernels import Why
+from numalab.mm.mpol import MPOL_BIND
 from numalab.mm.page_alloc import OutOfMemory, Slowpath
 from numalab.mm.rmap import anon_vma_prepare
 from numalab.mm.stack import expand_stack
+from numalab.mm.swap_state import read_swap_page, wait_on_page
 from numalab.mm.vm_flags import PAGE_MASK, PAGE_SIZE, VM_LOCKED, VM_READ, VM_WRITE
 from numalab.mm.vma_tree import find_vma
 
@@ -28,6 +30,8 @@ __all__ = [
 #: si_code of SIGSEGV: nothing is mapped there; the mapping forbids it (siginfo(7)).
 SEGV_MAPERR = 1
 SEGV_ACCERR = 2
+#: si_code of SIGBUS: the page cannot be had.
+BUS_ADRERR = 2
 
 #: Bytes read at a time.
 READ_PIECE = 1 << 20
@@ -79,16 +83,27 @@ def handle_mm_fault(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bo
         if reached > va:
             slow.progress()
         va = reached
+        if why in (Why.WAIT_IO, Why.WAIT_LOCK):
+            why = read_swap_page(mem, vma, ctx, va, entry)
+            if why == Why.DONE:
+                continue
+            if why == Why.WAIT_IO:
+                raise UserFault(max(va, start), signal.SIGBUS, BUS_ADRERR)
         if why == Why.NEED_RECLAIM:
-            try:
-                slow.reclaim()
-            except OutOfMemory:
-                if va > start:
-                    break
-                raise
+            if va > start:  # use what there is: reclaim might take it away again
+                break
+            slow.reclaim(_policy_nodes(vma, ctx))
+        elif why == Why.MIGRATION_ENTRY:
+            wait_on_page(mem, entry)
         elif why != Why.DONE:
             raise AssertionError(f"fault at {va:#x} stopped with {Why(why).name} (entry {entry:#x})")
     return va
+
+
+def _policy_nodes(vma: VMA, ctx: AllocCtx) -> int | None:
+    """The nodes that a policy binds a fault to, None = any."""
+    policy = vma.policy if vma.policy is not None else ctx.policy
+    return policy.nodes if policy is not None and policy.mode == MPOL_BIND else None
 
 
 def read_user(mm: MmStruct, ctx: AllocCtx, addr: int, n: int) -> bytes:
@@ -149,9 +164,7 @@ def zap_vma_range(mm: MmStruct, ctx: AllocCtx, start: int, end: int) -> None:
     """unmap_page_range(): drop every page that is mapped in a part of one VMA."""
     vma = find_vma(mm, start)
     locked = vma is not None and bool(vma.flags & VM_LOCKED)
-    _, why, entry = mm.mem.k.memory.zap_range(mm.mem, mm, ctx.cpu, start, end, locked)
-    if why != Why.DONE:
-        raise AssertionError(f"unmapping stopped with {Why(why).name} (entry {entry:#x})")
+    mm.mem.k.memory.zap_range(mm.mem, mm, ctx.cpu, start, end, locked)
 
 
 def copy_page_range(dst: MmStruct, src: MmStruct, dst_vma: VMA, src_vma: VMA, ctx: AllocCtx) -> None:

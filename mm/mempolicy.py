@@ -18,9 +18,9 @@ from numalab.mm.migrate.batched import (
     PageList,
     Target,
     lru_cache_disable,
-    migrate_pages,
     putback_movable_pages,
 )
+from numalab.mm.migrate.engine import Engine, engine_of
 from numalab.mm.migrate.ledger import Ledger
 from numalab.mm.mpol import (
     MPOL_BIND,
@@ -173,10 +173,11 @@ def do_mbind(
         lru_cache_disable(mem)
 
     pages = PageList()
-    ledger = Ledger("batched", "mempolicy_mbind")
+    engine = engine_of(mem)
+    ledger = Ledger(engine.name, "mempolicy_mbind")
     failed = False
     try:
-        _queue_pages_range(mem, mm, start, end, nodes, flags, policy is None, pages, ledger)
+        _queue_pages_range(mem, mm, start, end, nodes, flags, policy is None, pages, ledger, engine)
         _mbind_areas(mm, start, end, policy)
         failed = pages.nr_failed > 0
         if len(pages):
@@ -184,7 +185,7 @@ def do_mbind(
             # A private page's index is its page offset in the area, by which interleaving chooses its node
             # already, so the base to which the index is added is 0. Without a policy the task's own decides.
             target = Target(policy=ctx.policy if policy is None else policy, ilx=0)
-            failed |= migrate_pages(mem, ctx, pages, target, ledger) != 0
+            failed |= engine.migrate(mem, ctx, pages, target, ledger) != 0
     finally:
         if len(pages):
             putback_movable_pages(mem, ctx, pages)
@@ -213,6 +214,7 @@ def _queue_pages_range(
     holes_ok: bool,
     pages: PageList,
     ledger: Ledger,
+    engine: Engine,
 ) -> None:
     """Go through the areas of the range: check for holes, and collect in ``pages`` what is misplaced.
 
@@ -220,6 +222,8 @@ def _queue_pages_range(
     alone).
     """
     before = mem.hw.now
+    if engine.shared_too and flags & MPOL_MF_MOVE:
+        flags |= MPOL_MF_MOVE_ALL
     vma = find_vma_intersection(mm, start, end)
     if vma is None or (start < vma.start and not holes_ok):
         raise KernelError(EFAULT, "the range begins with a hole")
@@ -228,7 +232,7 @@ def _queue_pages_range(
         if vma.end < end and not holes_ok and (next_ is None or vma.end < next_.start):
             raise KernelError(EFAULT, f"there is a hole at {vma.end:#x}")
         # What cannot be migrated is looked at only to be complained about.
-        migratable = not vma.flags & (VM_IO | VM_PFNMAP)
+        migratable = not vma.flags & (VM_IO | VM_PFNMAP | engine.passes_over)
         if flags and (migratable or flags & MPOL_MF_STRICT):
             low, high = max(start, vma.start), min(end, vma.end)
             _, why, _ = mem.k.migrate.queue_range(mem, mm, low, high, nodes, True, flags, pages, migratable)

@@ -34,6 +34,7 @@ __all__ = ["DTYPES", "ZONE_NAMES", "build"]
 SECTION_SHIFT = 15
 NR_ORDERS = 11
 NR_LRU_LISTS = 5
+NR_SWAP_AREAS = 24
 MAX_NUMNODES = 64
 NO_PFN = 0xFFFFFFFF
 
@@ -60,6 +61,10 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "pcp": np.dtype([("count", "<u4"), ("pad", "<u4", 3), ("pfn", "<u4", 1024)]),
     "lru_list": np.dtype([("head", "<u4"), ("tail", "<u4"), ("live", "<i8"), ("chunks", "<i8")]),
     "cpu_batch": np.dtype([("count", "<u4"), ("pfn", "<u4", 31)]),
+    "swap_info": np.dtype([
+        ("map", "<u8"), ("cache", "<u8"), ("store", "<u8"), ("pages", "<u4"), ("used", "<u4"), ("next", "<u4"),
+        ("flags", "<u4"), ("prio", "<i4"), ("turn", "<u4"),
+    ]),
 }  # fmt: skip
 
 #: enum node_stat_item and numa_stat_item; enum vm_event_item (``_mm_types.pxd``).
@@ -73,7 +78,7 @@ VM_EVENTS = (
     "pgalloc", "pgfree", "pgfault", "pgmajfault", "pgactivate", "pgdeactivate", "pgmigrate_success",
     "pgmigrate_fail", "unevictable_pgs_culled", "unevictable_pgs_rescued", "unevictable_pgs_mlocked",
     "unevictable_pgs_munlocked", "unevictable_pgs_cleared", "pswpin", "pswpout", "swap_ra", "swap_ra_hit",
-    "pgscan_kswapd", "pgscan_direct", "pgsteal_kswapd", "pgsteal_direct", "pgreuse",
+    "pgscan_kswapd", "pgscan_direct", "pgsteal_kswapd", "pgsteal_direct", "pgreuse", "pgrefill",
 )  # fmt: skip
 
 
@@ -104,6 +109,13 @@ def build(hw: Hardware, *, twins: bool = False, debug_vm: bool = False) -> MemMa
     mem.debug = debug_vm
     mem.timers = Timers(hw)
     mem.waits = ClockWaits(mem.timers)
+    mem.wake_kswapd = lambda nodes: None
+    mem.page_cluster = int(topology.boot.get("page_cluster", 3))
+    mem.swappiness = 60
+    mem.lock_owners = {}
+    mem.migrations_asleep = 0
+    mem.engine = "batched"
+    mem.v5_quirks = False
     _bind_pages(mem, topology)
     _bind_zones(mem, topology)
     _bind_counters(mem, topology)
@@ -167,6 +179,8 @@ def _bind_zones(mem: MemMap, topology: Topology) -> None:
 def _bind_counters(mem: MemMap, topology: Topology) -> None:
     mem.bind("node_stat", np.zeros((topology.nr_node_ids, len(NODE_STATS)), np.int64))
     mem.bind("event", np.zeros(len(VM_EVENTS), np.int64))
+    mem.bind("swap", np.zeros(NR_SWAP_AREAS, DTYPES["swap_info"]))
+    mem.swap_areas = [None] * NR_SWAP_AREAS
     mem.bind("weights", np.ones(MAX_NUMNODES, np.uint8))
 
 

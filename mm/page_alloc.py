@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from numalab.mm.swap import lru_add_drain_all
+from numalab.mm.vmscan import try_to_free_pages
 
 if TYPE_CHECKING:
     from numalab.mm._mm_types import AllocCtx, MemMap
@@ -28,25 +29,34 @@ def drain_all_pages(mem: MemMap) -> int:
 class Slowpath:
     """One request's way through the slow path: each step may free something, and none is tried twice in a row.
 
-    Made anew for each request; ``progress()`` starts over after the kernel got further.
+    nodes: those the request may take frames from. Made anew for each request; ``progress()`` starts over after the
+    kernel got further.
     """
 
-    def __init__(self, mem: MemMap, ctx: AllocCtx) -> None:
+    def __init__(self, mem: MemMap, ctx: AllocCtx, nodes: int | None = None) -> None:
         self._mem = mem
         self._ctx = ctx
+        self._nodes = mem.memory_nodes if nodes is None else nodes
         self._drained = False
 
     def progress(self) -> None:
         """The kernel got further since the last call."""
         self._drained = False
 
-    def reclaim(self) -> None:
+    def reclaim(self, nodes: int | None = None) -> None:
         """Free something, or raise OutOfMemory.
 
         Frames in per-CPU sets and pages that wait in per-CPU LRU batches belong to nobody: they come first.
+        nodes: this time only these.
         """
-        if self._drained:
+        mem = self._mem
+        nodes = (self._nodes if nodes is None else nodes) & self._ctx.mems_allowed
+        mem.wake_kswapd(nodes)
+        if not self._drained:
+            self._drained = True
+            lru_add_drain_all(mem)
+            drain_all_pages(mem)
+        elif not try_to_free_pages(mem, self._ctx.cpu, nodes):
             raise OutOfMemory
-        self._drained = True
-        lru_add_drain_all(self._mem)
-        drain_all_pages(self._mem)
+        else:
+            drain_all_pages(mem)

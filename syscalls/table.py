@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from numalab.syscalls import cred, file, mempolicy, mman, prctl, process, sched, time
+from numalab.syscalls import cred, file, mempolicy, mman, prctl, process, sched, swap, time
 from numalab.syscalls.kinds import Arg, parse_args
 
 __all__ = ["BY_NAME", "BY_NUMBER", "TABLE", "Support", "Syscall"]
@@ -69,7 +69,7 @@ TABLE: tuple[Syscall, ...] = (
     _row(25, "mremap", "addr:addr old_len:size new_len:size flags:mremap_flags new_addr:addr", mman.mremap),
     _row(27, "mincore", "addr:addr length:size vec:vec_out@length", mman.mincore),
     _row(28, "madvise", "addr:addr length:size advice:advice", mman.madvise,
-         "advice for KSM, collapse and memory failure is EINVAL, advice that needs swap is ENOSYS"),
+         "advice for KSM, collapse and memory failure is EINVAL"),
     _row(35, "nanosleep", "request:timespec remain:timespec_out", time.nanosleep, "virtual time"),
     _row(39, "getpid", "", process.getpid),
     _row(56, "clone", "flags:ulong stack:addr parent_tid:addr child_tid:addr tls:ulong", None,
@@ -110,6 +110,8 @@ TABLE: tuple[Syscall, ...] = (
          "PR_{SET,GET}_DUMPABLE, _NAME and _KEEPCAPS"),
     _row(160, "setrlimit", "resource:resource rlim:rlimit", process.setrlimit,
          "RLIMIT_MEMLOCK is enforced, others are kept only"),
+    _row(167, "swapon", "path:path flags:int", swap.swapon, "block devices; no header is read"),
+    _row(168, "swapoff", "path:path", swap.swapoff),
     _row(186, "gettid", "", process.gettid),
     _row(203, "sched_setaffinity", "pid:pid length:uint mask:cpumask@length", sched.sched_setaffinity),
     _row(204, "sched_getaffinity", "pid:pid length:uint mask:cpumask_out@length", sched.sched_getaffinity),

@@ -14,6 +14,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from numalab.arch import _pagetable_reference as pt
+from numalab.arch.disk import Disk
 from numalab.mm import _constants as c
 from numalab.mm._lru_reference import isolate_batch, lru_drain_cpu, putback_batch
 from numalab.mm._migrate import MigrateStats
@@ -23,10 +24,11 @@ from numalab.mm._reference import View, is_page, pte_tables, ptes
 from numalab.mm.madvise import do_madvise
 from numalab.mm.memory import handle_mm_fault, read_user, write_user
 from numalab.mm.mlock import do_mlock, do_munlock
-from numalab.mm.mman import MADV_DONTNEED, MREMAP_FIXED, MREMAP_MAYMOVE, PROT_READ, PROT_WRITE
+from numalab.mm.mman import MADV_DONTNEED, MADV_PAGEOUT, MREMAP_FIXED, MREMAP_MAYMOVE, PROT_READ, PROT_WRITE
 from numalab.mm.mmap import do_munmap
 from numalab.mm.mprotect import do_mprotect
 from numalab.mm.mremap import do_mremap
+from numalab.mm.swapfile import swapon
 from numalab.mm.vma import vma_modify
 from numalab.mm.vma_tree import vma_lookup
 
@@ -60,6 +62,7 @@ life = (
     st.tuples(st.just("lock"), who, places, few, st.booleans()),
     st.tuples(st.just("move"), who, places, places, few),
     st.tuples(st.just("bind"), who, places, few, policies),
+    st.tuples(st.just("page out"), who, places, few),
     st.tuples(st.just("fork"), who),
     st.tuples(st.just("exit"), who),
 )
@@ -71,10 +74,11 @@ def where(place: tuple[int, int]) -> int:
 
 
 def tune(batch: int, high: int) -> Callable[[Machine], object]:
-    """Per-CPU sets of a size that tiny machines fill and empty, and a first program with some memory."""
+    """Per-CPU sets of a size that tiny machines fill and empty, some swap, and a first program with some memory."""
 
     def action(machine: Machine) -> None:
         machine.mem.zones["pcp_batch"], machine.mem.zones["pcp_high"] = batch, high
+        swapon(machine.mem, Disk(machine.hw, machine.mem.timers, "disk", 48))
         mm = machine.new_mm()
         for place, pages in zip(PLACES, (24, 16, 700), strict=True):
             machine.map(mm, pages, place)
@@ -197,6 +201,14 @@ class Spaces:
     def exit(self, who: int) -> None:
         if len(self.pair.ours.mms) > 1:
             self.act(who, lambda m, mm, task: m.exit(mm), ("exit", who))
+
+    def page_out(self, who: int, place: tuple[int, int], pages: int) -> None:
+        """MADV_PAGEOUT: into swap, as far as there is room."""
+        self.act(
+            who,
+            lambda machine, mm, task: do_madvise(mm, task, where(place), pages * PAGE, MADV_PAGEOUT),
+            ("page out", who, place, pages),
+        )
 
     def fill_up(self, nid: int, left: int) -> None:
         """Take all but a few of a node's free frames, or give such frames back."""

@@ -18,6 +18,8 @@ from numalab.arch.topology import Topology
 from numalab.mm._mm_types import AllocCtx, MmStruct
 from numalab.mm.memory import UserFault
 from numalab.mm.page_alloc import OutOfMemory
+from numalab.mm.swapfile import swap_areas
+from numalab.mm.waits import Stuck
 
 from tests.mm_machine import MmMachine
 
@@ -85,6 +87,8 @@ def _outcome(action: Action, machine: Machine) -> object:
         return "OutOfMemory"
     except AssertionError as error:  # a driver met an entry that it never meets in life
         return "AssertionError", str(error)
+    except Stuck:  # it waits for a page that the test holds
+        return "Stuck"
 
 
 def _plain(value: object) -> object:
@@ -114,6 +118,15 @@ def _state(machine: Machine) -> Iterator[tuple[str, Array]]:
     yield "lrus", mem.lrus
     yield "chunks", _chunks(mem.chunks)
     yield "node_stat", mem.node_stat
+    for area in swap_areas(mem):
+        row = mem.swap[area.type]
+        yield (
+            "swap area",
+            np.array([int(row[name]) for name in ("pages", "used", "next", "flags", "prio", "turn")]),
+        )
+        yield "swap counts", area.map
+        yield "swap cache", area.cache
+        yield "swap contents", area.disk.store.view(np.uint64).reshape(-1, 512)[area.map > 0]
     yield "event", mem.event
     yield "tlb tags", hw.tlb["tag"]
     yield "tlb ptes", np.where(hw.tlb["tag"] != 0, hw.tlb["pte"], 0)

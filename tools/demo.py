@@ -18,6 +18,7 @@ from importlib import resources
 from typing import TextIO
 
 from numalab.kernel.machine import Machine
+from numalab.mm.nodemask import nodelist
 from numalab.tools.conform import parse_answers
 from numalab.tools.picture import bar_character, node_bars, side_by_side, time_text
 from numalab.tools.run import boot
@@ -235,7 +236,9 @@ def ledger_lines(machine: Machine) -> Iterator[str]:
         f"retried {ledger.retried}, failed {failed}" + (f" ({reasons})" if reasons else "")
     )
     if ledger.pairs:
-        yield "pairs   " + ", ".join(f"node {a} to {b}: {moved} pages" for a, b, moved in ledger.pairs)
+        yield "pairs   " + ", ".join(
+            f"node {nodelist(a)} to {b}: {moved} pages" for a, b, moved in ledger.pairs
+        )
     total = sum(ledger.cost.values())
     phases = ", ".join(f"{phase.name.lower()} {time_text(ns)}" for phase, ns in ledger.cost.items() if ns)
     yield f"time    {time_text(total)} (virtual)".replace(" us", "us").replace(" ms", "ms")

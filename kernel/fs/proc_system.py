@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from numalab.kernel.fs.block import swaps
 from numalab.kernel.fs.inode import Directory, text_file
 from numalab.kernel.fs.seq import lines
 from numalab.kernel.state import Kernel
 from numalab.mm.mmzone import NODE_STATS, ZONE_NAMES
+from numalab.mm.swapfile import nr_swap_pages, swap_areas
 from numalab.mm.vmstat import node_meminfo, vmstat
 
 if TYPE_CHECKING:
@@ -24,8 +26,8 @@ _PAGE_KB = 4
 _NUMA_STATS = ("numa_hit", "numa_miss", "numa_foreign", "numa_interleave", "numa_local", "numa_other")
 _MEMINFO = (
     "MemTotal", "MemFree", "MemAvailable", "Cached", "SwapCached", "Active", "Inactive", "Active(anon)",
-    "Inactive(anon)", "Active(file)", "Inactive(file)", "Unevictable", "Mlocked", "Dirty", "Writeback", "AnonPages",
-    "Mapped", "Shmem", "PageTables",
+    "Inactive(anon)", "Active(file)", "Inactive(file)", "Unevictable", "Mlocked", "SwapTotal", "SwapFree", "Dirty",
+    "Writeback", "AnonPages", "Mapped", "Shmem", "PageTables",
 )  # fmt: skip
 
 
@@ -37,6 +39,7 @@ def add_proc_system(k: Kernel, proc: Directory) -> None:
     proc.add("meminfo", text_file(lambda: _meminfo(k)))
     proc.add("buddyinfo", text_file(lambda: _buddyinfo(k)))
     proc.add("zoneinfo", text_file(lambda: "".join(_zoneinfo(k))))
+    proc.add("swaps", text_file(lambda: swaps(k.mem)))
     proc.add("uptime", text_file(lambda: f"{k.hw.now / 1e9:.2f} 0.00\n"))
 
 
@@ -47,6 +50,8 @@ def _meminfo(k: Kernel) -> str:
         for name, value in node_meminfo(k.mem, nid).items():
             total[name] = total.get(name, 0) + value
     total["Cached"] = total.get("FilePages", 0)
+    total["SwapTotal"] = sum(area.size for area in swap_areas(k.mem)) * _PAGE_KB
+    total["SwapFree"] = nr_swap_pages(k.mem) * _PAGE_KB
     total["MemAvailable"] = _available(k) * _PAGE_KB
     # In /proc's order, which is not the nodes'.
     rows = [(name, total[name]) for name in _MEMINFO if name in total]

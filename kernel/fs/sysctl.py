@@ -27,7 +27,6 @@ def add_sysctl(k: Kernel, proc: Directory) -> None:
     boot = k.topology.boot
     # Set at boot, or built in: mm has no way to change them while it runs.
     fixed = {
-        "vm/page-cluster": boot["page_cluster"],
         "vm/overcommit_memory": 0,
         "vm/max_map_count": MAX_MAP_COUNT,
         "vm/mmap_min_addr": MMAP_MIN_ADDR,
@@ -36,6 +35,8 @@ def add_sysctl(k: Kernel, proc: Directory) -> None:
     }
     for name, value in fixed.items():
         proc.add(f"sys/{name}", _file(_fixed(value)))
+    for name, attribute, most in (("swappiness", "swappiness", 200), ("page-cluster", "page_cluster", 31)):
+        proc.add(f"sys/vm/{name}", _number(k, attribute, most))
     proc.add("sys/vm/lowmem_reserve_ratio", _file(lambda: "\t".join(map(str, LOWMEM_RESERVE_RATIO))))
     proc.add("sys/vm/min_free_kbytes", _file(lambda: str(int(k.mem.zones["watermark"][:, 0].sum()) * 4)))
     proc.add(
@@ -58,6 +59,15 @@ def _file(show: Callable[[], str], store: Callable[[str], None] | None = None) -
         write(text)
 
     return PseudoFile(0o644, lambda opening: show() + "\n", take)
+
+
+def _number(k: Kernel, attribute: str, most: int) -> PseudoFile:
+    """A parameter of mm's that is a number from 0 to ``most``. Errors: EINVAL."""
+
+    def store(text: str) -> None:
+        setattr(k.mem, attribute, kstrtoint(text.strip(), 0, most))
+
+    return _file(lambda: str(getattr(k.mem, attribute)), store)
 
 
 def _set_fraction(k: Kernel, text: str) -> None:

@@ -28,6 +28,10 @@ class Reason(enum.IntEnum):
     NOT_ON_LRU = 6
     TARGET_FULL = 7
     NOT_MIGRATABLE = 8
+    NO_SWAP = 9
+    WRITING = 10
+    ACCESSED = 11
+    ACTIVE = 12
 
 
 class Phase(enum.IntEnum):
@@ -43,12 +47,17 @@ class Phase(enum.IntEnum):
 
 @dataclass
 class Pass:
-    """One pass over a list of pages: which, how many tried, moved and left, and why those were left."""
+    """One pass over a list of pages: which, how many tried, moved and left, and why those were left.
+
+    began: virtual time at its start; waited: ns slept in it for page locks and writeback.
+    """
 
     name: str
     tried: int
     moved: int
     left: dict[Reason, int]
+    began: int = 0
+    waited: int = 0
 
 
 @dataclass

@@ -19,9 +19,9 @@ from numalab.mm.migrate.batched import (
     PageList,
     Target,
     lru_cache_disable,
-    migrate_pages,
     putback_movable_pages,
 )
+from numalab.mm.migrate.engine import engine_of
 from numalab.mm.migrate.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ class _Move:
         self.nr_pages = nr_pages
         self.arrays = arrays
         self.move_all = move_all
-        self.ledger = mem.ledger = Ledger("batched", "syscall_or_cpuset")
+        self.engine = engine_of(mem, aiming=True)
+        self.ledger = mem.ledger = Ledger(self.engine.name, "syscall_or_cpuset")
         self.batch = PageList()
         self.node = -1
         self.start = 0
@@ -92,8 +93,8 @@ class _Move:
         if not len(self.batch):
             return 0
         moved = self.ledger.moved
-        err = migrate_pages(self.mem, self.ctx, self.batch, Target(nid=self.node), self.ledger)
-        self.ledger.pairs.append((-1, self.node, self.ledger.moved - moved))
+        err = self.engine.migrate(self.mem, self.ctx, self.batch, Target(nid=self.node), self.ledger)
+        self.ledger.pairs.append((0, self.node, self.ledger.moved - moved))
         putback_movable_pages(self.mem, self.ctx, self.batch)
         if err < 0:
             raise KernelError(-err, "the target node is full")

@@ -37,7 +37,7 @@ __all__ = [
     "Deadlock", "InvariantError", "KernelBug", "Machine", "Sys", "Task", "TopologyError", "__version__", "abi", "boot",
 ]  # fmt: skip
 
-ENGINES = ("batched",)
+ENGINES = ("batched", "direct", "swap")
 
 _WHERE = {
     "Deadlock": "numalab.kernel.sched",
@@ -58,6 +58,7 @@ def boot(
     costs: str | Costs | None = None,
     twins: bool = False,
     debug_vm: bool = False,
+    v5_quirks: bool = False,
 ) -> Machine:
     """Boot a machine.
 
@@ -65,6 +66,7 @@ def boot(
     seed: decides which runnable program goes next; the same seed gives the same run.  migration: the engine that
     moves pages.  costs: the preset of virtual costs.  twins: run on the plain-Python kernels, a hundred times
     slower.  debug_vm: poison freed frames, and check the state of memory whenever the machine has been run.
+    v5_quirks: the swap engine makes the mistakes of its version 5 of October 2005.
 
     Raises TopologyError for a bad spec, ValueError for an unknown engine or cost preset, MemoryError when the host
     refuses the address space.
@@ -77,6 +79,7 @@ def boot(
     if migration not in ENGINES:
         raise ValueError(f"migration engine {migration!r} is unknown: use {', '.join(ENGINES)}")
     kernel = start_kernel(topology.load(spec), seed=seed, costs=costs, twins=twins, debug_vm=debug_vm)
+    kernel.mem.engine, kernel.mem.v5_quirks = migration, v5_quirks
     return Machine(kernel, program)
 
 

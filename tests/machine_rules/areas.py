@@ -8,12 +8,15 @@ import hypothesis.strategies as st
 from hypothesis.stateful import precondition, rule
 
 from numalab.mm.mman import (
+    MADV_COLD,
     MADV_DOFORK,
     MADV_DONTFORK,
     MADV_DONTNEED,
     MADV_KEEPONFORK,
+    MADV_PAGEOUT,
     MADV_POPULATE_READ,
     MADV_POPULATE_WRITE,
+    MADV_WILLNEED,
     MADV_WIPEONFORK,
     MAP_ANONYMOUS,
     MAP_FIXED,
@@ -43,6 +46,10 @@ fork_advice = st.sampled_from((MADV_DONTFORK, MADV_DOFORK, MADV_WIPEONFORK, MADV
 mremap_flags = st.sampled_from(
     (0, MREMAP_MAYMOVE, MREMAP_MAYMOVE | MREMAP_FIXED, MREMAP_MAYMOVE | MREMAP_DONTUNMAP)
 )
+
+
+#: Advice that moves pages between memory and swap.
+aging = st.sampled_from((MADV_PAGEOUT, MADV_PAGEOUT, MADV_COLD, MADV_WILLNEED))
 
 
 class AreaRules(Base):
@@ -154,6 +161,33 @@ class AreaRules(Base):
         result = self.act(process, lambda sys: sys.madvise(vpn * PAGE, count * PAGE, advice), enomem=True)
         if result is not None:
             assert result == (0 if reached == count else -ENOMEM if hole else -EINVAL)
+
+    @rule(
+        number=who,
+        at=places,
+        count=counts,
+        advice=st.sampled_from((MADV_PAGEOUT, MADV_PAGEOUT, MADV_COLD, MADV_WILLNEED)),
+    )
+    @precondition(Base.has_processes)
+    def madvise_aging(self, number: int, at: int, count: int, advice: int) -> None:
+        """Pages go to swap, or come from there, or age; what is in them does not change."""
+        count = self.size(count)
+        process = self.pick(number)
+        vpn = self.place(process, at)
+        result = self.act(process, lambda sys: sys.madvise(vpn * PAGE, count * PAGE, advice), enomem=True)
+        mapped = process.image.mapped(vpn, count)
+        locked = advice != MADV_WILLNEED and any(process.image.pages[page].locked for page in mapped)
+        assert result is None or result == (-EINVAL if locked else 0 if len(mapped) == count else -ENOMEM)
+
+    @rule(number=who)
+    @precondition(Base.has_processes)
+    def swapoff_and_on(self, number: int) -> None:
+        """Everything comes back, as far as there is room for it."""
+        process = self.pick(number)
+        result = self.act(process, lambda sys: sys.swapoff("/dev/ram0"), enomem=True)
+        assert result in (None, 0, -ENOMEM)
+        if result == 0:
+            assert self.act(process, lambda sys: sys.swapon("/dev/ram0", 0)) in (0, None)
 
     @rule(number=who, at=places, count=counts)
     @precondition(Base.has_processes)

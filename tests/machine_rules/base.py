@@ -30,6 +30,8 @@ MOST_PROCESSES = 6
 #: On x86 what may be written or executed may be read.
 READABLE = PROT_READ | PROT_WRITE | PROT_EXEC
 PFN_MASK = 0x000FFFFFFFFFF000
+#: Bits of which one is set in a PTE that names a page: present, or PROT_NONE.
+MAPPED = 0x101
 
 #: Where things are mapped: 64 pages across the border of two page tables, and 16 pages under tables of their own.
 NEAR, NEAR_PAGES = 0x2000_0020_0000 // PAGE - 32, 64
@@ -160,13 +162,30 @@ class Base(RuleBasedStateMachine):
     def frame(self, process: Process, vpn: int) -> int | None:
         """The frame of one page; None if it has none of its own."""
         pte = self.ptes(process, [vpn]).get(vpn, 0)
+        if not pte & MAPPED:
+            return None
         pfn = (pte & PFN_MASK) >> 12
         return pfn if pte and pfn != self.mem.zero_pfn else None
 
     def node_of(self, pte: int) -> int:
-        """Where a PTE's page is; the zero page is nowhere."""
+        """Where a PTE's page is; the zero page is nowhere, and so is a page in swap."""
+        if not pte & MAPPED:
+            return -1
         pfn = (pte & PFN_MASK) >> 12
         return -1 if pfn == self.mem.zero_pfn else self.mem.node_of(pfn)
+
+    def content(self, pte: int) -> bytes:
+        """The bytes of the page that a PTE names, in RAM or in swap."""
+        ram = self.machine.hw.ram
+        at = pte & PFN_MASK
+        if not pte & MAPPED:
+            area = self.mem.swap_areas[pte >> 59]
+            assert area is not None
+            slot = pte >> 9 & (1 << 50) - 1
+            if not area.cache[slot]:
+                return area.disk.store[slot * PAGE : (slot + 1) * PAGE].tobytes()
+            at = int(area.cache[slot]) * PAGE
+        return ram[at : at + PAGE].tobytes()
 
     # After every step
 
@@ -179,15 +198,13 @@ class Base(RuleBasedStateMachine):
 
     @invariant()
     def every_byte_is_as_written(self) -> None:
-        ram = self.machine.hw.ram
         for process in self.processes:
             self.check_areas(process)
             pages = process.image.pages
             ptes = self.ptes(process, sorted(pages))
             for vpn, page in pages.items():
                 if vpn in ptes:
-                    at = ptes[vpn] & PFN_MASK
-                    assert ram[at : at + PAGE].tobytes() == page.content, f"8: other bytes at {vpn * PAGE:#x}"
+                    assert self.content(ptes[vpn]) == page.content, f"8: other bytes at {vpn * PAGE:#x}"
                 else:
                     assert page.content is ZEROS, f"8: the page at {vpn * PAGE:#x} is gone"
 

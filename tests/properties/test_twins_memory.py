@@ -8,13 +8,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numalab.arch import _pagetable_reference as pt
 from numalab.arch.topology import Topology
 from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
 from numalab.mm.mman import PROT_READ, PROT_WRITE
-from numalab.mm.mmap import exit_mmap, mm_alloc
 from numalab.mm.rmap import anon_vma_prepare
-from numalab.mm.vm_flags import VM_LOCKED, VM_READ, VM_WRITE
+from numalab.mm.vm_flags import VM_READ, VM_WRITE
 from numalab.mm.vma_tree import vma_lookup
 
 from tests.strategies import Step, small_machines, steps
@@ -62,7 +60,6 @@ def short_of_memory(nid: int, left: int, step: Step) -> list[Step]:
 script = steps(
     *life,
     st.tuples(st.just("look"), who, places, few),
-    st.tuples(st.just("swap out"), who, places),
     st.tuples(st.just("map file"), who, places),
     st.tuples(st.just("fault some"), who, places, few, st.booleans()),
     st.tuples(st.just("freeze"), who, places, few),
@@ -118,23 +115,6 @@ class Driver(Spaces):
 
         self.act(who, action, ("fault some", who, place, pages, write))
 
-    def swap_out(self, who: int, place: tuple[int, int]) -> None:
-        """A swap entry where nothing was ever touched: every kernel that meets it says so, or passes by."""
-        va = where(place)
-
-        def action(machine: Machine, mm: MmStruct, task: AllocCtx) -> object:
-            vma = vma_lookup(mm, va)
-            at = pt.pte_index(pt.words(machine.hw), machine.hw.levels, mm.pgd, va)
-            if vma is None or at < 0 or machine.word(8 * at):
-                return None
-            machine.store(8 * at, pt.swp_entry(3, 77))
-            try:
-                return meet(machine, mm, vma, task, va)
-            finally:
-                machine.store(8 * at, 0)
-
-        self.act(who, action, ("swap out", who, place))
-
     def map_file(self, who: int, place: tuple[int, int]) -> None:
         """Pages of files are somebody else's business."""
 
@@ -144,36 +124,6 @@ class Driver(Spaces):
             return machine.k.memory.fault_range(machine.mem, mm, vma, task, vma.start, vma.end, False)
 
         self.act(who, action, ("map file", who, place))
-
-
-def meet(machine: Machine, mm: MmStruct, vma: VMA, task: AllocCtx, va: int) -> object:
-    """All kernels around an address."""
-    memory, mem = machine.k.memory, machine.mem
-    start, end = max(vma.start, va - 3 * PAGE), min(vma.end, va + 3 * PAGE)
-    words = np.zeros(1, np.uint64)
-    memory.pagemap_range(mem, mm, va, words)
-    return (
-        words,
-        memory.fault_range(mem, mm, vma, task, start, end, False),
-        memory.protect_range(mem, mm, vma, start, end),
-        memory.numa_stats(mem, mm, start, end),
-        copied_and_dropped(machine, mm, vma, task, va),
-        memory.zap_range(mem, mm, task.cpu, start, end, vma.flags & VM_LOCKED != 0),
-    )
-
-
-def copied_and_dropped(machine: Machine, mm: MmStruct, vma: VMA, task: AllocCtx, swapped: int) -> object:
-    """copy_range() of an area with a swap entry into an address space that is given up at once."""
-    child, memory, mem = mm_alloc(machine.mem, task), machine.k.memory, machine.mem
-    answer = memory.copy_range(mem, child, mm, vma, vma, task, vma.start)
-    at = pt.pte_index(pt.words(machine.hw), machine.hw.levels, child.pgd, swapped)
-    if at >= 0:
-        machine.store(8 * at, 0)
-    dropped = memory.zap_range(mem, child, task.cpu, vma.start, vma.end, False)
-    counted = child.rss_anon, child.nr_tables
-    memory.free_tables(mem, child, task.cpu, vma.start, vma.end, 0, 0)
-    exit_mmap(child, task)
-    return answer, dropped, counted
 
 
 @given(

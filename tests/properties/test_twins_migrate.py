@@ -22,7 +22,7 @@ from tests.twins import Machine, Pair
 
 BATCH = 512
 #: What may keep a page where it is.
-obstacles = st.sampled_from(("pin", "lock", "writeback", "swap cache", "mapcount"))
+obstacles = st.sampled_from(("pin", "lock", "writeback", "mapcount"))
 addresses = st.lists(st.tuples(places, st.integers(0, PAGE - 1)), max_size=12)
 nids = st.integers(0, 4)
 ALL = 31
@@ -161,13 +161,12 @@ class Driver(Spaces):
                     "pin": ("refcount", 1),
                     "lock": ("flags", c.PG_locked),
                     "writeback": ("flags", c.PG_writeback),
-                    "swap cache": ("flags", c.PG_swapcache),
                     "mapcount": ("mapcount", 1),
                 }[obstacle]
                 if field == "flags" and hot[pfn]["flags"] & value:
                     continue
                 hot[pfn][field] += value
-                if obstacle in ("swap cache", "mapcount"):
+                if obstacle == "mapcount":
                     hot[pfn]["refcount"] += 1
                 machine.kept.setdefault("undo", []).append((pfn, field, value, obstacle))
 
@@ -200,9 +199,7 @@ class Driver(Spaces):
         def action(machine: Machine, mm: MmStruct, task: AllocCtx) -> None:
             hot = machine.mem.hot
             for pfn, field, value, obstacle in machine.kept.pop("undo", []):
-                if obstacle == "swap cache" and not hot[pfn]["flags"] & value:
-                    continue  # that does not hinder: it has moved
-                if obstacle in ("swap cache", "mapcount"):
+                if obstacle == "mapcount":
                     hot[pfn]["refcount"] -= 1
                 hot[pfn][field] -= value
             machine.k.lru.putback(machine.mem, task.cpu, pagelist(machine).take())

@@ -413,7 +413,11 @@ def test_sysctls(machine: Machine) -> None:
         assert list(machine.mem.zones["pcp_high"]) > before
         for text in ("7", "-1", "many"):
             assert errno_of(partial(sys.write_file, fraction, text)) == "EINVAL"
-        assert errno_of(lambda: sys.write_file("/proc/sys/vm/page-cluster", "3")) == "EINVAL", "not writable"
+        sys.write_file("/proc/sys/vm/page-cluster", "3\n")
+        assert sys.read_file("/proc/sys/vm/page-cluster") == "3\n"
+        assert sys.read_file("/proc/sys/vm/swappiness") == "60\n"
+        assert errno_of(lambda: sys.write_file("/proc/sys/vm/swappiness", "201")) == "EINVAL"
+        assert errno_of(lambda: sys.write_file("/proc/sys/vm/max_map_count", "3")) == "EINVAL", "not writable"
 
     assert machine.run(main) == 0
 

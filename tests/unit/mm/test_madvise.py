@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from numalab.arch.errno import EAGAIN, EFAULT, EINVAL, ENOMEM, ENOSYS, KernelError
+from numalab.arch.errno import EAGAIN, EFAULT, EINVAL, ENOMEM, KernelError
 from numalab.mm import mman
 from numalab.mm import vma as vma_module
 from numalab.mm._mm_types import MmStruct
@@ -66,7 +66,8 @@ def refused(m: MmMachine, mm: MmStruct, start: int, length: int, advice: int) ->
         (AT, PAGE, mman.MADV_REMOVE, EINVAL),
         (AT, PAGE, mman.MADV_COLLAPSE, EINVAL),
         (AT, PAGE, 12, EINVAL),  # MADV_MERGEABLE: there is no KSM
-        (AT, PAGE, mman.MADV_PAGEOUT, ENOSYS),
+        (AT, PAGE, mman.MADV_PAGEOUT, 0),
+        (0, PAGE, mman.MADV_WILLNEED, ENOMEM),
         (AT, 0, mman.MADV_COLD, 0),
         (AT, 13 * PAGE, mman.MADV_POPULATE_WRITE, ENOMEM),
     ],

@@ -3,13 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from numalab.arch.disk import Disk
+from numalab.mm.madvise import do_madvise
 from numalab.mm.memory import touch_user, write_user
 from numalab.mm.mempolicy import do_mbind, do_set_mempolicy
 from numalab.mm.mlock import do_mlock
+from numalab.mm.mman import MADV_PAGEOUT
 from numalab.mm.mmap import do_munmap
 from numalab.mm.mpol import MPOL_BIND, MPOL_PREFERRED
 from numalab.mm.mprotect import do_mprotect
 from numalab.mm.swap import lru_add_drain_all
+from numalab.mm.swapfile import swapon
 
 from tests.mm_machine import PAGE, MmMachine
 
@@ -24,12 +28,21 @@ class Scene(MmMachine):
     data: 40 pages: 0..29 written by the parent (0..4 copied by the child since), 30..33 read only, 34.. not touched.
     locked: 8 locked pages of the parent. none: 2 pages with PROT_NONE. far: one page with tables of its own.
     batched: 3 pages in the LRU batch of CPU 1. freed: a frame in a per-CPU set. block, order: a free block, never used.
+    swapped: 4 pages of the parent, 1 in the swap cache and mapped, 1 in the cache, 2 in slots of area.
     own, shared: frames of one and of two processes. Each node has two CPUs, and half of it was never used.
     """
 
     def __init__(self) -> None:
         super().__init__("2x8M,cpus=2")
         self.parent = mm = self.new_mm()
+        self.swapped = self.map(mm, 4)
+        touch_user(mm, self.ctx, self.swapped, PAGE, 4, True)
+        self.area = swapon(self.mem, Disk(self.hw, self.mem.timers, "disk", 64))
+        do_madvise(mm, self.ctx, self.swapped, 4 * PAGE, MADV_PAGEOUT)
+        other = self.fork(mm)
+        touch_user(other, self.ctx, self.swapped, PAGE, 2, False)
+        self.exit(other)
+        touch_user(mm, self.ctx, self.swapped, PAGE, 1, False)
         self.data = self.map(mm, 40)
         write_user(mm, self.ctx, self.data, bytes(range(1, 31)) * PAGE)
         touch_user(mm, self.ctx, self.data + 30 * PAGE, PAGE, 4, False)

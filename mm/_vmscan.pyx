@@ -1,0 +1,466 @@
+"""Taking pages off the LRU from its cold end, and getting rid of them: the hot loops of reclaim and of swap migration.
+
+Mirrors isolate_lru_folios(), shrink_folio_list() and folio_check_references() of mm/vmscan.c, and the page walk of
+MADV_COLD and MADV_PAGEOUT. `isolate_lru` is the isolation loop: chunk by chunk, each struct page fetched a chunk ahead.
+`pageout_batch` does to up to 512 isolated pages what shrink_folio_list() does to each: slot, unmap, one flush for all,
+write, free. What stays comes back with its reason, and the driver (mm/vmscan.py, mm/migrate/swap.py) decides about
+waiting and about another try.
+
+Deliberately different: the flush is one for the batch also where Linux flushes before each write, which nobody can see.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from numalab.arch._copy cimport copy_fence, copy_page_nt
+from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, hw
+from numalab.arch._mmu cimport tlb_flush_mm
+from numalab.arch._pagetable cimport (
+    PTE_ACCESSED, PTE_SPECIAL, pte_at, pte_mapped, pte_pfn, pte_table,
+)
+from numalab.mm._lru cimport isolate_batch, lru_add_batch, lru_check_holes, lru_unlink_chunk, page_free_prepare
+from numalab.mm._migrate cimport (
+    MigrateStats, PHASE_COPY, PHASE_FLUSH, PHASE_UNMAP, PageList, REASON_ACCESSED, REASON_ACTIVE, REASON_LOCKED,
+    REASON_MAPPED, REASON_NONE, REASON_NO_SWAP, REASON_PINNED, REASON_WRITEBACK, REASON_WRITING,
+)
+from numalab.mm._mm_types cimport (
+    CHUNK_FILL, CHUNK_HOTTER, CHUNK_LIVE, HOLE, LRU_ACTIVE_ANON, MemMap, MmStruct, NR_ANON_MAPPED, NR_ISOLATED_ANON,
+    NR_ISOLATED_FILE, NR_LRU_LISTS, NR_NODE_STATS, NR_WRITEBACK, PGDEACTIVATE, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active,
+    PG_dirty, PG_isolated, PG_locked, PG_lru, PG_reclaim, PG_referenced, PG_swapbacked, PG_swapcache, PG_unevictable,
+    PG_workingset, PG_writeback, PSWPOUT, SWP_SYNCHRONOUS_IO, lru_list, memmap, page,
+)
+from numalab.mm._page_alloc cimport free_pages_bulk, nl_prefetchw
+from numalab.mm._rmap cimport mig_item, rmap_referenced, rmap_unmap
+from numalab.mm._swap cimport (
+    add_to_swap_cache, area_of, delete_from_swap_cache, slot_alloc, slot_bytes, unmap_to_swap,
+)
+
+cdef enum:
+    BATCH = 512
+    NT_MIN = 2048               # stream the writes of a list this long past the cache
+    PAGEOUT_AGE = 1             # a page in use is kept, or activated (folio_check_references)
+    # The rest is V5's of 2005 (mm/migrate/swap.py).
+    PAGEOUT_YOUNG_STAYS = 2     # an accessed bit is cleared and the page stays for this time
+    PAGEOUT_REAP_LATER = 4      # a page that was written stays for this time, even if that is over
+    PAGEOUT_KEEP = 8            # a page that is out stays isolated
+
+
+# ---------------------------------------------------------------- isolation from the cold end
+
+cdef inline bint take(page *p, uint32_t highest) noexcept nogil:
+    """Isolate a page if it is not being freed and not in too high a zone."""
+    if p.refcount <= 0 or (p.flags >> PG_ZONE_SHIFT & 3) > highest:
+        return False
+    p.flags = (p.flags & ~<uint32_t>PG_lru) | PG_isolated
+    p.refcount += 1
+    p.lru = 0
+    return True
+
+
+cdef uint32_t isolate_cold(memmap *m, uint32_t node, uint32_t kind, uint32_t want, uint32_t highest, uint32_t *out,
+                           uint32_t *scanned) noexcept nogil:
+    """isolate_lru_folios(): look at `want` pages from the cold end; those taken go to `out`, in order.
+
+    Pages passed over go to the hot end, in order. Returns how many were taken; scanned: how many were looked at.
+    """
+    cdef lru_list *list = &m.lrus[node * NR_LRU_LISTS + kind]
+    cdef uint32_t passed[64]
+    cdef uint32_t taken = 0, seen = 0, skipped, slot, end, next, pfn, first, i
+    cdef uint32_t *w
+    cdef uint32_t *ahead
+    cdef page *hot = m.hot
+    if <int64_t>want > list.live:
+        want = <uint32_t>list.live
+    while seen < want:
+        w = &m.chunks[list.tail << 6]
+        next = w[CHUNK_HOTTER]
+        if next:                                # by the time we come to them, its pages are here
+            ahead = &m.chunks[next << 6]
+            for i in range(4, 64):
+                nl_prefetchw(&hot[ahead[i]])
+            ahead = &m.chunks[ahead[CHUNK_HOTTER] << 6]
+            for i in range(0, 64, 16):
+                nl_prefetchw(&ahead[i])
+        end = 4 + w[CHUNK_FILL]
+        skipped = 0
+        first = taken
+        slot = 4
+        if w[CHUNK_LIVE] == w[CHUNK_FILL] and w[CHUNK_LIVE] <= want - seen:
+            for slot in range(4, end):          # no holes, and all of it: the usual chunk
+                pfn = w[slot]
+                if take(&hot[pfn], highest):
+                    out[taken] = pfn
+                    taken += 1
+                else:
+                    passed[skipped] = pfn
+                    skipped += 1
+            memset(&w[4], 0xff, (end - 4) * sizeof(uint32_t))
+            seen += end - 4
+            w[CHUNK_LIVE] = 0
+        else:
+            while slot < end and seen < want:
+                pfn = w[slot]
+                slot += 1
+                if pfn == <uint32_t>HOLE:
+                    continue
+                w[slot - 1] = HOLE
+                w[CHUNK_LIVE] -= 1
+                seen += 1
+                if take(&hot[pfn], highest):
+                    out[taken] = pfn
+                    taken += 1
+                else:
+                    passed[skipped] = pfn
+                    skipped += 1
+        list.live -= taken - first + skipped
+        m.node_stat[node * NR_NODE_STATS + kind] -= taken - first + skipped
+        if w[CHUNK_LIVE] == 0:
+            lru_unlink_chunk(m, list, list.tail)
+        if skipped:
+            for i in range(skipped):
+                hot[passed[i]].flags &= ~<uint32_t>PG_lru
+            lru_add_batch(m, passed, skipped)
+    m.node_stat[node * NR_NODE_STATS + (NR_ISOLATED_ANON if kind <= LRU_ACTIVE_ANON else NR_ISOLATED_FILE)] += taken
+    scanned[0] = seen
+    return taken
+
+
+def isolate_lru(MemMap mem, uint32_t node, uint32_t kind, uint32_t[::1] out, uint32_t highest=3) -> tuple:
+    """Look at as many pages as ``out`` has room for, from the cold end of one list (``LRU_*``) of a node.
+
+    highest: zone type above which pages are passed over. Returns (taken, scanned); the taken ones stand in front.
+    """
+    cdef uint32_t taken = 0, scanned = 0, want = <uint32_t>out.shape[0]
+    if want:
+        with nogil:
+            taken = isolate_cold(&mem.m, node, kind, want, highest, &out[0], &scanned)
+            lru_check_holes(&mem.m, &mem.m.lrus[node * NR_LRU_LISTS + kind])
+            mem.m.h.now += scanned * mem.m.h.cost.isolate_page
+    return taken, scanned
+
+
+# ---------------------------------------------------------------- in use or not
+
+cdef uint32_t referenced(memmap *m, uint32_t pfn) noexcept nogil:
+    """folio_referenced(): count the PTEs of a page that have been used since they were last asked; clear their bits."""
+    cdef page *p = &m.hot[pfn]
+    cdef uint64_t *pte
+    cdef mig_item item
+    if p.mapcount == 0:
+        return 0
+    if p.mapcount == 1 and p.rmap:
+        pte = pte_at(m.h, p.rmap)
+        if not pte[0] & PTE_ACCESSED:
+            return 0
+        pte[0] &= ~<uint64_t>PTE_ACCESSED
+        return 1
+    item.src = pfn
+    item.anon = m.cold[pfn].mapping
+    item.index = m.cold[pfn].index
+    return rmap_referenced(m, &item)
+
+
+cdef int check_references(memmap *m, uint32_t pfn) noexcept nogil:
+    """folio_check_references(): 0 = reclaim it, else why not. Used once: another round; more often: it is active."""
+    cdef page *p = &m.hot[pfn]
+    cdef uint32_t ptes = referenced(m, pfn)
+    cdef bint before = (p.flags & PG_referenced) != 0
+    p.flags &= ~<uint32_t>PG_referenced
+    if ptes == 0:
+        return 0
+    p.flags |= PG_referenced
+    return REASON_ACTIVE if before or ptes > 1 else REASON_ACCESSED
+
+
+def deactivate(MemMap mem, uint32_t[::1] pfns) -> None:
+    """shrink_active_list() for isolated pages: their use so far is forgotten, and they go to the inactive list."""
+    cdef uint32_t i, n = <uint32_t>pfns.shape[0]
+    cdef page *p
+    cdef memmap *m = &mem.m
+    with nogil:
+        for i in range(n):
+            if i + 12 < n:
+                nl_prefetchw(&m.hot[pfns[i + 12]])
+            p = &m.hot[pfns[i]]
+            referenced(m, pfns[i])
+            if p.flags & PG_active:
+                p.flags = (p.flags & ~<uint32_t>PG_active) | PG_workingset
+                m.event[PGDEACTIVATE] += 1
+
+
+def cold_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end, PageList pagelist, bint pageout) -> None:
+    """madvise_cold_or_pageout_pte_range(): the pages of [start, end) that only this mapping has count as unused.
+
+    pageout: isolate them, into ``pagelist``; else they go to the cold lists.
+    """
+    cdef uint64_t va = start, next, pte
+    cdef uint64_t *table
+    cdef uint32_t pfn, missed
+    cdef page *p
+    cdef memmap *m = &mem.m
+    with nogil:
+        while va < end:
+            table = pte_table(m.h, mm.c.pgd, va, &next)
+            if next > end or next <= va:
+                next = end
+            if table == NULL:
+                va = next
+                continue
+            pagelist.reserve(BATCH)
+            while va < next:
+                pte = table[(va >> PAGE_SHIFT) & 511]
+                if pte_mapped(pte) and not pte & PTE_SPECIAL:
+                    pfn = <uint32_t>pte_pfn(pte)
+                    p = &m.hot[pfn]
+                    if p.mapcount == 1 and p.flags & PG_lru:
+                        table[(va >> PAGE_SHIFT) & 511] = pte & ~<uint64_t>PTE_ACCESSED
+                        p.flags &= ~<uint32_t>PG_referenced
+                        if p.flags & PG_unevictable:
+                            pass
+                        elif pageout:
+                            pagelist.pfns[pagelist.n] = pfn
+                            pagelist.n += isolate_batch(m, pagelist.pfns + pagelist.n, 1, &missed)
+                        else:
+                            move_to_inactive(m, pfn)
+                va += PAGE_SIZE
+        tlb_flush_mm(m.h, mm.c.asid)
+        m.h.now += m.h.cost.flush + m.h.nr_cpus * m.h.cost.flush_cpu
+
+
+cdef inline void move_to_inactive(memmap *m, uint32_t pfn) noexcept nogil:
+    """folio_deactivate()."""
+    cdef uint32_t missed, one = pfn
+    cdef page *p = &m.hot[pfn]
+    if not p.flags & PG_active or not isolate_batch(m, &one, 1, &missed):
+        return
+    p.flags &= ~<uint32_t>(PG_active | PG_isolated)
+    p.refcount -= 1
+    m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS
+                + (NR_ISOLATED_ANON if p.flags & PG_swapbacked else NR_ISOLATED_FILE)] -= 1
+    m.event[PGDEACTIVATE] += 1
+    lru_add_batch(m, &one, 1)
+
+
+# ---------------------------------------------------------------- page-out
+
+cdef struct outgoing:
+    uint32_t n                  # pages that may go
+    uint32_t nr_multi
+    uint32_t nr_left
+    uint32_t nr_asids
+    bint flush_all
+    mig_item item[512]
+    mig_item *multi[512]
+    uint32_t left[512]
+    uint8_t why[512]
+    uint32_t asid[16]
+
+
+cdef inline void stay(outgoing *b, uint32_t pfn, int reason) noexcept nogil:
+    b.left[b.nr_left] = pfn
+    b.why[b.nr_left] = <uint8_t>reason
+    b.nr_left += 1
+
+
+cdef inline void note_asid(outgoing *b, uint32_t asid) noexcept nogil:
+    cdef uint32_t i
+    for i in range(b.nr_asids):
+        if b.asid[i] == asid:
+            return
+    if b.nr_asids == 16:
+        b.flush_all = True
+        return
+    b.asid[b.nr_asids] = asid
+    b.nr_asids += 1
+
+
+cdef inline void count_isolated(memmap *m, page *p, int64_t n) noexcept nogil:
+    m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS
+                + (NR_ISOLATED_ANON if p.flags & PG_swapbacked else NR_ISOLATED_FILE)] += n
+
+
+cdef int may_go(memmap *m, uint32_t pfn, uint32_t flags) noexcept nogil:
+    """0 if a page can be unmapped now, with a slot and in the swap cache; else why not."""
+    cdef page *p = &m.hot[pfn]
+    cdef uint64_t entry
+    cdef int reason
+    if p.flags & PG_locked:
+        return REASON_LOCKED
+    if p.flags & PG_writeback:
+        return REASON_WRITEBACK
+    if flags & PAGEOUT_AGE:
+        reason = check_references(m, pfn)
+        if reason:
+            return reason
+    if p.pincount:
+        return REASON_PINNED
+    if not p.flags & PG_swapcache:
+        entry = slot_alloc(m)
+        if entry == 0:
+            return REASON_NO_SWAP
+        add_to_swap_cache(m, pfn, entry)
+        p.flags |= PG_dirty
+    if flags & PAGEOUT_YOUNG_STAYS and referenced(m, pfn):
+        return REASON_ACCESSED
+    return 0
+
+
+cdef void unmap_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t *pfns, uint32_t n, uint32_t flags,
+                         MigrateStats stats) noexcept nogil:
+    """Lock what may go, and turn its PTEs into swap entries."""
+    cdef uint32_t i, pfn, asid
+    cdef int reason
+    cdef mig_item *item
+    cdef page *p
+    for i in range(n):
+        if i + 12 < n:
+            nl_prefetchw(&m.hot[pfns[i + 12]])
+            nl_prefetchw(&m.cold[pfns[i + 12]])
+        if i + 6 < n and m.hot[pfns[i + 6]].rmap:
+            nl_prefetchw(pte_at(m.h, m.hot[pfns[i + 6]].rmap))
+        pfn = pfns[i]
+        p = &m.hot[pfn]
+        # Only the isolation still holds it: its owner gave it up.
+        if p.mapcount == 0 and p.refcount == 1 and not flags & PAGEOUT_KEEP:
+            count_isolated(m, p, -1)
+            page_free_prepare(m, pfn)
+            free_pages_bulk(m, cpu, &pfn, 1)
+            stats.freed += 1
+            continue
+        reason = may_go(m, pfn, flags)
+        if reason:
+            stay(b, pfn, reason)
+            continue
+        p.flags |= PG_locked
+        item = &b.item[b.n]
+        b.n += 1
+        item.src = pfn
+        if p.mapcount == 1 and p.rmap:
+            asid = <uint32_t>m.cold[p.rmap >> PAGE_SHIFT].mapping
+            unmap_to_swap(m, pfn, pte_at(m.h, p.rmap), m.mms[asid])
+            p.rmap = 0
+            m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_ANON_MAPPED] -= 1
+            note_asid(b, asid)
+        elif p.mapcount:
+            item.anon = m.cold[pfn].mapping
+            item.index = m.cold[pfn].index
+            b.multi[b.nr_multi] = item
+            b.nr_multi += 1
+    if b.nr_multi:
+        rmap_unmap(m, b.multi, b.nr_multi, True)
+        b.flush_all = True
+    stats.phase[PHASE_UNMAP] += n * m.h.cost.unmap_page
+    m.h.now += n * m.h.cost.unmap_page
+
+
+cdef void flush_outgoing(memmap *m, outgoing *b, MigrateStats stats) noexcept nogil:
+    """try_to_unmap_flush(): one shootdown for the batch, before anything is written or freed."""
+    cdef hw *h = m.h
+    cdef uint64_t cost = h.cost.flush + h.nr_cpus * h.cost.flush_cpu
+    cdef uint32_t i
+    if b.n == 0:
+        return
+    if b.flush_all:
+        for i in range(h.nr_cpus * 64):
+            h.tlb[i].tag = 0
+    else:
+        for i in range(b.nr_asids):
+            tlb_flush_mm(h, b.asid[i])
+    stats.phase[PHASE_FLUSH] += cost
+    h.now += cost
+
+
+cdef void write_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t flags, bint stream, MigrateStats stats
+                         ) noexcept nogil:
+    """pageout() and __remove_mapping(): write what is dirty; what is clean, and held by nobody else, is freed."""
+    cdef hw *h = m.h
+    cdef uint32_t i, k = 0, pfn
+    cdef uint32_t gone[512]
+    cdef uint64_t cost = 0
+    cdef uint8_t *here
+    cdef uint8_t *next
+    cdef page *p
+    for i in range(b.n):
+        pfn = b.item[i].src
+        p = &m.hot[pfn]
+        p.flags &= ~<uint32_t>PG_locked
+        if p.mapcount:
+            stay(b, pfn, REASON_MAPPED)
+            continue
+        if p.refcount != 2:                     # the isolation and the swap cache
+            stay(b, pfn, REASON_PINNED)
+            continue
+        if p.flags & PG_dirty:
+            p.flags &= ~<uint32_t>PG_dirty
+            here = h.ram + (<uint64_t>pfn << PAGE_SHIFT)
+            if stream:
+                next = h.ram + (<uint64_t>b.item[i + 1 if i + 1 < b.n else i].src << PAGE_SHIFT)
+                copy_page_nt(slot_bytes(m, m.cold[pfn].private), here, next)
+            else:
+                memcpy(slot_bytes(m, m.cold[pfn].private), here, PAGE_SIZE)
+            cost += h.cost.swap_page
+            m.event[PSWPOUT] += 1
+            if not area_of(m, m.cold[pfn].private).flags & SWP_SYNCHRONOUS_IO:
+                p.flags |= PG_writeback | PG_reclaim
+                m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_WRITEBACK] += 1
+            if p.flags & PG_writeback or flags & PAGEOUT_REAP_LATER:
+                stay(b, pfn, REASON_WRITING)
+                continue
+        delete_from_swap_cache(m, pfn)
+        if flags & PAGEOUT_KEEP:
+            stay(b, pfn, REASON_NONE)
+            continue
+        count_isolated(m, p, -1)
+        page_free_prepare(m, pfn)
+        gone[k] = pfn
+        k += 1
+    if stream:
+        copy_fence()
+    free_pages_bulk(m, cpu, gone, k)
+    stats.moved += k
+    stats.phase[PHASE_COPY] += cost
+    h.now += cost + k * h.cost.free_page
+
+
+def pageout_batch(MemMap mem, uint32_t cpu, uint32_t[::1] pfns, uint64_t at, uint32_t flags, MigrateStats stats,
+                  uint32_t[::1] left, uint8_t[::1] why_left) -> tuple:
+    """Page out isolated pages from ``pfns[at]`` on, batch after batch, until one leaves pages behind.
+
+    flags: PAGEOUT_*. left, why_left: room for 512 pages and their reasons (``REASON_*``);
+    those WRITING are under writeback, and the driver hands them to the disk. Returns (next, number left).
+    """
+    cdef uint64_t total = <uint64_t>pfns.shape[0]
+    cdef uint32_t n, i
+    cdef outgoing b
+    cdef bint stream = total >= NT_MIN
+    cdef memmap *m = &mem.m
+    b.nr_left = 0
+    with nogil:
+        while at < total and b.nr_left == 0:
+            n = <uint32_t>(total - at) if total - at < BATCH else BATCH
+            b.n = 0
+            b.nr_multi = 0
+            b.nr_asids = 0
+            b.flush_all = False
+            stats.batches += 1
+            unmap_outgoing(m, &b, cpu, &pfns[at], n, flags, stats)
+            flush_outgoing(m, &b, stats)
+            write_outgoing(m, &b, cpu, flags, stream, stats)
+            at += n
+    for i in range(b.nr_left):
+        left[i] = b.left[i]
+        why_left[i] = b.why[i]
+        stats.reason[b.why[i]] += 1
+    return at, b.nr_left
+
+
+def end_writeback(MemMap mem, uint32_t[::1] pfns, bint ok) -> None:
+    """folio_end_writeback(), end_swap_bio_write(): a write is over; if it failed, the page is dirty again."""
+    cdef uint32_t i
+    cdef page *p
+    for i in range(<uint32_t>pfns.shape[0]):
+        p = &mem.m.hot[pfns[i]]
+        p.flags &= ~<uint32_t>(PG_writeback | PG_reclaim)
+        if not ok:
+            p.flags |= PG_dirty
+        mem.m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_WRITEBACK] -= 1

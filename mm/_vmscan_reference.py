@@ -1,0 +1,317 @@
+"""Plain-Python twin of _vmscan: isolation from the cold end of a list, is a page in use, page-out.
+
+Mirrors isolate_lru_folios(), folio_check_references() and shrink_folio_list() of mm/vmscan.c. A page leaves memory in
+four steps, for up to 512 at once, which stand below in this order:
+
+1. unmap    a slot and a place in the swap cache, the page lock; its PTEs become swap entries
+2. flush    one TLB shootdown for all
+3. write    what is dirty goes to its slot: at once, or as a request to a disk, during which the page stays
+4. free     what is clean and held by nobody but the swap cache
+
+Each may end with a reason to stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numalab.arch import _pagetable_reference as pt
+from numalab.mm import _constants as c
+from numalab.mm._buddy_reference import free_pages_bulk
+from numalab.mm._lru_chunks_reference import lru_check_holes
+from numalab.mm._lru_reference import (
+    count_isolated,
+    free_page,
+    isolate_batch,
+    lru_add_batch,
+    lru_del,
+    page_free_prepare,
+)
+from numalab.mm._migrate_reference import MAX_ASIDS, charge
+from numalab.mm._reference import View, is_page, pte_tables, ptes, tlb_flush_mm
+from numalab.mm._rmap_reference import MigItem, rmap_referenced, rmap_unmap, unmap_to_swap
+from numalab.mm._swap_reference import add_to_swap_cache, delete_from_swap_cache, slot_alloc
+from numalab.mm.migrate.ledger import Phase, Reason
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from numalab.mm._migrate import MigrateStats, PageList
+    from numalab.mm._mm_types import MemMap, MmStruct
+
+BATCH = 512
+PAGEOUT_AGE, PAGEOUT_YOUNG_STAYS, PAGEOUT_REAP_LATER, PAGEOUT_KEEP = 1, 2, 4, 8
+
+
+# ---------------------------------------------------------------- isolation from the cold end
+
+
+def cold_pages(m: View, lst: int, want: int) -> list[int]:
+    """The ``want`` coldest pages of a list, coldest first."""
+    pfns: list[int] = []
+    chunk = m.lrus.tail[lst]
+    while chunk and len(pfns) < want:
+        slots = range(chunk * 64 + 4, chunk * 64 + 4 + m.chunks[chunk * 64 + c.CHUNK_FILL])
+        pfns += [m.chunks[slot] for slot in slots if m.chunks[slot] != c.HOLE]
+        chunk = m.chunks[chunk * 64 + c.CHUNK_HOTTER]
+    return pfns[:want]
+
+
+def isolate_lru(
+    mem: MemMap, node: int, kind: int, out: NDArray[np.uint32], highest: int = 3
+) -> tuple[int, int]:
+    """Look at as many pages as ``out`` has room for, from the cold end of one list (``LRU_*``) of a node.
+
+    highest: zone type above which pages are passed over. Returns (taken, scanned); the taken ones stand in front.
+    """
+    m = View(mem)
+    pages = cold_pages(m, node * c.NR_LRU_LISTS + kind, len(out))
+    taken = 0
+    i = 0
+    while i < len(pages):
+        # By chunks, as passed over pages go to the hot end whenever one has been gone through.
+        chunk = m.hot.lru[pages[i]] >> 6
+        passed = []
+        while i < len(pages) and m.hot.lru[pages[i]] >> 6 == chunk:
+            pfn = pages[i]
+            lru_del(m, pfn)
+            if m.hot.refcount[pfn] > 0 and m.hot.flags[pfn] >> c.PG_ZONE_SHIFT & 3 <= highest:
+                m.hot.flags[pfn] |= c.PG_isolated
+                m.hot.refcount[pfn] += 1
+                count_isolated(m, pfn, 1)
+                out[taken] = pfn
+                taken += 1
+            else:
+                passed.append(pfn)
+            i += 1
+        lru_add_batch(m, passed)
+    lru_check_holes(m)
+    m.charge(len(pages) * m.cost["isolate_page"])
+    return taken, len(pages)
+
+
+# ---------------------------------------------------------------- in use or not
+
+
+def referenced(m: View, pfn: int) -> int:
+    """folio_referenced(): count the PTEs of a page that have been used since they were last asked; clear their bits."""
+    if not m.hot.mapcount[pfn]:
+        return 0
+    if m.hot.mapcount[pfn] == 1 and m.hot.rmap[pfn]:
+        at = m.hot.rmap[pfn] // 8
+        young = m.ram[at] & pt.PTE_ACCESSED != 0
+        m.ram[at] &= ~pt.PTE_ACCESSED
+        return int(young)
+    return rmap_referenced(m, MigItem(pfn, anon=m.cold.mapping[pfn], index=m.cold.index[pfn]))
+
+
+def check_references(m: View, pfn: int) -> Reason | None:
+    """folio_check_references(): None = reclaim it. Used once: another round; more often: it is active."""
+    young = referenced(m, pfn)
+    before = m.hot.flags[pfn] & c.PG_referenced != 0
+    m.hot.flags[pfn] &= ~c.PG_referenced
+    if not young:
+        return None
+    m.hot.flags[pfn] |= c.PG_referenced
+    return Reason.ACTIVE if before or young > 1 else Reason.ACCESSED
+
+
+def deactivate(mem: MemMap, pfns: NDArray[np.uint32]) -> None:
+    """shrink_active_list() for isolated pages: their use so far is forgotten, and they go to the inactive list."""
+    m = View(mem)
+    for pfn in pfns.tolist():
+        referenced(m, pfn)
+        if m.hot.flags[pfn] & c.PG_active:
+            m.hot.flags[pfn] = m.hot.flags[pfn] & ~c.PG_active | c.PG_workingset
+            m.event[c.PGDEACTIVATE] += 1
+
+
+def cold_range(mem: MemMap, mm: MmStruct, start: int, end: int, pagelist: PageList, pageout: bool) -> None:
+    """madvise_cold_or_pageout_pte_range(): the pages of [start, end) that only this mapping has count as unused.
+
+    pageout: isolate them, into ``pagelist``; else they go to the cold lists.
+    """
+    m = View(mem)
+    for table, first, stop in pte_tables(m, mm.pgd, start, end):
+        for _, at in ptes(table, first, stop) if table >= 0 else ():
+            if is_page(m.ram[at]):
+                make_cold(m, at, pagelist, pageout)
+    tlb_flush_mm(m, mm.asid)
+    m.charge(m.cost["flush"] + m.nr_cpus * m.cost["flush_cpu"])
+
+
+def make_cold(m: View, at: int, pagelist: PageList, pageout: bool) -> None:
+    """One page of cold_range()."""
+    pfn = pt.pte_pfn(m.ram[at])
+    if m.hot.mapcount[pfn] != 1 or not m.hot.flags[pfn] & c.PG_lru:
+        return
+    m.ram[at] &= ~pt.PTE_ACCESSED
+    m.hot.flags[pfn] &= ~c.PG_referenced
+    if m.hot.flags[pfn] & c.PG_unevictable:
+        return
+    if pageout:
+        pagelist.extend(np.array(isolate_batch(m, [pfn]), np.uint32))
+    elif m.hot.flags[pfn] & c.PG_active and isolate_batch(m, [pfn]):
+        m.hot.flags[pfn] &= ~(c.PG_active | c.PG_isolated)
+        m.hot.refcount[pfn] -= 1
+        count_isolated(m, pfn, -1)
+        m.event[c.PGDEACTIVATE] += 1
+        lru_add_batch(m, [pfn])
+
+
+# ---------------------------------------------------------------- page-out
+
+
+@dataclass
+class Outgoing:
+    """Pages on their way out. asids: whose TLB entries become stale; left: pages that stay, each with its reason."""
+
+    pfns: list[int] = field(default_factory=list)
+    asids: set[int] = field(default_factory=set)
+    flush_all: bool = False
+    left: list[tuple[int, Reason]] = field(default_factory=list)
+
+
+def may_go(m: View, pfn: int, flags: int) -> Reason | None:
+    """None if a page can be unmapped now, with a slot and in the swap cache; else why not."""
+    if m.hot.flags[pfn] & c.PG_locked:
+        return Reason.LOCKED
+    if m.hot.flags[pfn] & c.PG_writeback:
+        return Reason.WRITEBACK
+    reason = check_references(m, pfn) if flags & PAGEOUT_AGE else None
+    if reason is not None:
+        return reason
+    if m.hot.pincount[pfn]:
+        return Reason.PINNED
+    if not m.hot.flags[pfn] & c.PG_swapcache:
+        entry = slot_alloc(m)
+        if not entry:
+            return Reason.NO_SWAP
+        add_to_swap_cache(m, pfn, entry)
+        m.hot.flags[pfn] |= c.PG_dirty
+    return Reason.ACCESSED if flags & PAGEOUT_YOUNG_STAYS and referenced(m, pfn) else None
+
+
+def unmap_outgoing(m: View, b: Outgoing, cpu: int, pfns: list[int], flags: int, stats: MigrateStats) -> None:
+    """Lock what may go, and turn its PTEs into swap entries."""
+    several: list[MigItem] = []
+    for pfn in pfns:
+        if not m.hot.mapcount[pfn] and m.hot.refcount[pfn] == 1 and not flags & PAGEOUT_KEEP:
+            # Only the isolation still holds it: its owner gave it up.
+            count_isolated(m, pfn, -1)
+            free_page(m, cpu, pfn)
+            stats.freed += 1
+            continue
+        reason = may_go(m, pfn, flags)
+        if reason is not None:
+            b.left.append((pfn, reason))
+            continue
+        m.hot.flags[pfn] |= c.PG_locked
+        b.pfns.append(pfn)
+        if m.hot.mapcount[pfn] == 1 and m.hot.rmap[pfn]:
+            at = m.hot.rmap[pfn] // 8
+            asid = m.cold.mapping[m.hot.rmap[pfn] >> pt.PAGE_SHIFT]
+            unmap_to_swap(m, pfn, at, m.mem.mm_of(asid))
+            m.hot.rmap[pfn] = 0
+            m.node_stat[m.node(pfn), c.NR_ANON_MAPPED] -= 1
+            b.asids.add(asid)
+        elif m.hot.mapcount[pfn]:
+            several.append(MigItem(pfn, anon=m.cold.mapping[pfn], index=m.cold.index[pfn]))
+    if several:
+        rmap_unmap(m, several, to_swap=True)
+        b.flush_all = True
+    charge(m, stats, Phase.UNMAP, len(pfns) * m.cost["unmap_page"])
+
+
+def flush_outgoing(m: View, b: Outgoing, stats: MigrateStats) -> None:
+    """try_to_unmap_flush(): one shootdown for the batch, before anything is written or freed."""
+    if not b.pfns:
+        return
+    if b.flush_all or len(b.asids) > MAX_ASIDS:
+        m.hw.tlb["tag"] = 0
+    else:
+        for asid in b.asids:
+            tlb_flush_mm(m, asid)
+    charge(m, stats, Phase.FLUSH, m.cost["flush"] + m.nr_cpus * m.cost["flush_cpu"])
+
+
+def write_page(m: View, pfn: int, flags: int, stats: MigrateStats) -> bool:
+    """pageout(): the page's bytes go to its slot; whether that is over, and the page may go at once."""
+    entry = m.cold.private[pfn]
+    m.hot.flags[pfn] &= ~c.PG_dirty
+    m.write_slot(pfn, entry)
+    charge(m, stats, Phase.COPY, m.cost["swap_page"])
+    m.event[c.PSWPOUT] += 1
+    if m.swap.flags[pt.swp_type(entry)] & c.SWP_SYNCHRONOUS_IO:
+        return not flags & PAGEOUT_REAP_LATER
+    m.hot.flags[pfn] |= c.PG_writeback | c.PG_reclaim
+    m.node_stat[m.node(pfn), c.NR_WRITEBACK] += 1
+    return False
+
+
+def write_outgoing(m: View, b: Outgoing, cpu: int, flags: int, stats: MigrateStats) -> None:
+    """pageout() and __remove_mapping(): write what is dirty; what is clean, and held by nobody else, is freed."""
+    gone = []
+    for pfn in b.pfns:
+        m.hot.flags[pfn] &= ~c.PG_locked
+        if m.hot.mapcount[pfn]:
+            b.left.append((pfn, Reason.MAPPED))
+        elif m.hot.refcount[pfn] != 2:  # the isolation and the swap cache
+            b.left.append((pfn, Reason.PINNED))
+        elif m.hot.flags[pfn] & c.PG_dirty and not write_page(m, pfn, flags, stats):
+            b.left.append((pfn, Reason.WRITING))
+        else:
+            delete_from_swap_cache(m, pfn)
+            if flags & PAGEOUT_KEEP:
+                b.left.append((pfn, Reason.NONE))
+                continue
+            count_isolated(m, pfn, -1)
+            page_free_prepare(m, pfn)
+            gone.append(pfn)
+    free_pages_bulk(m, cpu, gone)
+    stats.moved += len(gone)
+    m.charge(len(gone) * m.cost["free_page"])
+
+
+def pageout_batch(
+    mem: MemMap,
+    cpu: int,
+    pfns: NDArray[np.uint32],
+    at: int,
+    flags: int,
+    stats: MigrateStats,
+    left: NDArray[np.uint32],
+    why_left: NDArray[np.uint8],
+) -> tuple[int, int]:
+    """Page out isolated pages from ``pfns[at]`` on, batch after batch, until one leaves pages behind.
+
+    flags: PAGEOUT_*. left, why_left: room for 512 pages and their reasons (``REASON_*``);
+    those WRITING are under writeback, and the driver hands them to the disk. Returns (next, number left).
+    """
+    m = View(mem)
+    b = Outgoing()
+    while at < len(pfns) and not b.left:
+        b = Outgoing()
+        pages = pfns[at : at + BATCH].tolist()
+        stats.batches += 1
+        unmap_outgoing(m, b, cpu, pages, flags, stats)
+        flush_outgoing(m, b, stats)
+        write_outgoing(m, b, cpu, flags, stats)
+        at += len(pages)
+    for i, (pfn, reason) in enumerate(b.left):
+        left[i], why_left[i] = pfn, reason
+        stats.count(reason)
+    return at, len(b.left)
+
+
+def end_writeback(mem: MemMap, pfns: NDArray[np.uint32], ok: bool) -> None:
+    """folio_end_writeback(), end_swap_bio_write(): a write is over; if it failed, the page is dirty again."""
+    m = View(mem)
+    for pfn in pfns.tolist():
+        m.hot.flags[pfn] &= ~(c.PG_writeback | c.PG_reclaim)
+        if not ok:
+            m.hot.flags[pfn] |= c.PG_dirty
+        m.node_stat[m.node(pfn), c.NR_WRITEBACK] -= 1

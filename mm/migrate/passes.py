@@ -1,0 +1,80 @@
+"""What the engines of 2005 and 2006 have in common: passes over a list, and pages that are waited for.
+
+A pass tries every page of the list once, in order. Kernels do not wait: a page that is locked or being written comes
+back, and where the pass may wait, this is where it sleeps, and then tries that page again in the same pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numalab.mm.migrate.ledger import Ledger, Pass, Reason
+from numalab.mm.swap_state import wait_on_page
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from numalab.mm._mm_types import MemMap
+
+__all__ = ["one_pass"]
+
+Try = Callable[["NDArray[np.uint32]"], "tuple[int, NDArray[np.uint32], NDArray[np.uint8]]"]
+
+
+def one_pass(
+    mem: MemMap,
+    pages: NDArray[np.uint32],
+    attempt: Try,
+    waits_for: frozenset[Reason],
+    ledger: Ledger,
+    name: str,
+    stop: Reason | None = None,
+) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
+    """Try all pages once; returns those left and why, in order, and writes the pass into the ledger.
+
+    attempt: takes pages, tries those in front and returns (how many it tried, those left, their reasons).  waits_for:
+    reasons that are slept out, after which the page is tried again.  stop: a reason that ends the pass; what was not
+    tried is left with it.
+    """
+    left: list[NDArray[np.uint32]] = []
+    why: list[NDArray[np.uint8]] = []
+    tried = waited = 0
+    mem.timers.expire()
+    began = mem.hw.now
+    queue = pages
+    while len(queue):
+        n, stay, reasons = attempt(queue)
+        tried, queue = tried + n, queue[n:]
+        patient = np.isin(reasons, [int(reason) for reason in waits_for])
+        left.append(stay[~patient])
+        why.append(reasons[~patient])
+        if stop is not None and (reasons == stop).any():
+            left.append(queue)
+            why.append(np.full(len(queue), stop, np.uint8))
+            break
+        waited += _sleep(mem, stay[patient])
+        # Those that were waited for come next, all others behind them as before.
+        tried -= int(patient.sum())
+        queue = np.concatenate([stay[patient], queue])
+    rest, because = (
+        (np.concatenate(left), np.concatenate(why)) if left else (pages[:0], np.empty(0, np.uint8))
+    )
+    counts = {Reason(int(r)): int(n) for r, n in zip(*np.unique(because, return_counts=True), strict=True)}
+    gone = tried - len(rest) + counts.pop(Reason.NONE, 0)
+    ledger.passes.append(Pass(name, tried, gone, counts, began, waited))
+    return rest, because
+
+
+def _sleep(mem: MemMap, pages: NDArray[np.uint32]) -> int:
+    """Wait until none of these pages is locked or being written; returns how many ns that took."""
+    begin = mem.hw.now
+    mem.migrations_asleep += 1
+    try:
+        for pfn in pages.tolist():
+            wait_on_page(mem, pfn)
+    finally:
+        mem.migrations_asleep -= 1
+    return mem.hw.now - begin

@@ -1,0 +1,88 @@
+"""The engine of October 2005: pages are forced out to swap, and come back where they are used.
+
+Mirrors migrate_pages(list, NULL) of "Swap Migration V5" (Christoph Lameter, 31 Oct 2005) as merged before 2.6.16. Easy
+pages first: passes 0 to 2 pass over locked pages, later ones wait for the lock; pass 0 passes over pages under
+writeback. A dirty page takes two passes, one to write it and one to find it clean. There are up to eleven passes, as
+the test at the end of the loop had it, though its comment said ten.
+
+V5's own mistakes are not made here unless ``v5_quirks`` asks for them: a page in use survives a pass; evicted pages
+stay on the list, so that they are counted as left behind, and get a new slot and are written again in the next pass.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numalab.mm import _constants as c
+from numalab.mm._migrate import MigrateStats, PageList
+from numalab.mm.migrate.ledger import Reason
+from numalab.mm.migrate.passes import one_pass
+from numalab.mm.swap_state import swap_writepages
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from numalab.mm._migrate import Target
+    from numalab.mm._mm_types import AllocCtx, MemMap
+    from numalab.mm.migrate.ledger import Ledger
+
+__all__ = ["migrate_pages"]
+
+LAST_PASS = 10
+BATCH = 512
+PAGEOUT_YOUNG_STAYS, PAGEOUT_REAP_LATER, PAGEOUT_KEEP = 2, 4, 8
+#: Left for good at the first try; everything else may go in a later pass.
+PERMANENT = (Reason.NO_SWAP,)
+
+
+def migrate_pages(mem: MemMap, ctx: AllocCtx, pages: PageList, target: Target, ledger: Ledger) -> int:
+    """Evict the isolated pages of a list, wherever ``target`` points; returns how many stay, which are in ``pages``."""
+    stats = MigrateStats()
+    todo = pages.take()
+    ledger.isolated += len(todo)
+    flags = PAGEOUT_REAP_LATER | (PAGEOUT_YOUNG_STAYS | PAGEOUT_KEEP if mem.v5_quirks else 0)
+    failed: list[NDArray[np.uint32]] = []
+    evicted = todo[:0]
+    for number in range(LAST_PASS + 1):
+        waits = {Reason.WRITEBACK} if number > 0 else set()
+        if number > 2:
+            waits.add(Reason.LOCKED)
+        left, why = one_pass(
+            mem,
+            np.concatenate([todo, evicted]),
+            lambda some: _try(mem, ctx.cpu, some, flags, stats),
+            frozenset(waits),
+            ledger,
+            f"pass {number}",
+        )
+        permanent = np.isin(why, [int(reason) for reason in PERMANENT])
+        if permanent.any():
+            failed.append(left[permanent])
+            ledger.fail(Reason.NO_SWAP, int(permanent.sum()))
+        evicted = left[why == Reason.NONE]
+        again = ~permanent & (why != Reason.NONE)
+        todo, why = left[again], why[again]
+        if not len(todo):
+            break
+        ledger.retried += len(todo)
+    for reason, count in zip(*np.unique(why[: len(todo)], return_counts=True), strict=True):
+        ledger.fail(Reason(int(reason)), int(count))
+    ledger.take(stats)
+    ledger.moved += len(evicted)
+    for some in (*failed, todo, evicted):
+        pages.extend(some)
+    return len(pages)
+
+
+def _try(
+    mem: MemMap, cpu: int, pages: NDArray[np.uint32], flags: int, stats: MigrateStats
+) -> tuple[int, NDArray[np.uint32], NDArray[np.uint8]]:
+    left, why = np.empty(BATCH, np.uint32), np.empty(BATCH, np.uint8)
+    tried, n = mem.k.vmscan.pageout_batch(mem, cpu, pages, 0, flags, stats, left, why)
+    left, why = left[:n], why[:n]
+    writing = (why == Reason.WRITING) & (mem.hot["flags"][left] & np.uint32(c.PG_writeback) != 0)
+    if writing.any():
+        swap_writepages(mem, left[writing])
+    return tried, left, why

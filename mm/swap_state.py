@@ -1,0 +1,92 @@
+"""The swap cache's slow side: reading pages in, with those around them, and waiting for them.
+
+Mirrors swapin_readahead() of mm/swap_state.c and swap_writepage() of mm/page_io.c. The kernels of ``_swap`` find and
+map; they come here (through their drivers) when a page must first be read from a disk that takes time, or is locked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numalab.mm import _constants as c
+from numalab.mm.kernels import Why
+from numalab.mm.vm_flags import PAGE_SIZE
+from numalab.mm.vma_tree import linear_page_index
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from numalab.mm._mm_types import VMA, AllocCtx, MemMap, MmStruct
+
+__all__ = ["madvise_willneed", "read_swap_page", "swap_writepages", "wait_on_page"]
+
+SLOT_SHIFT = 9
+TYPE_SHIFT = 59
+SLOT_MASK = (1 << TYPE_SHIFT - SLOT_SHIFT) - 1
+
+
+def wait_on_page(mem: MemMap, pfn: int) -> None:
+    """folio_wait_locked() and folio_wait_writeback(): sleep until nobody holds the page's lock, nor writes it."""
+    flags, busy = mem.hot["flags"], c.PG_locked | c.PG_writeback
+    if int(flags[pfn]) & c.PG_locked:
+        what = f"the lock of page {pfn:#x}, held by {mem.lock_owners.get(pfn, 'the kernel')}"
+    else:
+        what = f"the writeback of page {pfn:#x}"
+    mem.waits.wait(what, lambda: not int(flags[pfn]) & busy)
+
+
+def read_swap_page(mem: MemMap, vma: VMA, ctx: AllocCtx, va: int, entry: int) -> Why:
+    """swapin_readahead(): have a slot's page in the swap cache, and those of the slots around it on their way.
+
+    Returns DONE when the page has been read, NEED_RECLAIM if there is no frame for it, WAIT_IO if reading it failed.
+    """
+    area = mem.swap_areas[entry >> TYPE_SHIFT]
+    assert area is not None
+    slot = entry >> SLOT_SHIFT & SLOT_MASK
+    if not int(area.cache[slot]):
+        window = 1 << mem.page_cluster
+        first = slot & -window
+        for near in range(max(first, 1), min(first + window, area.disk.pages)):
+            there = _start_read(mem, vma, ctx, va, area.type << TYPE_SHIFT | near << SLOT_SHIFT)
+            if near == slot and not there:
+                return Why.NEED_RECLAIM
+    pfn = int(area.cache[slot])
+    wait_on_page(mem, pfn)
+    return Why.DONE if int(mem.hot["flags"][pfn]) & c.PG_uptodate else Why.WAIT_IO
+
+
+def madvise_willneed(mem: MemMap, mm: MmStruct, vma: VMA, ctx: AllocCtx, start: int, end: int) -> None:
+    """MADV_WILLNEED on anonymous memory (swapin_walk_pmd_entry()): begin to read what is in swap, and do not wait."""
+    words = np.zeros((end - start) // PAGE_SIZE, np.uint64)
+    mem.k.memory.pagemap_range(mem, mm, start, words)
+    types = words & np.uint64(31)
+    swapped = (words >> np.uint64(62) == 1) & (types < np.uint64(len(mem.swap_areas)))
+    for i in np.flatnonzero(swapped).tolist():
+        slot = int(words[i]) >> 5 & SLOT_MASK
+        _start_read(mem, vma, ctx, start + i * PAGE_SIZE, int(types[i]) << TYPE_SHIFT | slot << SLOT_SHIFT)
+
+
+def _start_read(mem: MemMap, vma: VMA, ctx: AllocCtx, va: int, entry: int) -> bool:
+    """read_swap_cache_async(): begin to read one slot, unless its page is there; False if there is no frame for it."""
+    policy = vma.policy if vma.policy is not None else ctx.policy
+    pfn = mem.k.swap.read_into_cache(mem, ctx, policy, linear_page_index(vma, va), entry)
+    if pfn == c.NO_PFN:
+        return False
+    if pfn:
+        area = mem.swap_areas[entry >> TYPE_SHIFT]
+        assert area is not None
+        area.disk.submit(1, False, lambda ok: mem.k.swap.end_read(mem, pfn, ok))
+        mem.timers.expire()
+    return True
+
+
+def swap_writepages(mem: MemMap, pfns: NDArray[np.uint32]) -> None:
+    """Hand pages under writeback, whose bytes are in their slots already, to their disks."""
+    types = mem.cold["private"][pfns] >> np.uint64(TYPE_SHIFT)
+    for type_ in np.unique(types).tolist():
+        area, mine = mem.swap_areas[type_], pfns[types == type_]
+        assert area is not None
+        area.disk.submit(len(mine), True, lambda ok, mine=mine: mem.k.vmscan.end_writeback(mem, mine, ok))
+    mem.timers.expire()

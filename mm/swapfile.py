@@ -1,0 +1,146 @@
+"""Swap areas: switching them on and off.
+
+Mirrors swapon(2) and swapoff(2) in mm/swapfile.c. Slots and their counts are the kernels' (``_swap``); an area is here
+the arrays they work on, the disk that holds its contents, and its place among the others. Deliberately different: the
+first page of the disk is kept free for the header, but no header is read: any disk can be swapped to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numalab.arch.errno import EBUSY, EINVAL, EIO, ENOMEM, EPERM, KernelError
+from numalab.mm import _constants as c
+from numalab.mm.kernels import Why
+from numalab.mm.mmzone import sparse
+from numalab.mm.page_alloc import OutOfMemory, Slowpath
+from numalab.mm.swap_state import read_swap_page, wait_on_page
+
+if TYPE_CHECKING:
+    from numalab.arch.disk import Disk
+    from numalab.mm._mm_types import AllocCtx, MemMap, MmStruct
+
+__all__ = ["SwapArea", "nr_swap_pages", "swap_areas", "swapoff", "swapon"]
+
+#: What the first area without a priority gets; later ones get less.
+FIRST_PRIO = -2
+MAX_COUNT = 0x7FFF
+
+
+class SwapArea:
+    """One area: struct swap_info_struct. type: its number in swap PTEs; row: what the kernels see of it."""
+
+    def __init__(self, mem: MemMap, type_: int, disk: Disk, prio: int) -> None:
+        self.mem = mem
+        self.type = type_
+        self.disk = disk
+        self.map = sparse(disk.pages, np.uint16)
+        self.cache = sparse(disk.pages, np.uint32)
+        row = mem.swap[type_]
+        row["map"], row["cache"] = self.map.ctypes.data, self.cache.ctypes.data
+        row["store"], row["pages"] = disk.store.ctypes.data, disk.pages
+        row["used"], row["next"], row["turn"], row["prio"] = 0, 1, 0, prio
+        row["flags"] = c.SWP_WRITEOK
+        self.sync()
+
+    @property
+    def prio(self) -> int:
+        return int(self.mem.swap[self.type]["prio"])
+
+    @property
+    def used(self) -> int:
+        """Slots in use."""
+        return int(self.mem.swap[self.type]["used"])
+
+    @property
+    def size(self) -> int:
+        """Slots that can be used: all but the header."""
+        return self.disk.pages - 1
+
+    def sync(self) -> None:
+        """The disk has become another one (slower, failing, whole again): tell the kernels whether they must wait."""
+        flags = int(self.mem.swap[self.type]["flags"]) & ~c.SWP_SYNCHRONOUS_IO
+        self.mem.swap[self.type]["flags"] = flags | (c.SWP_SYNCHRONOUS_IO if self.disk.synchronous else 0)
+
+
+def swap_areas(mem: MemMap) -> Iterator[SwapArea]:
+    """The areas that are switched on, by type."""
+    return (area for area in mem.swap_areas if area is not None)
+
+
+def nr_swap_pages(mem: MemMap) -> int:
+    """get_nr_swap_pages(): free slots in areas that give them out."""
+    rows = mem.swap[(mem.swap["pages"] > 0) & (mem.swap["flags"] & c.SWP_WRITEOK > 0)]
+    return int((rows["pages"].astype(np.int64) - 1 - rows["used"]).sum())
+
+
+def swapon(mem: MemMap, disk: Disk, prio: int | None = None) -> SwapArea:
+    """Swap to a disk. prio: 0..32767, areas of higher priority fill first; None = below all there are.
+
+    Raises KernelError: EINVAL (fewer than 2 pages), EBUSY (it is swapped to already), EPERM (no type is left).
+    """
+    if disk.pages < 2:
+        raise KernelError(EINVAL, "a swap area needs a header and at least one page")
+    if any(area.disk is disk for area in swap_areas(mem)):
+        raise KernelError(EBUSY, f"{disk.name} is a swap area already")
+    if None not in mem.swap_areas:
+        raise KernelError(EPERM, f"{len(mem.swap_areas)} swap areas are the limit")
+    if prio is None:
+        prio = min((area.prio for area in swap_areas(mem)), default=FIRST_PRIO + 1)
+        prio = min(prio - 1, FIRST_PRIO)
+    type_ = mem.swap_areas.index(None)
+    area = mem.swap_areas[type_] = SwapArea(mem, type_, disk, prio)
+    return area
+
+
+def swapoff(mem: MemMap, area: SwapArea, mms: Iterable[MmStruct], ctx: AllocCtx) -> None:
+    """Bring everything back that is in an area, and give it up.
+
+    mms: every address space of the machine. Raises KernelError: ENOMEM (memory runs out on the way), EIO (the disk
+    fails); the area is in use again then, with what had not come back yet.
+    """
+    row = mem.swap[area.type]
+    row["flags"] = int(row["flags"]) & ~c.SWP_WRITEOK
+    try:
+        for mm in mms:
+            _unuse_mm(mem, mm, ctx, area.type)
+    except (OutOfMemory, KernelError) as error:
+        row["flags"] = int(row["flags"]) | c.SWP_WRITEOK
+        if isinstance(error, KernelError):
+            raise
+        raise KernelError(ENOMEM, "there is no room for what is in the swap area") from None
+    for slot in np.flatnonzero(area.cache).tolist():
+        entry = entry_of(area.type, slot)
+        while not mem.k.swap.drop_cache(mem, ctx.cpu, entry):
+            wait_on_page(mem, int(area.cache[slot]))
+    assert not area.used
+    row["pages"] = row["flags"] = 0
+    mem.swap_areas[area.type] = None
+
+
+def entry_of(type_: int, slot: int) -> int:
+    """A swap entry as it stands in a PTE."""
+    return type_ << 59 | slot << 9
+
+
+def _unuse_mm(mem: MemMap, mm: MmStruct, ctx: AllocCtx, type_: int) -> None:
+    """unuse_mm(): map again what an address space has in the area. Raises OutOfMemory."""
+    if not mm.rss_swap:
+        return
+    slow = Slowpath(mem, ctx)
+    for vma in list(mm.vmas.values()):
+        va = vma.start
+        while va < vma.end:
+            reached, why, entry = mem.k.swap.unuse_range(mem, mm, vma, ctx, va, vma.end, type_)
+            if reached > va:
+                slow.progress()
+            va = reached
+            if why in (Why.WAIT_IO, Why.WAIT_LOCK):
+                why = read_swap_page(mem, vma, ctx, va, entry)
+                if why == Why.WAIT_IO:
+                    raise KernelError(EIO, f"the swap area cannot be read at {va:#x}")
+            if why == Why.NEED_RECLAIM:
+                slow.reclaim()

@@ -1,0 +1,47 @@
+"""swapon(2) and swapoff(2).
+
+Mirrors the SYSCALL_DEFINEs of mm/swapfile.c.
+"""
+
+from __future__ import annotations
+
+from numalab.arch.errno import EINVAL, EPERM, KernelError
+from numalab.kernel.cred import Cap
+from numalab.kernel.fs.block import BlockDevice
+from numalab.kernel.fs.namei import PATH_MAX, resolve
+from numalab.kernel.state import Kernel
+from numalab.kernel.task import Task, capable
+from numalab.mm import swapfile
+from numalab.syscalls.uaccess import getname
+
+__all__ = ["swapoff", "swapon"]
+
+SWAP_FLAG_PREFER, SWAP_FLAG_PRIO_MASK, SWAP_FLAGS_VALID = 0x8000, 0x7FFF, 0x7FFFF
+
+
+def swapon(k: Kernel, task: Task, path: int, flags: int) -> int:
+    """swapon(2). Errors: EINVAL (flags, too small), EPERM, those of a path, EINVAL (no block device, or too
+    small), EBUSY (swapped to already).
+    """
+    if flags & ~SWAP_FLAGS_VALID:
+        raise KernelError(EINVAL)
+    if not capable(task, Cap.CAP_SYS_ADMIN):
+        raise KernelError(EPERM)
+    inode = resolve(k.root, getname(task, path, PATH_MAX), task.cred)
+    if not isinstance(inode, BlockDevice):
+        raise KernelError(EINVAL)
+    prio = flags & SWAP_FLAG_PRIO_MASK if flags & SWAP_FLAG_PREFER else None
+    swapfile.swapon(k.mem, inode.disk, prio)
+    return 0
+
+
+def swapoff(k: Kernel, task: Task, path: int) -> int:
+    """swapoff(2). Errors: EPERM, those of a path, EINVAL (not swapped to), ENOMEM (no room for what is there)."""
+    if not capable(task, Cap.CAP_SYS_ADMIN):
+        raise KernelError(EPERM)
+    inode = resolve(k.root, getname(task, path, PATH_MAX), task.cred)
+    for area in swapfile.swap_areas(k.mem):
+        if isinstance(inode, BlockDevice) and area.disk is inode.disk:
+            swapfile.swapoff(k.mem, area, list(k.mms()), task.ctx)
+            return 0
+    raise KernelError(EINVAL)
