@@ -20,7 +20,7 @@ from numalab.mm.mmap import do_mmap, do_munmap, dup_mmap, exit_mmap, mm_alloc
 
 from benchmarks.build import load
 
-__all__ = ["PAGE", "Program", "build", "keep_from_children", "scattered_frames"]
+__all__ = ["PAGE", "Program", "build", "build_untouched", "keep_from_children", "scattered_frames"]
 
 PAGE = 4096
 SPARSE = 1 << 20  # arrays from this size on are mappings of their own
@@ -34,6 +34,11 @@ def build(spec: object) -> MemMap:
     mem = mmzone.build(Hardware(spec))
     mem.hw.ram[::PAGE] = 0
     return mem
+
+
+def build_untouched(spec: object) -> MemMap:
+    """Boot the memory of a machine whose contents will not be looked at."""
+    return mmzone.build(Hardware(spec))
 
 
 def keep_from_children(mem: MemMap) -> None:

@@ -64,8 +64,7 @@ cdef uint32_t isolate_cold(memmap *m, uint32_t node, uint32_t kind, uint32_t wan
     Pages passed over go to the hot end, in order. Returns how many were taken; scanned: how many were looked at.
     """
     cdef lru_list *list = &m.lrus[node * NR_LRU_LISTS + kind]
-    cdef uint32_t passed[64]
-    cdef uint32_t taken = 0, seen = 0, skipped, slot, end, next, pfn, first, i
+    cdef uint32_t taken = 0, seen = 0, passed = 0, slot, end, next, pfn, i
     cdef uint32_t *w
     cdef uint32_t *ahead
     cdef page *hot = m.hot
@@ -74,32 +73,28 @@ cdef uint32_t isolate_cold(memmap *m, uint32_t node, uint32_t kind, uint32_t wan
     while seen < want:
         w = &m.chunks[list.tail << 6]
         next = w[CHUNK_HOTTER]
-        if next:                                # by the time we come to them, its pages are here
-            ahead = &m.chunks[next << 6]
-            for i in range(4, 64):
-                nl_prefetchw(&hot[ahead[i]])
-            ahead = &m.chunks[ahead[CHUNK_HOTTER] << 6]
-            for i in range(0, 64, 16):
-                nl_prefetchw(&ahead[i])
+        ahead = &m.chunks[next << 6]            # of the last chunk that is the pool's own, which does no harm
+        for i in range(0, 64, 16):
+            nl_prefetchw(&m.chunks[(ahead[CHUNK_HOTTER] << 6) + i])
         end = 4 + w[CHUNK_FILL]
-        skipped = 0
-        first = taken
-        slot = 4
         if w[CHUNK_LIVE] == w[CHUNK_FILL] and w[CHUNK_LIVE] <= want - seen:
             for slot in range(4, end):          # no holes, and all of it: the usual chunk
+                nl_prefetchw(&hot[ahead[slot]])
                 pfn = w[slot]
                 if take(&hot[pfn], highest):
                     out[taken] = pfn
                     taken += 1
-                else:
-                    passed[skipped] = pfn
-                    skipped += 1
+                else:                           # from behind: taken and passed together are no more than wanted
+                    passed += 1
+                    out[want - passed] = pfn
             memset(&w[4], 0xff, (end - 4) * sizeof(uint32_t))
-            seen += end - 4
+            seen += w[CHUNK_LIVE]
             w[CHUNK_LIVE] = 0
         else:
+            slot = 4
             while slot < end and seen < want:
                 pfn = w[slot]
+                nl_prefetchw(&hot[ahead[slot]])
                 slot += 1
                 if pfn == <uint32_t>HOLE:
                     continue
@@ -110,19 +105,26 @@ cdef uint32_t isolate_cold(memmap *m, uint32_t node, uint32_t kind, uint32_t wan
                     out[taken] = pfn
                     taken += 1
                 else:
-                    passed[skipped] = pfn
-                    skipped += 1
-        list.live -= taken - first + skipped
-        m.node_stat[node * NR_NODE_STATS + kind] -= taken - first + skipped
+                    passed += 1
+                    out[want - passed] = pfn
         if w[CHUNK_LIVE] == 0:
             lru_unlink_chunk(m, list, list.tail)
-        if skipped:
-            for i in range(skipped):
-                hot[passed[i]].flags &= ~<uint32_t>PG_lru
-            lru_add_batch(m, passed, skipped)
+    list.live -= seen
+    m.node_stat[node * NR_NODE_STATS + kind] -= seen
     m.node_stat[node * NR_NODE_STATS + (NR_ISOLATED_ANON if kind <= LRU_ACTIVE_ANON else NR_ISOLATED_FILE)] += taken
+    put_passed(m, out + want - passed, passed)
     scanned[0] = seen
     return taken
+
+
+cdef void put_passed(memmap *m, uint32_t *pfns, uint32_t n) noexcept nogil:
+    """Pages that were passed over, the first one last, go to the hot end in order."""
+    cdef uint32_t i, t
+    for i in range(n // 2):
+        t = pfns[i]
+        pfns[i] = pfns[n - 1 - i]
+        pfns[n - 1 - i] = t
+    lru_add_batch(m, pfns, n)
 
 
 def isolate_lru(MemMap mem, uint32_t node, uint32_t kind, uint32_t[::1] out, uint32_t highest=3) -> tuple:

@@ -69,25 +69,18 @@ def isolate_lru(
     """
     m = View(mem)
     pages = cold_pages(m, node * c.NR_LRU_LISTS + kind, len(out))
-    taken = 0
-    i = 0
-    while i < len(pages):
-        # By chunks, as passed over pages go to the hot end whenever one has been gone through.
-        chunk = m.hot.lru[pages[i]] >> 6
-        passed = []
-        while i < len(pages) and m.hot.lru[pages[i]] >> 6 == chunk:
-            pfn = pages[i]
-            lru_del(m, pfn)
-            if m.hot.refcount[pfn] > 0 and m.hot.flags[pfn] >> c.PG_ZONE_SHIFT & 3 <= highest:
-                m.hot.flags[pfn] |= c.PG_isolated
-                m.hot.refcount[pfn] += 1
-                count_isolated(m, pfn, 1)
-                out[taken] = pfn
-                taken += 1
-            else:
-                passed.append(pfn)
-            i += 1
-        lru_add_batch(m, passed)
+    taken, passed = 0, []
+    for pfn in pages:
+        lru_del(m, pfn)
+        if m.hot.refcount[pfn] > 0 and m.hot.flags[pfn] >> c.PG_ZONE_SHIFT & 3 <= highest:
+            m.hot.flags[pfn] |= c.PG_isolated
+            m.hot.refcount[pfn] += 1
+            count_isolated(m, pfn, 1)
+            out[taken] = pfn
+            taken += 1
+        else:
+            passed.append(pfn)
+    lru_add_batch(m, passed)
     lru_check_holes(m)
     m.charge(len(pages) * m.cost["isolate_page"])
     return taken, len(pages)

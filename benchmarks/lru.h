@@ -1,0 +1,62 @@
+/* Rivals of the LRU's chunks: an intrusive doubly linked list, as Linux has it, and the bare pointer chase through it that
+ * no list can be faster than. Struct pages of 32 bytes, as the machine's.
+ */
+#include <stdint.h>
+
+struct rival_page {
+    uint32_t flags;
+    int32_t refcount;
+    uint32_t next, prev;
+    uint32_t mapcount, pincount;
+    uint64_t rmap;
+};
+
+enum { RIVAL_LRU = 1u << 4, RIVAL_ISOLATED = 1u << 19 };
+
+/* Link pages in this order, coldest first; page n is the list's head. */
+static void rival_link(struct rival_page *map, uint32_t head, const uint32_t *pfns, uint32_t n)
+{
+    uint32_t i, at = head;
+    for (i = 0; i < n; i++) {
+        map[pfns[i]].flags = (map[pfns[i]].flags & ~RIVAL_ISOLATED) | RIVAL_LRU;
+        map[pfns[i]].prev = at;
+        map[at].next = pfns[i];
+        at = pfns[i];
+    }
+    map[at].next = head;
+    map[head].prev = at;
+}
+
+/* Look at n pages from the cold end: take those in use, move the others to the hot end. */
+static uint32_t rival_isolate(struct rival_page *map, uint32_t head, uint32_t n, uint32_t highest, uint32_t *out)
+{
+    uint32_t i, taken = 0, pfn = map[head].next;
+    for (i = 0; i < n && pfn != head; i++) {
+        struct rival_page *p = &map[pfn];
+        uint32_t next = p->next;
+        map[p->prev].next = next;
+        map[next].prev = p->prev;
+        if (p->refcount > 0 && (p->flags >> 24 & 3) <= highest) {
+            p->flags = (p->flags & ~RIVAL_LRU) | RIVAL_ISOLATED;
+            p->refcount++;
+            out[taken++] = pfn;
+        } else {
+            uint32_t hot = map[head].prev;
+            p->prev = hot;
+            p->next = head;
+            map[hot].next = pfn;
+            map[head].prev = pfn;
+        }
+        pfn = next;
+    }
+    return taken;
+}
+
+/* Visit n pages and do nothing. */
+static uint32_t rival_chase(const struct rival_page *map, uint32_t head, uint32_t n)
+{
+    uint32_t i, pfn = map[head].next;
+    for (i = 0; i < n && pfn != head; i++)
+        pfn = map[pfn].next;
+    return pfn;
+}
