@@ -1,3 +1,4 @@
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
@@ -37,6 +38,7 @@ class MemMap:
     k: Kernels
     topology: Topology
     ledger: Ledger
+    ledgers: deque[Ledger]
     swap_areas: list[SwapArea | None]
     timers: Timers
     waits: Waits

@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
+from numalab.mm._constants import PGMAJFAULT
 from numalab.mm.kernels import Why
 from numalab.mm.mpol import MPOL_BIND
 from numalab.mm.page_alloc import OutOfMemory, Slowpath
@@ -84,8 +85,13 @@ def handle_mm_fault(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bo
             slow.progress()
         va = reached
         if why in (Why.WAIT_IO, Why.WAIT_LOCK):
+            major = why == Why.WAIT_IO
             why = read_swap_page(mem, vma, ctx, va, entry)
             if why == Why.DONE:
+                if major:  # the kernel, which now finds the page in the swap cache, will count a minor one
+                    ctx.maj_flt += 1
+                    ctx.min_flt -= 1
+                    mem.event[PGMAJFAULT] += 1
                 continue
             if why == Why.WAIT_IO:
                 raise UserFault(max(va, start), signal.SIGBUS, BUS_ADRERR)

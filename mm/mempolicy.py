@@ -182,6 +182,7 @@ def do_mbind(
         failed = pages.nr_failed > 0
         if len(pages):
             mem.ledger = ledger
+            mem.ledgers.append(ledger)
             # A private page's index is its page offset in the area, by which interleaving chooses its node
             # already, so the base to which the index is added is 0. Without a policy the task's own decides.
             target = Target(policy=ctx.policy if policy is None else policy, ilx=0)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import math
 import mmap
+from collections import deque
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,7 @@ def build(hw: Hardware, *, twins: bool = False, debug_vm: bool = False) -> MemMa
     mem.swappiness = 60
     mem.lock_owners = {}
     mem.migrations_asleep = 0
+    mem.ledgers = deque(maxlen=256)
     mem.engine = "batched"
     mem.v5_quirks = False
     _bind_pages(mem, topology)

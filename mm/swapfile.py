@@ -104,21 +104,31 @@ def swapoff(mem: MemMap, area: SwapArea, mms: Iterable[MmStruct], ctx: AllocCtx)
     """
     row = mem.swap[area.type]
     row["flags"] = int(row["flags"]) & ~c.SWP_WRITEOK
+    mms = list(mms)
     try:
-        for mm in mms:
-            _unuse_mm(mem, mm, ctx, area.type)
+        # Whoever needs memory meanwhile may unmap pages again that are still in the swap cache: then once more.
+        while before := area.used:
+            for mm in mms:
+                _unuse_mm(mem, mm, ctx, area.type)
+            _drop_cache(area, ctx)
+            if area.used == before:
+                raise OutOfMemory
     except (OutOfMemory, KernelError) as error:
         row["flags"] = int(row["flags"]) | c.SWP_WRITEOK
         if isinstance(error, KernelError):
             raise
         raise KernelError(ENOMEM, "there is no room for what is in the swap area") from None
-    for slot in np.flatnonzero(area.cache).tolist():
-        entry = entry_of(area.type, slot)
-        while not mem.k.swap.drop_cache(mem, ctx.cpu, entry):
-            wait_on_page(mem, int(area.cache[slot]))
-    assert not area.used
     row["pages"] = row["flags"] = 0
     mem.swap_areas[area.type] = None
+
+
+def _drop_cache(area: SwapArea, ctx: AllocCtx) -> None:
+    """The pages of slots that no swap PTE names any more leave the swap cache, when nobody locks or writes them."""
+    mem = area.mem
+    for slot in np.flatnonzero(area.cache).tolist():
+        if area.map[slot] == 1:
+            wait_on_page(mem, int(area.cache[slot]))
+            mem.k.swap.drop_cache(mem, ctx.cpu, entry_of(area.type, slot))
 
 
 def entry_of(type_: int, slot: int) -> int:

@@ -3,6 +3,7 @@
     numalab                          a shell on a running machine
     numalab run PROGRAM [ARGS]       a .py program or a .scn scenario
     numalab conform [DIR]            recorded answers of a real kernel against ours
+    numalab compare PROGRAM [ARGS]   the same program under each migration engine
     numalab demo                     what it is about, in half a minute
 
 Exit codes: those of the program for ``run``; 0 or 1 for ``conform``; 2 and one line for wrong use.
@@ -62,6 +63,18 @@ def _parser() -> argparse.ArgumentParser:
     conform.add_argument("--brief", action="store_true", help="one line a scenario, no differences")
     conform.add_argument("directory", nargs="?", type=Path, metavar="DIR", help="default: tests/conformance")
 
+    compare = commands.add_parser("compare", help="the same program under each migration engine")
+    compare.add_argument("--machine", default="quad", metavar="SPEC", help=_MACHINE_HELP)
+    compare.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of every choice the scheduler has"
+    )
+    compare.add_argument(
+        "--disk", default="ram", metavar="NAME", help="what is swapped to: ram, nvme or 2005"
+    )
+    compare.add_argument("--png", type=Path, metavar="FILE", help="draw the chart as a picture, too")
+    compare.add_argument("program", metavar="PROGRAM", help="defines main(sys); or a scenario")
+    compare.add_argument("args", nargs=argparse.REMAINDER, metavar="ARGS", help="become sys.argv")
+
     demo = commands.add_parser("demo", help="a guided tour: memory follows its process")
     demo.add_argument("--seed", type=int, default=0, metavar="N", help=argparse.SUPPRESS)
 
@@ -89,6 +102,12 @@ def _dispatch(argv: Sequence[str]) -> int:
         from numalab.tools import conform  # noqa: PLC0415
 
         return conform.main(options.directory, options.machine, options.engine, options.brief)
+    if options.command == "compare":
+        from numalab.tools import compare  # noqa: PLC0415
+
+        return compare.main(
+            options.program, options.args, options.machine, options.seed, options.disk, options.png
+        )
     if options.command == "demo":
         from numalab.tools import demo  # noqa: PLC0415
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from numalab.mm._migrate import MigrateStats
+    from numalab.mm._mm_types import MemMap
 
-__all__ = ["Ledger", "Pass", "Phase", "Reason"]
+__all__ = ["Ledger", "Pass", "Phase", "Reason", "open_ledger"]
 
 
 class Reason(enum.IntEnum):
@@ -106,3 +107,10 @@ class Ledger:
         self.moved += stats.moved + stats.freed
         for phase, ns in enumerate(stats.phases):
             self.cost[Phase(phase)] += ns
+
+
+def open_ledger(mem: MemMap, engine: str, call: str) -> Ledger:
+    """A new page: ``mem.ledger`` until the next migration, and one of the last in ``mem.ledgers`` after that."""
+    ledger = mem.ledger = Ledger(engine, call)
+    mem.ledgers.append(ledger)
+    return ledger

@@ -22,7 +22,7 @@ from numalab.mm.migrate.batched import (
     putback_movable_pages,
 )
 from numalab.mm.migrate.engine import engine_of
-from numalab.mm.migrate.ledger import Ledger
+from numalab.mm.migrate.ledger import open_ledger
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,7 +76,7 @@ class _Move:
         self.arrays = arrays
         self.move_all = move_all
         self.engine = engine_of(mem, aiming=True)
-        self.ledger = mem.ledger = Ledger(self.engine.name, "syscall_or_cpuset")
+        self.ledger = open_ledger(mem, self.engine.name, "syscall_or_cpuset")
         self.batch = PageList()
         self.node = -1
         self.start = 0

@@ -15,7 +15,7 @@ from numalab.mm.migrate.batched import (
     putback_movable_pages,
 )
 from numalab.mm.migrate.engine import Engine, engine_of
-from numalab.mm.migrate.ledger import Ledger
+from numalab.mm.migrate.ledger import Ledger, open_ledger
 
 if TYPE_CHECKING:
     from numalab.mm._mm_types import AllocCtx, MemMap, MmStruct
@@ -34,7 +34,7 @@ def do_migrate_pages(
     pairs are not tried then, and what has moved stays moved. The ledger is ``mem.ledger``.
     """
     engine = engine_of(mem)
-    ledger = mem.ledger = Ledger(engine.name, "syscall_or_cpuset")
+    ledger = open_ledger(mem, engine.name, "syscall_or_cpuset")
     lru_cache_disable(mem)
     nr_failed = 0
     for sources, dest in engine.pairs(from_nodes, to_nodes):

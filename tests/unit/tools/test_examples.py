@@ -38,6 +38,13 @@ def test_follow_the_task(capsys) -> None:
     assert lines[2:] == ["worker: CPU 3, pages on node 3: 256", "worker: every page holds what was written"]
 
 
+@pytest.mark.parametrize("engine", ["swap", "direct", "batched"])
+def test_three_engines(capsys, engine: str) -> None:
+    path = str(EXAMPLES / "three_engines.py")
+    assert cli.main(["run", "--engine", engine, path, "40"]) == 0
+    assert capsys.readouterr().out == "{2: 40}\n"
+
+
 def test_every_example_is_tested() -> None:
     text = Path(__file__).read_text()
     assert [path.name for path in EXAMPLES.glob("*.py") if path.name not in text] == []
