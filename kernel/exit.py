@@ -47,6 +47,8 @@ def do_exit(k: Kernel, task: Task, code: int) -> NoReturn:
         except Exception as bug:  # noqa: BLE001
             # The task ends all the same: everything below works without memory.
             k.record_bug(task, bug)
+        if task.files is not None:
+            task.files.exit_files()
         task.files = None
         for watcher in k.exit_watchers:
             watcher(task)

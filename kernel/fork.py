@@ -78,8 +78,11 @@ def copy_process(k: Kernel, parent: Task, program: Program, flags: int = SIGCHLD
             except OutOfMemory:
                 raise KernelError(ENOMEM) from None
     files = parent.files
-    if files is not None and not flags & CLONE_FILES:
-        files = files.copy()
+    if files is not None:
+        if flags & CLONE_FILES:
+            files.users += 1
+        else:
+            files = files.copy()
     task = Task(
         pid,
         parent.comm,

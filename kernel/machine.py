@@ -249,8 +249,12 @@ class Machine:
         self._check_open()
         k = self.kernel
         # What a migration has isolated while it sleeps is in no list but its own.
-        held = np.flatnonzero(k.mem.hot["flags"] & np.uint32(PG_isolated)) if k.mem.migrations_asleep else ()
-        broken = check_invariants(k.mem, list(k.mms()), [task.ctx for task in k.pids], isolated=list(held))
+        asleep = (
+            np.flatnonzero(k.mem.hot["flags"] & np.uint32(PG_isolated)) if k.mem.migrations_asleep else ()
+        )
+        broken = check_invariants(
+            k.mem, list(k.mms()), [task.ctx for task in k.pids], isolated=list(asleep), held=+k.held_pages
+        )
         if broken:
             raise InvariantError(broken)
         return broken

@@ -17,12 +17,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 __all__ = [
-    "NSIG", "SIGBUS", "SIGCHLD", "SIGCONT", "SIGINT", "SIGKILL", "SIGSEGV", "SIGSTOP", "SIGTERM", "Disposition",
-    "Handler", "SigHand", "SigInfo", "is_fatal", "signal_name",
+    "NSIG", "SIGBUS", "SIGCHLD", "SIGCONT", "SIGINT", "SIGKILL", "SIGPIPE", "SIGSEGV", "SIGSTOP", "SIGTERM",
+    "Disposition", "Handler", "SigHand", "SigInfo", "is_fatal", "signal_name",
 ]  # fmt: skip
 
 NSIG = 64
-SIGINT, SIGBUS, SIGKILL, SIGSEGV, SIGTERM, SIGCHLD, SIGCONT, SIGSTOP = 2, 7, 9, 11, 15, 17, 18, 19
+SIGINT, SIGBUS, SIGKILL, SIGSEGV, SIGPIPE, SIGTERM, SIGCHLD, SIGCONT, SIGSTOP = (
+    2,
+    7,
+    9,
+    11,
+    13,
+    15,
+    17,
+    18,
+    19,
+)
 _IGNORED_BY_DEFAULT = frozenset({SIGCHLD, SIGCONT, 23, 28})  # and SIGURG, SIGWINCH
 _STOPS = frozenset({SIGSTOP, 20, 21, 22})  # SIGTSTP, SIGTTIN, SIGTTOU
 

@@ -83,7 +83,7 @@ def _read(task: Task, file: File, buf: int, count: int, pos: int) -> int:
                 raise
             return done
         done += len(data)
-        if len(data) < want or done == count:
+        if len(data) < want or done == count or not file.inode.seekable:
             return done
 
 

@@ -67,6 +67,7 @@ class Kind(enum.StrEnum):
     CPUMASK = "cpumask"
     CPUMASK_OUT = "cpumask_out"
     UINT_OUT = "uint_out"
+    PIPE_OUT = "pipe_out"
     WSTATUS_OUT = "wstatus_out"
     CAP_HEADER = "cap_header"
     CAP_DATA = "cap_data"

@@ -299,6 +299,7 @@ _OUTPUT: dict[Kind, tuple[Callable[[int], bytes | int], Callable[[bytes], Any]]]
     Kind.CPUMASK_OUT: (lambda length: bytes(min(length, _CPU_BYTES)), _set_of),
     Kind.MODE_OUT: _number("i"),
     Kind.UINT_OUT: _number("I"),
+    Kind.PIPE_OUT: _numbers("2i"),
     Kind.WSTATUS_OUT: _number("i"),
     Kind.STATUS_OUT: (lambda count: struct.pack("<i", _UNWRITTEN) * min(count, _MOST // 4), _statuses),
     Kind.VEC_OUT: (lambda length: bytes(min(-(-length // 4096), _MOST)), bytes),

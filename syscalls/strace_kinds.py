@@ -455,6 +455,7 @@ _SHOW: dict[Kind, Show] = {
     Kind.VEC_OUT: _address,
     Kind.CPUMASK: _cpumask,
     Kind.CPUMASK_OUT: _after(_cpumask),
+    Kind.PIPE_OUT: _after(_struct("ii", lambda read, write: f"[{read}, {write}]")),
     Kind.UINT_OUT: _after(_struct("I", lambda value: f"[{value}]")),
     Kind.WSTATUS_OUT: _after(_wstatus),
     Kind.CAP_HEADER: _struct("Ii", _cap_header),

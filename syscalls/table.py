@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from numalab.syscalls import cred, file, mempolicy, mman, prctl, process, sched, swap, time
+from numalab.syscalls import cred, file, mempolicy, mman, prctl, process, sched, splice, swap, time
 from numalab.syscalls.kinds import Arg, parse_args
 
 __all__ = ["BY_NAME", "BY_NUMBER", "TABLE", "Support", "Syscall"]
@@ -65,6 +65,7 @@ TABLE: tuple[Syscall, ...] = (
     _row(12, "brk", "brk:addr", mman.brk),
     _row(17, "pread64", "fd:fd buf:buf_out@count count:size pos:long", file.pread64),
     _row(18, "pwrite64", "fd:fd buf:buf@count count:size pos:long", file.pwrite64),
+    _row(22, "pipe", "fds:pipe_out", splice.pipe, "a write takes a page at most"),
     _row(24, "sched_yield", "", sched.sched_yield),
     _row(25, "mremap", "addr:addr old_len:size new_len:size flags:mremap_flags new_addr:addr", mman.mremap),
     _row(27, "mincore", "addr:addr length:size vec:vec_out@length", mman.mincore),
@@ -129,6 +130,7 @@ TABLE: tuple[Syscall, ...] = (
     _row(256, "migrate_pages", "pid:pid maxnode:ulong old_nodes:nodemask@maxnode new_nodes:nodemask@maxnode",
          mempolicy.migrate_pages),
     _row(257, "openat", "dirfd:dirfd path:path flags:open_flags mode:file_mode", file.openat, "as open"),
+    _row(278, "vmsplice", "fd:fd iov:addr nr_segs:ulong flags:uint", splice.vmsplice, "into a pipe"),
     _row(279, "move_pages",
          "pid:pid count:ulong pages:pages@count nodes:nodes@count status:status_out@count flags:move_flags",
          mempolicy.move_pages),

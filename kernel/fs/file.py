@@ -5,16 +5,17 @@ Mirrors fs/file.c (the descriptor table), fs/read_write.c and the mode bits of i
 
 from __future__ import annotations
 
-from numalab.arch.errno import EBADF, EINVAL, EISDIR, EMFILE, KernelError
+from numalab.arch.errno import EBADF, EINVAL, EISDIR, EMFILE, ESPIPE, KernelError
 from numalab.kernel.cred import Cred
 from numalab.kernel.fs.inode import Directory, Inode, Opening
 
 __all__ = [
-    "MAX_RW_COUNT", "O_ACCMODE", "O_CLOEXEC", "O_CREAT", "O_DIRECTORY", "O_EXCL", "O_NOFOLLOW", "O_RDONLY", "O_RDWR",
-    "O_TRUNC", "O_WRONLY", "File", "FilesStruct",
+    "MAX_RW_COUNT", "O_ACCMODE", "O_CLOEXEC", "O_CREAT", "O_DIRECTORY", "O_EXCL", "O_NOFOLLOW", "O_NONBLOCK",
+    "O_RDONLY", "O_RDWR", "O_TRUNC", "O_WRONLY", "File", "FilesStruct",
 ]  # fmt: skip
 
 O_RDONLY, O_WRONLY, O_RDWR, O_ACCMODE = 0, 1, 2, 3
+O_NONBLOCK = 0o4000
 O_CREAT, O_EXCL, O_TRUNC, O_DIRECTORY, O_NOFOLLOW, O_CLOEXEC = (
     0o100,
     0o200,
@@ -30,7 +31,7 @@ SEEK_SET, SEEK_CUR = 0, 1
 
 
 class File:
-    """struct file: an inode, opened. Shared by the descriptors that dup and fork make of it."""
+    """struct file: an inode, opened. count: descriptors that fork and clone have made of it."""
 
     def __init__(self, inode: Inode, path: str, flags: int, cred: Cred) -> None:
         self.inode = inode
@@ -38,6 +39,8 @@ class File:
         self.flags = flags
         self.pos = 0
         self.opening = Opening(cred)
+        self.opening.nonblock = bool(flags & O_NONBLOCK)
+        self.count = 0
 
     @property
     def readable(self) -> bool:
@@ -80,8 +83,16 @@ class File:
             self.pos = at + done
         return done
 
+    def fput(self) -> None:
+        """One descriptor less; with the last one the file is released."""
+        self.count -= 1
+        if self.count == 0:
+            self.inode.release()
+
     def llseek(self, offset: int, whence: int) -> int:
         """lseek(2). Errors: EINVAL (no such whence, or before the start). Made-up files have no end to seek from."""
+        if not self.inode.seekable:
+            raise KernelError(ESPIPE)
         if whence not in (SEEK_SET, SEEK_CUR):
             raise KernelError(EINVAL)
         pos = offset + (self.pos if whence == SEEK_CUR else 0)
@@ -102,6 +113,7 @@ class FilesStruct:
     def __init__(self) -> None:
         self._files: dict[int, File] = {}
         self._cloexec: set[int] = set()
+        self.users = 1  # tasks that share the table (CLONE_FILES)
 
     def install(self, file: File) -> int:
         """Give a file the lowest free number. Errors: EMFILE."""
@@ -109,6 +121,7 @@ class FilesStruct:
         if fd is None:
             raise KernelError(EMFILE)
         self._files[fd] = file
+        file.count += 1
         if file.flags & O_CLOEXEC:
             self._cloexec.add(fd)
         return fd
@@ -122,19 +135,28 @@ class FilesStruct:
 
     def close(self, fd: int) -> None:
         """close(2). Errors: EBADF."""
-        self.get(fd)
+        file = self.get(fd)
         del self._files[fd]
         self._cloexec.discard(fd)
+        file.fput()
 
     def close_on_exec(self) -> None:
         """Close what was opened with O_CLOEXEC."""
-        for fd in self._cloexec:
-            del self._files[fd]
-        self._cloexec.clear()
+        for fd in list(self._cloexec):
+            self.close(fd)
+
+    def exit_files(self) -> None:
+        """One task that shares the table has ended; with the last one everything is closed."""
+        self.users -= 1
+        if self.users == 0:
+            for fd in list(self._files):
+                self.close(fd)
 
     def copy(self) -> FilesStruct:
         """The table of a forked child: the same open files under the same numbers."""
         new = FilesStruct()
         new._files = dict(self._files)
+        for file in new._files.values():
+            file.count += 1
         new._cloexec = set(self._cloexec)
         return new

@@ -27,11 +27,12 @@ __all__ = ["Directory", "Inode", "Opening", "PseudoFile", "Symlink", "text_file"
 class Opening:
     """What an inode knows of one open file: who opened it, and what it showed at the last read from the start.
 
-    cred: the credentials at open(), which some files go by later (f_cred).
+    cred: the credentials at open(), which some files go by later (f_cred); nonblock: O_NONBLOCK.
     """
 
     def __init__(self, cred: Cred) -> None:
         self.cred = cred
+        self.nonblock = False
         self.shown: bytes | None = None
 
 
@@ -47,6 +48,9 @@ class Inode:
     def is_dir(self) -> bool:
         return stat.S_ISDIR(self.mode)
 
+    #: Whether reads and writes have a position (else it is a stream).
+    seekable = True
+
     def open(self, opening: Opening) -> None:
         """Called by open(2) after the permission checks; may refuse with a KernelError."""
 
@@ -57,6 +61,9 @@ class Inode:
     def write(self, opening: Opening, pos: int, data: bytes) -> int:
         """Take `data` at `pos`; returns the bytes taken. Errors: EINVAL where nothing can be written."""
         raise KernelError(EINVAL)
+
+    def release(self) -> None:
+        """Called when the last descriptor of an open file has gone."""
 
 
 class Directory(Inode):
