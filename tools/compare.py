@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numalab.kernel.task import Task
     from numalab.mm.migrate.ledger import Ledger
 
-__all__ = ["DISKS", "Outcome", "compare", "main"]
+__all__ = ["DISKS", "Outcome", "compare", "main", "pass_lines"]
 
 ENGINES = ("swap", "direct", "batched")
 #: What is swapped to: latency of a request and transfer of a page, in ns. The figures are rules of thumb.
@@ -165,6 +165,11 @@ def _passes(outcome: Outcome) -> Iterator[str]:
         return
     ledger = max(outcome.ledgers, key=lambda ledger: sum(p.tried for p in ledger.passes))
     yield f"{outcome.engine}: passes of its largest migration ({ledger.isolated} pages isolated)"
+    yield from pass_lines(ledger)
+
+
+def pass_lines(ledger: Ledger) -> Iterator[str]:
+    """One line a pass: how many pages it tried, how many went, and why the others stayed."""
     for p in ledger.passes:
         why = ", ".join(f"{reason.name.lower().replace('_', '-')} {n}" for reason, n in p.left.items())
         slept = f", slept {time_text(p.waited)}" if p.waited else ""

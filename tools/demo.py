@@ -4,7 +4,8 @@ Plays the recorded scenario ``migrate-follow-task`` on the machine ``quad``: a u
 node 0, a scheduling daemon (root) moves the process to node 2 and its memory after it, then between
 overlapping sets of nodes.  Each step is shown as the system calls it makes, with the answer of this
 machine beside the one that was recorded from a real kernel; around each migration stand a picture of the
-nodes and the ledger of what was done and what it cost.  Nothing shown is written down in this file.
+nodes and the ledger of what was done and what it cost.  Then the story of 2005 (``seed``).  Nothing shown is written
+down in this file.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from numalab.tools.scn.ops.identity import CPU_SET, set_affinity
 from numalab.tools.scn.ops.migration import pages_per_node
 from numalab.tools.scn.parse import Span, script_lines, split
 from numalab.tools.scn.runner import Runner
+from numalab.tools.seed import story
 
 __all__ = ["Demo", "main"]
 
@@ -87,6 +89,13 @@ class Demo:
                 self.print()
                 self.print(self.style("1", heading[0].upper() + heading[1:]))
             self._step(number, text)
+        self.print()
+        heading = (
+            "How it began, in October 2005: pages forced out to swap, in passes (engine swap, a slow disk)"
+        )
+        self.print(self.style("1", heading))
+        for line in story(MACHINE):
+            self.print(f"        {line}")
         self._close()
         return self.different == 0
 
