@@ -3,7 +3,7 @@
 include "../mm/_memory.pyx"
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE
 from numalab.mm._mm_types cimport AllocCtx, MemMap, MmStruct, VMA, memmap
@@ -59,6 +59,24 @@ def set_pages(MemMap mem, uint32_t[::1] pfns) -> None:
     with nogil:
         for i in range(pfns.shape[0]):
             memset(mem.m.h.ram + (<uint64_t>pfns[i] << PAGE_SHIFT), 0, PAGE_SIZE)
+
+
+def copy_pages(MemMap mem, uint32_t[::1] frm, uint32_t[::1] to) -> None:
+    """memcpy() of each frame of one array to that of the other: what moving pages is compared with."""
+    cdef Py_ssize_t i
+    cdef uint8_t *ram = mem.m.h.ram
+    with nogil:
+        for i in range(frm.shape[0]):
+            memcpy(ram + (<uint64_t>to[i] << PAGE_SHIFT), ram + (<uint64_t>frm[i] << PAGE_SHIFT), PAGE_SIZE)
+
+
+def copy_out(MemMap mem, uint32_t[::1] frm, uint8_t[::1] store) -> None:
+    """memcpy() of each frame to the next page of an array."""
+    cdef Py_ssize_t i
+    cdef uint8_t *ram = mem.m.h.ram
+    with nogil:
+        for i in range(frm.shape[0]):
+            memcpy(&store[i << PAGE_SHIFT], ram + (<uint64_t>frm[i] << PAGE_SHIFT), PAGE_SIZE)
 
 
 cdef class Floor:

@@ -55,10 +55,11 @@ def one_pass(
             left.append(queue)
             why.append(np.full(len(queue), stop, np.uint8))
             break
-        waited += _sleep(mem, stay[patient])
-        # Those that were waited for come next, all others behind them as before.
-        tried -= int(patient.sum())
-        queue = np.concatenate([stay[patient], queue])
+        if patient.any():
+            # Those that were waited for come next, all others behind them as before.
+            waited += _sleep(mem, stay[patient])
+            tried -= int(patient.sum())
+            queue = np.concatenate([stay[patient], queue])
     rest, because = (
         (np.concatenate(left), np.concatenate(why)) if left else (pages[:0], np.empty(0, np.uint8))
     )

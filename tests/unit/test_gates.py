@@ -49,7 +49,7 @@ def test_a_bound_says_which_way(text: str) -> None:
 def test_each_table_is_a_module_and_goals_lie_beyond_musts() -> None:
     gates = read_gates()
     folder = Path(__file__).parents[2] / "benchmarks/measure"
-    assert {path.stem for path in folder.glob("*.py")} - {"__init__"} == set(gates)
+    assert set(gates) <= {path.stem for path in folder.glob("*.py")}
     for this in (gate for table in gates.values() for gate in table):
         assert this.must.text[:2] == this.goal.text[:2]
         must, goal = (float(bound.text[3:]) for bound in (this.must, this.goal))
