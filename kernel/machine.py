@@ -252,9 +252,7 @@ class Machine:
         asleep = (
             np.flatnonzero(k.mem.hot["flags"] & np.uint32(PG_isolated)) if k.mem.migrations_asleep else ()
         )
-        broken = check_invariants(
-            k.mem, list(k.mms()), [task.ctx for task in k.pids], isolated=list(asleep), held=+k.held_pages
-        )
+        broken = check_invariants(k.mem, list(k.mms()), [task.ctx for task in k.pids], isolated=list(asleep))
         if broken:
             raise InvariantError(broken)
         return broken

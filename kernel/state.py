@@ -6,7 +6,6 @@ Everything in this folder is handed a `Kernel`; several machines can thus live i
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -33,7 +32,6 @@ class Kernel:
     """One booted machine.
 
     failures: tasks whose program ended with an exception that nobody caught, in order; `Machine.run` raises them.
-    held_pages: frames that open files hold (pages in pipes), and how often.
     tracers: called with every system call when it begins and when it ends; exit_watchers: with every task that ends.
     """
 
@@ -47,7 +45,6 @@ class Kernel:
     failures: list[Task] = field(default_factory=list)
     tracers: list[Callable[[Any], object]] = field(default_factory=list)
     exit_watchers: list[Callable[[Task], object]] = field(default_factory=list)
-    held_pages: Counter[int] = field(default_factory=Counter)
     scratch_tags: int = 0
     demotion_enabled: bool = False  # nothing demotes yet: there is no reclaim
     closed: bool = False

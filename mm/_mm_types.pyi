@@ -1,4 +1,4 @@
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
@@ -46,6 +46,7 @@ class MemMap:
     page_cluster: int
     swappiness: int
     lock_owners: dict[int, str]
+    held: Counter[int]
     migrations_asleep: int
     engine: str
     v5_quirks: bool

@@ -56,10 +56,14 @@ def check_invariants(
 
     mms: all its address spaces (one that is missing makes its pages look lost); ctxs: its tasks', as far as known.
     isolated: frames that a migration under way holds. held: frame -> references that nothing in the machine explains,
-    such as a test's own; a frame with 0 of them is somebody's all the same (taken from the allocator directly).
+    such as a test's own, beside those in ``mem.held``; a frame with 0 of them is somebody's all the same (taken
+    from the allocator directly).
     """
     report = Report(mem)
-    state = State(mem, list(mms), isolated, {} if held is None else held)
+    holders = dict(+mem.held)
+    for pfn, n in (held or {}).items():
+        holders[pfn] = holders.get(pfn, 0) + n
+    state = State(mem, list(mms), isolated, holders)
     for check in (
         check_frames,
         check_buddies,

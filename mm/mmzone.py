@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import math
 import mmap
-from collections import deque
+from collections import Counter, deque
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +114,7 @@ def build(hw: Hardware, *, twins: bool = False, debug_vm: bool = False) -> MemMa
     mem.page_cluster = int(topology.boot.get("page_cluster", 3))
     mem.swappiness = 60
     mem.lock_owners = {}
+    mem.held = Counter()
     mem.migrations_asleep = 0
     mem.ledgers = deque(maxlen=256)
     mem.engine = "batched"

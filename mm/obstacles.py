@@ -73,12 +73,14 @@ class Obstacles:
         def take() -> None:
             hot["refcount"][pfn] += 1
             hot["pincount"][pfn] += pins
+            mem.held[pfn] += not pins
 
         def release() -> None:
             nonlocal held
             if held:
                 held = False
                 hot["pincount"][pfn] -= pins
+                mem.held.subtract([pfn] * (not pins))
                 mem.k.lru.put_page(mem, 0, pfn)
 
         return self._until(ns, take, release)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from typing import Any, TextIO
 
+from numalab.tools.compare import pass_lines
 from numalab.tools.errors import UsageError
 
 try:
@@ -162,6 +163,33 @@ class Shell(cmd2.Cmd):
                 return
             self._name()
         self.poutput(self.session.description)
+
+    def do_engine(self, statement: cmd2.Statement) -> None:
+        """Choose how pages are moved from now on, or say how they are.
+
+        Usage: engine [NAME]       batched (Linux 6.12), direct (2.6.18), swap (October 2005)
+        """
+        name = statement.args.strip()
+        if name:
+            try:
+                self.session.machine.engine = name
+            except ValueError as error:
+                self.perror(str(error))
+                return
+        self.poutput(self.session.machine.engine)
+
+    def do_ledger(self, statement: cmd2.Statement) -> None:
+        """The passes of the last migration: what each tried, what went, and why the rest stayed.
+
+        Usage: ledger
+        """
+        ledgers = self.session.machine.mem.ledgers
+        if not ledgers:
+            self.perror("nothing has been migrated yet")
+            return
+        self.poutput(f"{ledgers[-1].engine}: {ledgers[-1].isolated} pages isolated, {ledgers[-1].moved} went")
+        for line in pass_lines(ledgers[-1]):
+            self.poutput(line)
 
     def do_strace(self, statement: cmd2.Statement) -> None:
         """Show the system calls that operations make.

@@ -54,7 +54,7 @@ class Pipe:
         """One more buffer; a page in it is held from now on."""
         if buffer.pfn:
             self.k.mem.hot["refcount"][buffer.pfn] += 1
-            self.k.held_pages[buffer.pfn] += 1
+            self.k.mem.held[buffer.pfn] += 1
         self.buffers.append(buffer)
         self.k.sched.wake_up(self.changed)
 
@@ -98,7 +98,7 @@ class Pipe:
 
     def _let_go(self, buffer: Buffer) -> None:
         if buffer.pfn and not self.k.closed:
-            self.k.held_pages.subtract([buffer.pfn])
+            self.k.mem.held.subtract([buffer.pfn])
             self.k.mem.k.lru.put_page(self.k.mem, 0, buffer.pfn)
 
 

@@ -24,7 +24,7 @@ def machine() -> Iterator[Machine]:
     with numalab.boot("2x16M") as m:
         yield m
         m.check_invariants()
-        assert not +m.kernel.held_pages
+        assert not +m.mem.held
 
 
 def splice(sys: Sys, fd: int, addr: int, length: int, flags: int = NONBLOCK) -> int:

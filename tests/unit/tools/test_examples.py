@@ -1,5 +1,7 @@
 """The examples run, and say what they should."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,28 @@ def test_three_engines(capsys, engine: str) -> None:
     assert capsys.readouterr().out == "{2: 40}\n"
 
 
+HISTORY = {
+    "accessed_bit.py": ["as V5 was:", "accessed", "as it is here:"],
+    "overcount.py": ["migrate_pages() = 33; of 32 pages 32", "migrate_pages() = 0; of 32 pages 32"],
+    "written_twice.py": ["11 passes, 160 pages written", "11 passes, 32 pages written"],
+    "reliability.py": [
+        "swap: 1 page left behind",
+        "slept 20.0 ms",
+        "slept 30.0 ms",
+        "direct: 1 page left behind",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", HISTORY)
+def test_history(name: str) -> None:
+    command = [sys.executable, str(EXAMPLES / "history" / name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    for piece in HISTORY[name]:
+        assert piece in done.stdout
+
+
 def test_every_example_is_tested() -> None:
     text = Path(__file__).read_text()
-    assert [path.name for path in EXAMPLES.glob("*.py") if path.name not in text] == []
+    assert [path.name for path in EXAMPLES.rglob("*.py") if path.name not in text] == []

@@ -63,6 +63,19 @@ def test_machines(shell: Shell, capsys) -> None:
     assert shell.prompt == "dual> "
 
 
+def test_engines_and_their_ledger(shell: Shell, capsys) -> None:
+    out, err = typed(shell, capsys, "ledger", "engine", "engine swap", "engine fast")
+    assert out == "batched\nswap\n"
+    assert (
+        err
+        == "nothing has been migrated yet\nmigration engine 'fast' is unknown: use batched, direct, swap\n"
+    )
+    out, _ = typed(shell, capsys, "mmap a 4", "fill a 1", "migrate_pages self {0} {1}", "state a", "ledger")
+    assert "state=S*4" in out
+    assert "pass 0 " in out
+    assert "writing" in out
+
+
 def test_map_needs_a_process(shell: Shell, capsys) -> None:
     _, err = typed(shell, capsys, "map nobody")
     assert err == "nobody: no such process (there are main)\n"
