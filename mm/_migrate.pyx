@@ -17,7 +17,6 @@ from libc.string cimport memcpy
 
 from numalab.arch._copy cimport copy_fence, copy_page_nt
 from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, hw
-from numalab.arch._mmu cimport tlb_flush_mm
 from numalab.arch._pagetable cimport (
     PMD_SHIFT, PTE_ADDR, PTE_DIRTY, PTE_PRESENT, PTE_PSE, PTE_SPECIAL, is_migration_entry, pmd_entry, pte_at,
     pte_mapped, pte_pfn, pte_table,
@@ -36,6 +35,9 @@ from numalab.mm._page_alloc cimport (
 )
 from numalab.mm._rmap cimport mig_item, rmap_remap, rmap_unmap
 from numalab.mm._swap cimport replace_in_swap_cache
+from numalab.mm._tlbbatch cimport (
+    set_tlb_ubc_flush_pending, tlb_batch_begin, tlbflush_unmap_batch, try_to_unmap_flush,
+)
 
 cdef enum:
     BATCH = 512                 # NR_MAX_BATCHED_MIGRATION
@@ -356,33 +358,17 @@ cdef struct batch:
     uint32_t nr_single          # unmapped through struct page's own PTE address
     uint32_t nr_multi           # unmapped through the anon_vma
     uint32_t nr_left
-    uint32_t nr_asids
-    bint flush_all
+    tlbflush_unmap_batch tlb
     mig_item item[512]
     mig_item *multi[512]
     uint32_t left[512]          # pages that stay, and why
     uint8_t why[512]
-    uint32_t asid[16]
 
 
 cdef inline void leave(batch *b, uint32_t pfn, int reason) noexcept nogil:
     b.left[b.nr_left] = pfn
     b.why[b.nr_left] = <uint8_t>reason
     b.nr_left += 1
-
-
-cdef inline void note_asid(batch *b, uint32_t asid) noexcept nogil:
-    """Remember whose TLB entries this batch makes stale."""
-    cdef uint32_t i = b.nr_asids
-    while i:
-        i -= 1
-        if b.asid[i] == asid:
-            return
-    if b.nr_asids == 16:
-        b.flush_all = True
-        return
-    b.asid[b.nr_asids] = asid
-    b.nr_asids += 1
 
 
 cdef void unmap_batch(memmap *m, batch *b, uint32_t cpu, uint32_t *pfns, uint32_t n, MigrateStats stats) noexcept nogil:
@@ -427,7 +413,7 @@ cdef void unmap_batch(memmap *m, batch *b, uint32_t cpu, uint32_t *pfns, uint32_
             p.rmap = 0
             m.node_stat[(p.flags >> 26) * NR_NODE_STATS + NR_ANON_MAPPED] -= 1
             table = <uint32_t>(item.pte >> PAGE_SHIFT)
-            note_asid(b, <uint32_t>m.cold[table].mapping)
+            set_tlb_ubc_flush_pending(&b.tlb, <uint32_t>m.cold[table].mapping)
             b.nr_single += 1
         elif p.mapcount:
             item.anon = m.cold[pfn].mapping
@@ -436,26 +422,15 @@ cdef void unmap_batch(memmap *m, batch *b, uint32_t cpu, uint32_t *pfns, uint32_
             b.nr_multi += 1
     if b.nr_multi:
         rmap_unmap(m, b.multi, b.nr_multi, False)
-        b.flush_all = True
+        b.tlb.all = True
     stats.phase[PHASE_UNMAP] += n * m.h.cost.unmap_page
     m.h.now += n * m.h.cost.unmap_page
 
 
 cdef void flush_batch(memmap *m, batch *b, MigrateStats stats) noexcept nogil:
     """try_to_unmap_flush(): one shootdown for the batch."""
-    cdef hw *h = m.h
-    cdef uint64_t cost = h.cost.flush + h.nr_cpus * h.cost.flush_cpu
-    cdef uint32_t i
-    if b.n == 0:
-        return
-    if b.flush_all:
-        for i in range(h.nr_cpus * 64):
-            h.tlb[i].tag = 0
-    else:
-        for i in range(b.nr_asids):
-            tlb_flush_mm(h, b.asid[i])
-    stats.phase[PHASE_FLUSH] += cost
-    h.now += cost
+    if b.n:
+        stats.phase[PHASE_FLUSH] += try_to_unmap_flush(m, &b.tlb)
 
 
 cdef uint32_t target_pages(memmap *m, alloc_ctx *ctx, batch *b, Target target, uint32_t *dst) noexcept nogil:
@@ -632,8 +607,7 @@ def migrate_batch(MemMap mem, AllocCtx ctx, uint32_t[::1] pfns, uint64_t at, Tar
             b.n = 0
             b.nr_single = 0
             b.nr_multi = 0
-            b.nr_asids = 0
-            b.flush_all = False
+            tlb_batch_begin(&b.tlb)
             m.h.now += m.h.cost.migrate_call
             stats.batches += 1
             unmap_batch(m, &b, ctx.c.cpu, &pfns[at], n, stats)

@@ -33,7 +33,7 @@ from numalab.mm._lru_reference import (
 )
 from numalab.mm._mempolicy_reference import alloc_pages_bulk, alloc_pages_mpol
 from numalab.mm._migrate_entry_reference import mig_entry_pfn
-from numalab.mm._reference import View, is_page, pte_tables, ptes, tlb_flush_mm
+from numalab.mm._reference import View, is_page, pte_tables, ptes, try_to_unmap_flush
 from numalab.mm._rmap_reference import MigItem, remap_pte, rmap_remap, rmap_unmap, unmap_pte
 from numalab.mm._swap_reference import replace_in_swap_cache
 from numalab.mm.kernels import Why
@@ -49,8 +49,6 @@ if TYPE_CHECKING:
     from numalab.mm._mm_types import AllocCtx, MemMap, MmStruct
 
 BATCH = 512
-MAX_ASIDS = 16
-"""Above so many address spaces in a batch, flush all TLBs."""
 MF_STRICT, MF_MOVE, MF_MOVE_ALL = 1, 2, 4
 KEPT_FLAGS = (
     c.PG_referenced | c.PG_uptodate | c.PG_dirty | c.PG_active | c.PG_unevictable | c.PG_mlocked
@@ -253,14 +251,8 @@ def charge(m: View, stats: MigrateStats, phase: Phase, ns: int) -> None:
 
 def flush_batch(m: View, b: Batch, stats: MigrateStats) -> None:
     """try_to_unmap_flush(): one shootdown for the batch."""
-    if not b.items:
-        return
-    if b.flush_all or len(b.asids) > MAX_ASIDS:
-        m.hw.tlb["tag"] = 0
-    else:
-        for asid in b.asids:
-            tlb_flush_mm(m, asid)
-    charge(m, stats, Phase.FLUSH, m.cost["flush"] + m.nr_cpus * m.cost["flush_cpu"])
+    if b.items:
+        stats.charge(Phase.FLUSH, try_to_unmap_flush(m, b.asids, b.flush_all))
 
 
 def target_pages(m: View, ctx: AllocCtx, b: Batch, target: Target) -> list[int]:

@@ -296,6 +296,22 @@ def tlb_flush_mm(m: View, asid: int) -> None:
     tags[(tags >> np.uint64(1) & np.uint64(0xFFFF)) == asid] = 0
 
 
+MAX_ASIDS = 16
+"""Of so many address spaces a batch remembers that their TLB entries are stale; above, it flushes all."""
+
+
+def try_to_unmap_flush(m: View, asids: set[int], everything: bool) -> int:
+    """One shootdown for all that a batch has unmapped; returns the ns that it takes, which have passed."""
+    if everything or len(asids) > MAX_ASIDS:
+        m.hw.tlb["tag"] = 0
+    else:
+        for asid in asids:
+            tlb_flush_mm(m, asid)
+    ns = m.cost["flush"] + m.nr_cpus * m.cost["flush_cpu"]
+    m.charge(ns)
+    return ns
+
+
 def tlb_insert(m: View, cpu: int, asid: int, va: int, pte: int) -> None:
     """What the CPU remembers of a walk."""
     row = m.hw.tlb[cpu]

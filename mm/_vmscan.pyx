@@ -34,6 +34,9 @@ from numalab.mm._rmap cimport mig_item, rmap_referenced, rmap_unmap
 from numalab.mm._swap cimport (
     add_to_swap_cache, area_of, delete_from_swap_cache, slot_alloc, slot_bytes, unmap_to_swap,
 )
+from numalab.mm._tlbbatch cimport (
+    set_tlb_ubc_flush_pending, tlb_batch_begin, tlbflush_unmap_batch, try_to_unmap_flush,
+)
 
 cdef enum:
     BATCH = 512
@@ -249,31 +252,17 @@ cdef struct outgoing:
     uint32_t n                  # pages that may go
     uint32_t nr_multi
     uint32_t nr_left
-    uint32_t nr_asids
-    bint flush_all
+    tlbflush_unmap_batch tlb
     mig_item item[512]
     mig_item *multi[512]
     uint32_t left[512]
     uint8_t why[512]
-    uint32_t asid[16]
 
 
 cdef inline void stay(outgoing *b, uint32_t pfn, int reason) noexcept nogil:
     b.left[b.nr_left] = pfn
     b.why[b.nr_left] = <uint8_t>reason
     b.nr_left += 1
-
-
-cdef inline void note_asid(outgoing *b, uint32_t asid) noexcept nogil:
-    cdef uint32_t i
-    for i in range(b.nr_asids):
-        if b.asid[i] == asid:
-            return
-    if b.nr_asids == 16:
-        b.flush_all = True
-        return
-    b.asid[b.nr_asids] = asid
-    b.nr_asids += 1
 
 
 cdef inline void count_isolated(memmap *m, page *p, int64_t n) noexcept nogil:
@@ -342,7 +331,7 @@ cdef void unmap_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t *pfns, u
             unmap_to_swap(m, pfn, pte_at(m.h, p.rmap), m.mms[asid])
             p.rmap = 0
             m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_ANON_MAPPED] -= 1
-            note_asid(b, asid)
+            set_tlb_ubc_flush_pending(&b.tlb, asid)
         elif p.mapcount:
             item.anon = m.cold[pfn].mapping
             item.index = m.cold[pfn].index
@@ -350,26 +339,9 @@ cdef void unmap_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t *pfns, u
             b.nr_multi += 1
     if b.nr_multi:
         rmap_unmap(m, b.multi, b.nr_multi, True)
-        b.flush_all = True
+        b.tlb.all = True
     stats.phase[PHASE_UNMAP] += n * m.h.cost.unmap_page
     m.h.now += n * m.h.cost.unmap_page
-
-
-cdef void flush_outgoing(memmap *m, outgoing *b, MigrateStats stats) noexcept nogil:
-    """try_to_unmap_flush(): one shootdown for the batch, before anything is written or freed."""
-    cdef hw *h = m.h
-    cdef uint64_t cost = h.cost.flush + h.nr_cpus * h.cost.flush_cpu
-    cdef uint32_t i
-    if b.n == 0:
-        return
-    if b.flush_all:
-        for i in range(h.nr_cpus * 64):
-            h.tlb[i].tag = 0
-    else:
-        for i in range(b.nr_asids):
-            tlb_flush_mm(h, b.asid[i])
-    stats.phase[PHASE_FLUSH] += cost
-    h.now += cost
 
 
 cdef void write_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t flags, bint stream, MigrateStats stats
@@ -442,11 +414,11 @@ def pageout_batch(MemMap mem, uint32_t cpu, uint32_t[::1] pfns, uint64_t at, uin
             n = <uint32_t>(total - at) if total - at < BATCH else BATCH
             b.n = 0
             b.nr_multi = 0
-            b.nr_asids = 0
-            b.flush_all = False
+            tlb_batch_begin(&b.tlb)
             stats.batches += 1
             unmap_outgoing(m, &b, cpu, &pfns[at], n, flags, stats)
-            flush_outgoing(m, &b, stats)
+            if b.n:                             # before anything is written or freed
+                stats.phase[PHASE_FLUSH] += try_to_unmap_flush(m, &b.tlb)
             write_outgoing(m, &b, cpu, flags, stream, stats)
             at += n
     for i in range(b.nr_left):

@@ -30,8 +30,8 @@ from numalab.mm._lru_reference import (
     lru_del,
     page_free_prepare,
 )
-from numalab.mm._migrate_reference import MAX_ASIDS, charge
-from numalab.mm._reference import View, is_page, pte_tables, ptes, tlb_flush_mm
+from numalab.mm._migrate_reference import charge
+from numalab.mm._reference import View, is_page, pte_tables, ptes, tlb_flush_mm, try_to_unmap_flush
 from numalab.mm._rmap_reference import MigItem, rmap_referenced, rmap_unmap, unmap_to_swap
 from numalab.mm._swap_reference import add_to_swap_cache, delete_from_swap_cache, slot_alloc
 from numalab.mm.migrate.ledger import Phase, Reason
@@ -219,18 +219,6 @@ def unmap_outgoing(m: View, b: Outgoing, cpu: int, pfns: list[int], flags: int, 
     charge(m, stats, Phase.UNMAP, len(pfns) * m.cost["unmap_page"])
 
 
-def flush_outgoing(m: View, b: Outgoing, stats: MigrateStats) -> None:
-    """try_to_unmap_flush(): one shootdown for the batch, before anything is written or freed."""
-    if not b.pfns:
-        return
-    if b.flush_all or len(b.asids) > MAX_ASIDS:
-        m.hw.tlb["tag"] = 0
-    else:
-        for asid in b.asids:
-            tlb_flush_mm(m, asid)
-    charge(m, stats, Phase.FLUSH, m.cost["flush"] + m.nr_cpus * m.cost["flush_cpu"])
-
-
 def write_page(m: View, pfn: int, flags: int, stats: MigrateStats) -> bool:
     """pageout(): the page's bytes go to its slot; whether that is over, and the page may go at once."""
     entry = m.cold.private[pfn]
@@ -291,7 +279,8 @@ def pageout_batch(
         pages = pfns[at : at + BATCH].tolist()
         stats.batches += 1
         unmap_outgoing(m, b, cpu, pages, flags, stats)
-        flush_outgoing(m, b, stats)
+        if b.pfns:  # before anything is written or freed
+            stats.charge(Phase.FLUSH, try_to_unmap_flush(m, b.asids, b.flush_all))
         write_outgoing(m, b, cpu, flags, stats)
         at += len(pages)
     for i, (pfn, reason) in enumerate(b.left):
