@@ -4,6 +4,7 @@
     numalab run PROGRAM [ARGS]       a .py program or a .scn scenario
     numalab conform [DIR]            recorded answers of a real kernel against ours
     numalab compare PROGRAM [ARGS]   the same program under each migration engine
+    numalab bench migrate            what migrations cost
     numalab demo                     what it is about, in half a minute
 
 Exit codes: those of the program for ``run``; 0 or 1 for ``conform``; 2 and one line for wrong use.
@@ -75,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("program", metavar="PROGRAM", help="defines main(sys); or a scenario")
     compare.add_argument("args", nargs=argparse.REMAINDER, metavar="ARGS", help="become sys.argv")
 
+    bench = commands.add_parser("bench", help="what migrations cost, by engine, size and share of obstacles")
+    bench.add_argument("what", metavar="WHAT", help="migrate")
+
     demo = commands.add_parser("demo", help="a guided tour: memory follows its process")
     demo.add_argument("--seed", type=int, default=0, metavar="N", help=argparse.SUPPRESS)
 
@@ -108,6 +112,10 @@ def _dispatch(argv: Sequence[str]) -> int:
         return compare.main(
             options.program, options.args, options.machine, options.seed, options.disk, options.png
         )
+    if options.command == "bench":
+        from numalab.tools import bench  # noqa: PLC0415
+
+        return bench.main(options.what)
     if options.command == "demo":
         from numalab.tools import demo  # noqa: PLC0415
 

@@ -71,7 +71,7 @@ class _Run:
         self, pages: NDArray[np.uint32], at: int, name: str
     ) -> tuple[int, NDArray[np.uint32], NDArray[np.uint8]]:
         """Try pages from ``at`` on until a batch leaves some behind: (next, those left, their reasons)."""
-        moved = self.stats.moved + self.stats.freed
+        moved, began = self.stats.moved + self.stats.freed, self.mem.hw.now
         reached, why, n = self.mem.k.migrate.migrate_batch(
             self.mem, self.ctx, pages, at, self.target, self.stats, self.left, self.why
         )
@@ -82,7 +82,7 @@ class _Run:
         counts = {
             Reason(int(r)): int(c) for r, c in zip(*np.unique(reasons, return_counts=True), strict=True)
         }
-        self.ledger.passes.append(Pass(name, reached - at, moved, counts))
+        self.ledger.passes.append(Pass(name, reached - at, moved, counts, began))
         self.full = why == Why.NO_TARGET
         return reached, left, reasons
 
