@@ -46,7 +46,7 @@ class Kernel:
     tracers: list[Callable[[Any], object]] = field(default_factory=list)
     exit_watchers: list[Callable[[Task], object]] = field(default_factory=list)
     scratch_tags: int = 0
-    demotion_enabled: bool = False  # nothing demotes yet: there is no reclaim
+    demotion_enabled: bool = False  # reclaim does not demote yet
     closed: bool = False
     syscall_cost: int = 0
     debug_vm: bool = False
