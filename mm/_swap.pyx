@@ -173,7 +173,7 @@ cdef int swapin_pte(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *pte, uint64_t
     """do_swap_page(): map the page that a swap PTE stands for. major: it had to be read.
 
     A page that is found to be its owner's alone may be written at once, even if this fault only reads. WAIT_IO: the
-    slot's page must be read into the swap cache first; WAIT_LOCK: it is there, and locked.
+    slot's page must be read into the swap cache first, or reading it has failed; WAIT_LOCK: it is there, and locked.
     """
     cdef uint64_t entry = entry_of(pte[0]), index = v.pgoff + ((va - v.start) >> PAGE_SHIFT), bits
     cdef uint32_t pfn = swap_cache_page(m, entry)
@@ -189,6 +189,8 @@ cdef int swapin_pte(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *pte, uint64_t
         p = &m.hot[pfn]
     elif p.flags & PG_locked:
         return WHY_WAIT_LOCK
+    elif not p.flags & PG_uptodate:             # it could not be read: nobody may see what is there instead
+        return WHY_WAIT_IO
     swap_put(m, entry)
     if p.flags & PG_swapcache and (swap_full(m) or v.flags & VM_LOCKED or p.flags & PG_mlocked
                                    or (write and p.refcount == 1 + ((p.flags & PG_lru_batch) != 0))):

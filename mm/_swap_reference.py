@@ -198,7 +198,7 @@ def swapin_pte(m: View, ctx: AllocCtx, vma: VMA, at: int, va: int, write: bool) 
     """do_swap_page(): map the page that a swap PTE stands for. Returns why it stopped, and whether it had to be read.
 
     A page that is found to be its owner's alone may be written at once, even if this fault only reads. WAIT_IO: the
-    slot's page must be read into the swap cache first; WAIT_LOCK: it is there, and locked.
+    slot's page must be read into the swap cache first, or reading it has failed; WAIT_LOCK: it is there, and locked.
     """
     entry, exclusive = entry_of(m.ram[at]), m.ram[at] & SWP_EXCLUSIVE != 0
     index = linear_page_index(vma, va)
@@ -212,6 +212,8 @@ def swapin_pte(m: View, ctx: AllocCtx, vma: VMA, at: int, va: int, write: bool) 
             return Why.NEED_RECLAIM, major
     elif m.hot.flags[pfn] & c.PG_locked:
         return Why.WAIT_LOCK, major
+    elif not m.hot.flags[pfn] & c.PG_uptodate:  # it could not be read: nobody may see what is there instead
+        return Why.WAIT_IO, major
     swap_put(m, entry)
     if m.hot.flags[pfn] & c.PG_swapcache and slot_not_needed(m, vma, pfn, write):
         try_to_free_swap(m, pfn)

@@ -1,0 +1,61 @@
+"""What reclaim and swap must not do: show wrong bytes after a disk has failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from numalab.arch.disk import Disk
+from numalab.mm._mm_types import MmStruct
+from numalab.mm.madvise import do_madvise
+from numalab.mm.memory import UserFault, read_user, write_user
+from numalab.mm.mman import MADV_PAGEOUT
+from numalab.mm.swapfile import swapon
+
+from tests.mm_machine import PAGE, MmMachine
+
+
+class Swapping(MmMachine):
+    """Two nodes, a swap area, and one program."""
+
+    def __init__(self, *, twins: bool = False) -> None:
+        super().__init__("2x4M", twins=twins)
+        self.area = swapon(self.mem, Disk(self.hw, self.mem.timers, "disk", 4096))
+        self.mm: MmStruct = self.new_mm()
+
+    def failing(self, yes: bool) -> None:
+        self.area.disk.failing = yes
+        self.area.sync()
+
+
+@pytest.fixture(params=[False, True], ids=["compiled", "twin"])
+def m(request: pytest.FixtureRequest) -> Iterator[Swapping]:
+    with Swapping(twins=request.param) as machine:
+        yield machine
+        assert machine.check() == []
+
+
+def test_a_page_that_could_not_be_read_is_never_seen(m: Swapping) -> None:
+    """Not at the second touch either, when it stands in the swap cache."""
+    data = m.map(m.mm, 2)
+    write_user(m.mm, m.ctx, data, b"mine" * 2048)
+    do_madvise(m.mm, m.ctx, data, 2 * PAGE, MADV_PAGEOUT)
+    m.failing(True)
+    for _ in range(2):
+        with pytest.raises(UserFault, match="SIGBUS"):
+            read_user(m.mm, m.ctx, data, 4)
+    m.failing(False)
+    with pytest.raises(UserFault, match="SIGBUS"):
+        read_user(m.mm, m.ctx, data, 4)
+    assert read_user(m.mm, m.ctx, data + PAGE, 4) == b"mine", "its neighbour was never asked for"
+
+
+def test_a_page_that_could_not_be_written_stays_and_keeps_its_bytes(m: Swapping) -> None:
+    data = m.map(m.mm, 2)
+    write_user(m.mm, m.ctx, data, b"mine" * 2048)
+    m.failing(True)
+    do_madvise(m.mm, m.ctx, data, 2 * PAGE, MADV_PAGEOUT)
+    while m.mem.timers.skip():
+        pass
+    assert read_user(m.mm, m.ctx, data, 2 * PAGE) == b"mine" * 2048
