@@ -18,6 +18,7 @@ from numalab.mm._migrate import MigrateStats, PageList, Target
 from numalab.mm.kernels import Why
 from numalab.mm.migrate.ledger import Ledger, Pass, Reason
 from numalab.mm.mmzone import VM_EVENTS
+from numalab.mm.mpol import MPOL_BIND
 from numalab.mm.page_alloc import OutOfMemory, Slowpath
 from numalab.mm.swap import lru_add_drain_all
 
@@ -50,6 +51,14 @@ def putback_movable_pages(mem: MemMap, ctx: AllocCtx, pages: PageList) -> None:
     mem.k.lru.putback(mem, ctx.cpu, pages.take())
 
 
+def _nodes_of(mem: MemMap, target: Target) -> int:
+    """Where room for a target can be made: reclaim anywhere else would be of no use."""
+    if target.nid >= 0:
+        return 1 << target.nid
+    policy = target.policy
+    return policy.nodes if policy is not None and policy.mode == MPOL_BIND else mem.memory_nodes
+
+
 class _Run:
     """One call of migrate_pages(): the state that its passes share."""
 
@@ -61,7 +70,7 @@ class _Run:
         self.stats = MigrateStats()
         self.left = np.empty(BATCH, np.uint32)
         self.why = np.empty(BATCH, np.uint8)
-        self.slow = Slowpath(mem, ctx)
+        self.slow = Slowpath(mem, ctx, _nodes_of(mem, target))
         #: Pages that stay, to be put back, and how many of them count as failed; full: the target has no frame left.
         self.failed: list[NDArray[np.uint32]] = []
         self.nr_failed = 0

@@ -1,4 +1,4 @@
-"""What reclaim and swap must not do: show wrong bytes after a disk has failed."""
+"""What reclaim and swap must not do: show wrong bytes after a disk has failed, or take pages where that is no use."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ from collections.abc import Iterator
 import pytest
 
 from numalab.arch.disk import Disk
+from numalab.mm._constants import PSWPOUT
 from numalab.mm._mm_types import MmStruct
 from numalab.mm.madvise import do_madvise
-from numalab.mm.memory import UserFault, read_user, write_user
+from numalab.mm.memory import UserFault, read_user, touch_user, write_user
+from numalab.mm.mempolicy import do_mbind
+from numalab.mm.migrate.nodes import do_migrate_pages
+from numalab.mm.mlock import do_mlock
 from numalab.mm.mman import MADV_PAGEOUT
+from numalab.mm.mpol import MPOL_BIND
 from numalab.mm.swapfile import swapon
 
 from tests.mm_machine import PAGE, MmMachine
+
+MOVE = 2
 
 
 class Swapping(MmMachine):
@@ -59,3 +66,25 @@ def test_a_page_that_could_not_be_written_stays_and_keeps_its_bytes(m: Swapping)
     while m.mem.timers.skip():
         pass
     assert read_user(m.mm, m.ctx, data, 2 * PAGE) == b"mine" * 2048
+
+
+def test_a_full_target_takes_no_pages_from_other_nodes() -> None:
+    """Everything on the target is locked: nothing can be had there, and elsewhere it would be of no use."""
+    with Swapping() as m:
+        mine, bystander = m.map(m.mm, 256), m.new_mm()
+        touch_user(m.mm, m.ctx, mine, PAGE, 256, True)
+        theirs = m.map(bystander, 128)
+        touch_user(bystander, m.ctx, theirs, PAGE, 128, True)
+        hog = m.new_mm()
+        free = int(m.mem.zones["free"][m.mem.zones["node"] == 1].sum())
+        least = int(m.mem.zones["watermark"][m.mem.zones["node"] == 1][:, 2].sum())
+        pages = free - least - 64
+        locked = m.map(hog, pages)
+        do_mbind(m.mem, hog, m.ctx, locked, pages * PAGE, MPOL_BIND, 0, 2, 0)
+        do_mlock(hog, m.ctx, locked, pages * PAGE, 0)
+        touch_user(hog, m.ctx, locked, PAGE, pages, True)
+        assert int(m.mem.event[PSWPOUT]) == 0
+        do_migrate_pages(m.mem, m.mm, m.ctx, 1, 2, MOVE)
+        pfns = [int(pte) & 1 for pte in m.ptes(bystander, theirs, 128)]
+        assert all(pfns), "no page of the bystander went to swap"
+        assert m.check() == []
