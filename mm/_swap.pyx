@@ -143,10 +143,20 @@ cdef inline bint swap_full(memmap *m) noexcept nogil:
     return 2 * used > total
 
 
+cdef void new_page(memmap *m, uint32_t pfn, uint32_t flags) noexcept nogil:
+    """A frame that will hold the page of a slot: nobody maps or holds it yet."""
+    cdef page *p = &m.hot[pfn]
+    p.flags |= PG_swapbacked | flags
+    p.refcount = 0
+    p.mapcount = 0
+    p.pincount = 0
+    p.rmap = 0
+    m.cold[pfn].mlock_count = 0
+
+
 cdef uint32_t swapin_new(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t index, uint64_t entry) noexcept nogil:
     """A new page with the slot's contents, 0 = no frame. In the swap cache if other PTEs name the slot as well."""
     cdef uint32_t pfn
-    cdef page *p
     cdef hw *h = m.h
     if alloc_pages_mpol(m, ctx, v.policy if v.policy != NULL else ctx.policy, True, index,
                         GFP_USER_MOVABLE | GFP_DIRECT_RECLAIM, 1, &pfn) == 0:
@@ -154,14 +164,8 @@ cdef uint32_t swapin_new(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t index, ui
     memcpy(h.ram + (<uint64_t>pfn << PAGE_SHIFT), slot_bytes(m, entry), PAGE_SIZE)
     h.now += h.cost.swap_page
     m.event[PSWPIN] += 1
-    p = &m.hot[pfn]
-    p.flags |= PG_uptodate | PG_swapbacked
-    p.refcount = 0
-    p.mapcount = 0
-    p.pincount = 0
-    p.rmap = 0
+    new_page(m, pfn, PG_uptodate)
     m.cold[pfn].private = 0
-    m.cold[pfn].mlock_count = 0
     if area_of(m, entry).map[swp_offset(entry)] > 1:
         swap_dup(m, entry)
         add_to_swap_cache(m, pfn, entry)
@@ -233,21 +237,14 @@ def read_into_cache(MemMap mem, AllocCtx ctx, MemPolicy policy, uint64_t ilx, ui
     Returns its frame, NO_PFN if there is none, 0 if the slot is free or has a page already.
     """
     cdef uint32_t pfn
-    cdef page *p
     cdef memmap *m = &mem.m
     if area_of(m, entry).map[swp_offset(entry)] == 0 or swap_cache_page(m, entry):
         return 0
     if alloc_pages_mpol(m, &ctx.c, NULL if policy is None else &policy.p, True, ilx,
                         GFP_USER_MOVABLE | GFP_DIRECT_RECLAIM, 1, &pfn) == 0:
         return <uint32_t>NO_PFN
-    p = &m.hot[pfn]
-    p.flags |= PG_swapbacked | PG_locked
-    p.refcount = 0
-    p.mapcount = 0
-    p.pincount = 0
-    p.rmap = 0
+    new_page(m, pfn, PG_locked)
     m.cold[pfn].mapping = 0
-    m.cold[pfn].mlock_count = 0
     swap_dup(m, entry)
     add_to_swap_cache(m, pfn, entry)
     lru_cache_add(m, ctx.c.cpu, &pfn, 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from numalab.arch._pagetable import SWP_OFFSET_SHIFT, SWP_TYPE_SHIFT
 from numalab.mm.invariants_memory import PG
 from numalab.mm.invariants_report import LIMIT, Report
 from numalab.mm.invariants_state import State
@@ -16,8 +17,8 @@ from numalab.mm.swapfile import swap_areas
 
 __all__ = ["check_swap"]
 
-_TYPE_SHIFT, _SLOT_SHIFT = np.uint64(59), np.uint64(9)
-_SLOT_MASK = np.uint64((1 << 50) - 1)
+_TYPE_SHIFT, _SLOT_SHIFT = np.uint64(SWP_TYPE_SHIFT), np.uint64(SWP_OFFSET_SHIFT)
+_SLOT_MASK = np.uint64((1 << SWP_TYPE_SHIFT - SWP_OFFSET_SHIFT) - 1)
 
 
 def check_swap(state: State, report: Report) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numalab.arch._pagetable_reference import SWP_TYPE_SHIFT, swp_entry, swp_offset, swp_type
 from numalab.mm import _constants as c
 from numalab.mm.kernels import Why
 from numalab.mm.vm_flags import PAGE_SIZE
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     from numalab.mm._mm_types import VMA, AllocCtx, MemMap, MmStruct
 
 __all__ = ["madvise_willneed", "read_swap_page", "swap_writepages", "wait_on_page"]
-
-SLOT_SHIFT = 9
-TYPE_SHIFT = 59
-SLOT_MASK = (1 << TYPE_SHIFT - SLOT_SHIFT) - 1
 
 
 def wait_on_page(mem: MemMap, pfn: int) -> None:
@@ -42,14 +39,14 @@ def read_swap_page(mem: MemMap, vma: VMA, ctx: AllocCtx, va: int, entry: int) ->
 
     Returns DONE when the page has been read, NEED_RECLAIM if there is no frame for it, WAIT_IO if reading it failed.
     """
-    area = mem.swap_areas[entry >> TYPE_SHIFT]
+    area = mem.swap_areas[swp_type(entry)]
     assert area is not None
-    slot = entry >> SLOT_SHIFT & SLOT_MASK
+    slot = swp_offset(entry)
     if not int(area.cache[slot]):
         window = 1 << mem.page_cluster
         first = slot & -window
         for near in range(max(first, 1), min(first + window, area.disk.pages)):
-            there = _start_read(mem, vma, ctx, va, area.type << TYPE_SHIFT | near << SLOT_SHIFT)
+            there = _start_read(mem, vma, ctx, va, swp_entry(area.type, near))
             if near == slot and not there:
                 return Why.NEED_RECLAIM
     pfn = int(area.cache[slot])
@@ -64,8 +61,8 @@ def madvise_willneed(mem: MemMap, mm: MmStruct, vma: VMA, ctx: AllocCtx, start: 
     types = words & np.uint64(31)
     swapped = (words >> np.uint64(62) == 1) & (types < np.uint64(len(mem.swap_areas)))
     for i in np.flatnonzero(swapped).tolist():
-        slot = int(words[i]) >> 5 & SLOT_MASK
-        _start_read(mem, vma, ctx, start + i * PAGE_SIZE, int(types[i]) << TYPE_SHIFT | slot << SLOT_SHIFT)
+        slot = int(words[i]) >> 5 & (1 << 50) - 1
+        _start_read(mem, vma, ctx, start + i * PAGE_SIZE, swp_entry(int(types[i]), slot))
 
 
 def _start_read(mem: MemMap, vma: VMA, ctx: AllocCtx, va: int, entry: int) -> bool:
@@ -75,7 +72,7 @@ def _start_read(mem: MemMap, vma: VMA, ctx: AllocCtx, va: int, entry: int) -> bo
     if pfn == c.NO_PFN:
         return False
     if pfn:
-        area = mem.swap_areas[entry >> TYPE_SHIFT]
+        area = mem.swap_areas[swp_type(entry)]
         assert area is not None
         area.disk.submit(1, False, lambda ok: mem.k.swap.end_read(mem, pfn, ok))
         mem.timers.expire()
@@ -84,7 +81,7 @@ def _start_read(mem: MemMap, vma: VMA, ctx: AllocCtx, va: int, entry: int) -> bo
 
 def swap_writepages(mem: MemMap, pfns: NDArray[np.uint32]) -> None:
     """Hand pages under writeback, whose bytes are in their slots already, to their disks."""
-    types = mem.cold["private"][pfns] >> np.uint64(TYPE_SHIFT)
+    types = mem.cold["private"][pfns] >> np.uint64(SWP_TYPE_SHIFT)
     for type_ in np.unique(types).tolist():
         area, mine = mem.swap_areas[type_], pfns[types == type_]
         assert area is not None

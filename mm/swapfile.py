@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numalab.arch._pagetable_reference import swp_entry
 from numalab.arch.errno import EBUSY, EINVAL, EIO, ENOMEM, EPERM, KernelError
 from numalab.mm import _constants as c
 from numalab.mm.kernels import Why
@@ -128,12 +129,7 @@ def _drop_cache(area: SwapArea, ctx: AllocCtx) -> None:
     for slot in np.flatnonzero(area.cache).tolist():
         if area.map[slot] == 1:
             wait_on_page(mem, int(area.cache[slot]))
-            mem.k.swap.drop_cache(mem, ctx.cpu, entry_of(area.type, slot))
-
-
-def entry_of(type_: int, slot: int) -> int:
-    """A swap entry as it stands in a PTE."""
-    return type_ << 59 | slot << 9
+            mem.k.swap.drop_cache(mem, ctx.cpu, swp_entry(area.type, slot))
 
 
 def _unuse_mm(mem: MemMap, mm: MmStruct, ctx: AllocCtx, type_: int) -> None:
