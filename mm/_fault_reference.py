@@ -1,8 +1,9 @@
-"""Faults on private anonymous memory: first touch, and copy on write. A part of the twin of _memory.
+"""Faults: first touch of anonymous memory and of files, and copy on write. A part of the twin of _memory.
 
-Mirrors do_anonymous_page() and do_wp_page() of mm/memory.c. A page that was never touched reads as the zero page, which
-all programs share; the first write gets a page of its own. After a fork both sides share their pages read-only; who
-writes first gets a copy, and whoever is alone with a page at last may simply write.
+Mirrors do_anonymous_page(), do_fault() and do_wp_page() of mm/memory.c. An anonymous page that was never touched reads
+as the zero page, which all programs share; the first write gets a page of its own. After a fork both sides share their
+pages read-only; who writes first gets a copy, and whoever is alone with a page at last may simply write. A page of a
+file is the file's: who maps it privately and writes gets a copy, who shares it writes into it.
 """
 
 from __future__ import annotations
@@ -11,13 +12,22 @@ from typing import TYPE_CHECKING
 
 from numalab.arch import _pagetable_reference as pt
 from numalab.mm import _constants as c
+from numalab.mm._filemap_reference import (
+    FAULT_AROUND,
+    add_rss,
+    cached_pfn,
+    map_file_page,
+    map_pages,
+    shmem_alloc,
+)
 from numalab.mm._lru_reference import free_page, lru_cache_add, lru_drain_cpu, munlock_page
 from numalab.mm._mempolicy_reference import alloc_pages_mpol
 from numalab.mm._migrate_entry_reference import mig_entry_pfn
 from numalab.mm._reference import View, tlb_flush_mm, tlb_flush_page, tlb_insert
+from numalab.mm._rmap_reference import mapped_item
 from numalab.mm._swap_reference import entry_of, free_swap_cache, swapin_pte, try_to_free_swap
 from numalab.mm.kernels import Why
-from numalab.mm.vm_flags import VM_LOCKED, VM_WRITE
+from numalab.mm.vm_flags import VM_LOCKED, VM_SHARED, VM_WRITE
 from numalab.mm.vma_tree import linear_page_index
 
 if TYPE_CHECKING:
@@ -42,11 +52,11 @@ def flush_range(m: View, mm: MmStruct, start: int, end: int) -> None:
 
 
 def put_mapping(m: View, pfn: int) -> bool:
-    """page_remove_rmap() and folio_put() for one PTE of an anonymous page; whether nobody holds the page any more."""
+    """page_remove_rmap() and folio_put() for one PTE of a page; whether nobody holds the page any more."""
     m.hot.rmap[pfn] = 0
     m.hot.mapcount[pfn] -= 1
     if not m.hot.mapcount[pfn]:
-        m.node_stat[m.node(pfn), c.NR_ANON_MAPPED] -= 1
+        m.node_stat[m.node(pfn), mapped_item(m, pfn)] -= 1
     m.hot.refcount[pfn] -= 1
     return not m.hot.refcount[pfn] or free_swap_cache(m, pfn)
 
@@ -105,11 +115,16 @@ def wp_page(m: View, ctx: AllocCtx, vma: VMA, at: int, va: int) -> Why:
         m.charge(m.cost["zero_page"])
         flush_range(m, vma.mm, va, va + pt.PAGE_SIZE)
         return Why.DONE
+    if not m.hot.flags[pfn] & c.PG_anon and vma.flags & VM_SHARED:
+        m.ram[at] = old | pt.PTE_RW | pt.PTE_DIRTY | pt.PTE_ACCESSED
+        m.hot.flags[pfn] |= c.PG_dirty
+        tlb_flush_page(m, vma.mm.asid, va)
+        return Why.DONE
     if not m.hot.flags[pfn] & (c.PG_anon_exclusive | c.PG_lru) and m.hot.refcount[pfn] <= 3:
         lru_drain_cpu(m, ctx.cpu)  # its other reference may be the CPU's own batch
     if m.hot.flags[pfn] & c.PG_swapcache and m.hot.refcount[pfn] == 2 and not m.hot.flags[pfn] & c.PG_locked:
         try_to_free_swap(m, pfn)  # or the swap cache's, for a slot that nobody needs
-    if m.hot.flags[pfn] & c.PG_anon_exclusive or m.hot.refcount[pfn] == 1:
+    if m.hot.flags[pfn] & c.PG_anon_exclusive or (m.hot.flags[pfn] & c.PG_anon and m.hot.refcount[pfn] == 1):
         reuse_page(m, vma, at, va, pfn)
         return Why.DONE
     return copy_page(m, ctx, vma, at, va, pfn)
@@ -126,19 +141,26 @@ def reuse_page(m: View, vma: VMA, at: int, va: int, pfn: int) -> None:
     m.event[c.PGREUSE] += 1
 
 
-def copy_page(m: View, ctx: AllocCtx, vma: VMA, at: int, va: int, pfn: int) -> Why:
-    """wp_page_copy(): a page of our own with the same content; the others keep the old one."""
+def cow_page(m: View, ctx: AllocCtx, vma: VMA, at: int, va: int, pfn: int) -> Why:
+    """A page of our own with the contents of another; the PTE names it from now on."""
     fresh = new_anon_pages(m, ctx, vma, va, at, 1)
     if not fresh:
         return Why.NEED_RECLAIM
     m.copy_page(fresh[0], pfn)
     m.charge(m.cost["zero_page"])
     m.ram[at] = fresh[0] << pt.PAGE_SHIFT | write_bits(vma)
+    return Why.DONE
+
+
+def copy_page(m: View, ctx: AllocCtx, vma: VMA, at: int, va: int, pfn: int) -> Why:
+    """wp_page_copy(): a page of our own with the same content; the others keep the old one."""
+    if cow_page(m, ctx, vma, at, va, pfn) != Why.DONE:
+        return Why.NEED_RECLAIM
     flush_range(m, vma.mm, va, va + pt.PAGE_SIZE)
     tlb_insert(m, ctx.cpu, vma.mm.asid, va, m.ram[at])
     if vma.flags & VM_LOCKED:
         munlock_page(m, pfn)
-    vma.mm.rss_anon -= 1
+    add_rss(m, vma.mm, pfn, -1)
     if put_mapping(m, pfn):
         free_page(m, ctx.cpu, pfn)
     return Why.DONE
@@ -152,7 +174,11 @@ def fault_table(
     while va < end and why == Why.DONE:
         at = table + (va >> pt.PAGE_SHIFT & 511)
         pte = m.ram[at]
-        if not pte:
+        if not pte and vma.file is not None:
+            why, n, stopped = file_fault(m, ctx, vma, table, va, end, write)
+            count_faults(m, ctx, n)
+            va += n * pt.PAGE_SIZE
+        elif not pte:
             n = 1  # as many pages in a row as were never touched, in one step
             while va + n * pt.PAGE_SIZE < end and not m.ram[at + n]:
                 n += 1
@@ -177,6 +203,44 @@ def fault_table(
         else:
             va += pt.PAGE_SIZE  # it is there already
     return va, why, stopped
+
+
+def file_fault(
+    m: View, ctx: AllocCtx, vma: VMA, table: int, va: int, end: int, write: bool
+) -> tuple[Why, int, int]:
+    """do_fault() for empty PTEs of a file, from va on: the page that the cache has, or as many new ones as are missing.
+
+    A private write gets a copy. Returns (why, pages in a row that are mapped now, the page that is locked).
+    """
+    assert vma.file is not None
+    mapping, index = vma.file.mapping, linear_page_index(vma, va)
+    at = table + (va >> pt.PAGE_SHIFT & 511)
+    cow = write and not vma.flags & VM_SHARED
+    if index >= mapping.size:
+        return Why.FILE, 0, 0
+    if not write:
+        map_pages(m, vma, table, va)
+        if m.ram[at]:
+            return Why.DONE, 1, 0
+    pfns = [cached_pfn(mapping, index)]
+    if not pfns[0]:
+        most = end - va + pt.PAGE_SIZE - 1 >> pt.PAGE_SHIFT
+        if not write:
+            most = min(most, FAULT_AROUND - (va >> pt.PAGE_SHIFT) % FAULT_AROUND)
+        most, n = min(1 if cow else most, mapping.size - index), 1
+        while n < most and not m.ram[at + n] and not mapping.load(index + n):
+            n += 1
+        pfns = shmem_alloc(m, ctx, mapping, index, n)
+        if not pfns:
+            return Why.NEED_RECLAIM, 0, 0
+    elif m.hot.flags[pfns[0]] & c.PG_locked:
+        return Why.WAIT_PAGE, 0, pfns[0]
+    if cow:
+        why = cow_page(m, ctx, vma, at, va, pfns[0])
+        return why, int(why == Why.DONE), 0
+    for i, pfn in enumerate(pfns):
+        map_file_page(m, vma, pfn, at + i, write)
+    return Why.DONE, len(pfns), 0
 
 
 def swap_in(m: View, ctx: AllocCtx, vma: VMA, at: int, va: int, write: bool) -> Why:

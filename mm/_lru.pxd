@@ -15,6 +15,7 @@ cdef void lru_drain_cpu(memmap *m, uint32_t cpu) noexcept nogil
 cdef uint32_t isolate_batch(memmap *m, uint32_t *pfns, uint32_t n, uint32_t *failed) noexcept nogil
 cdef void putback_batch(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noexcept nogil
 cdef void lru_check_holes(memmap *m, lru_list *list) noexcept nogil
+cdef void mark_page_accessed(memmap *m, uint32_t pfn) noexcept nogil
 cdef void mlock_page(memmap *m, uint32_t pfn) noexcept nogil
 cdef void munlock_page(memmap *m, uint32_t pfn) noexcept nogil
 

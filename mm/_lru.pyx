@@ -13,8 +13,8 @@ reference and cannot be isolated, as in Linux.
 from libc.stdint cimport uint32_t, uint64_t
 
 from numalab.mm._mm_types cimport (
-    CHUNK_SLOTS, LRU_BATCH, MemMap, MmStruct, NR_ISOLATED_ANON, NR_ISOLATED_FILE, PG_isolated,
-    PG_lru_batch, POOL_FREE, POOL_LIMIT, POOL_VIRGIN, UNEVICTABLE_PGCULLED, UNEVICTABLE_PGMLOCKED,
+    CHUNK_SLOTS, LRU_BATCH, MemMap, MmStruct, NR_ISOLATED_ANON, NR_ISOLATED_FILE, PGACTIVATE, PG_isolated,
+    PG_lru_batch, PG_referenced, POOL_FREE, POOL_LIMIT, POOL_VIRGIN, UNEVICTABLE_PGCULLED, UNEVICTABLE_PGMLOCKED,
     UNEVICTABLE_PGMUNLOCKED, UNEVICTABLE_PGRESCUED, cpu_batch, stat_add, stat_begin, stat_end, stat_run,
 )
 from numalab.mm._page_alloc cimport free_pages_bulk, nl_prefetchw
@@ -297,6 +297,16 @@ cdef inline void lru_move_if_on(memmap *m, uint32_t pfn, page *p, uint32_t flags
         lru_add_batch(m, &pfn, 1)
     else:
         p.flags = flags
+
+
+cdef void mark_page_accessed(memmap *m, uint32_t pfn) noexcept nogil:
+    """folio_mark_accessed(): the second use makes an inactive page active, if it stands on a list already."""
+    cdef page *p = &m.hot[pfn]
+    if not p.flags & PG_referenced:
+        p.flags |= PG_referenced
+    elif p.flags & PG_lru and not p.flags & (PG_active | PG_unevictable):
+        m.event[PGACTIVATE] += 1
+        lru_move_if_on(m, pfn, p, (p.flags | PG_active) & ~<uint32_t>PG_referenced)
 
 
 cdef void mlock_page(memmap *m, uint32_t pfn) noexcept nogil:

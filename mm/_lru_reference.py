@@ -160,6 +160,16 @@ def set_flags(m: View, pfn: int, flags: int) -> None:
         lru_add_batch(m, [pfn])
 
 
+def mark_page_accessed(m: View, pfn: int) -> None:
+    """folio_mark_accessed(): the second use makes an inactive page active, if it stands on a list already."""
+    flags = m.hot.flags[pfn]
+    if not flags & c.PG_referenced:
+        m.hot.flags[pfn] = flags | c.PG_referenced
+    elif flags & c.PG_lru and not flags & (c.PG_active | c.PG_unevictable):
+        m.event[c.PGACTIVATE] += 1
+        set_flags(m, pfn, (flags | c.PG_active) & ~c.PG_referenced)
+
+
 def mlock_page(m: View, pfn: int) -> None:
     """mlock_folio(): count one locked mapping more; the first makes the page unevictable."""
     m.cold.mlock_count[pfn] += 1

@@ -7,7 +7,7 @@ def fault_range(
     mem: MemMap, mm: MmStruct, vma: VMA, ctx: AllocCtx, start: int, end: int, write: bool
 ) -> tuple[int, int, int]: ...
 def zap_range(
-    mem: MemMap, mm: MmStruct, cpu: int, start: int, end: int, locked: bool = False
+    mem: MemMap, mm: MmStruct, cpu: int, start: int, end: int, locked: bool = False, file: bool = False
 ) -> tuple[int, int, int]: ...
 def free_tables(
     mem: MemMap, mm: MmStruct, cpu: int, start: int, end: int, floor: int, ceiling: int

@@ -1,6 +1,6 @@
 """Page tables of programs: faults, unmapping, fork, protection, moving, and looking at them.
 
-Mirrors mm/memory.c, mm/mprotect.c and mm/mremap.c, for private anonymous memory. Every kernel takes a
+Mirrors mm/memory.c, mm/mprotect.c and mm/mremap.c, for anonymous memory and files. Every kernel takes a
 range and goes through it one PTE table at a time; one page is the same call with a range of one. They
 never wait: a range that cannot be finished is left at the page where it stopped, with the reason.
 
@@ -20,6 +20,7 @@ from numalab.arch._pagetable cimport (
     PTE_ACCESSED, PTE_ADDR, PTE_DIRTY, PTE_PRESENT, PTE_RW, PTE_SPECIAL, is_migration_entry, pte_address, pte_mapped,
     pte_pfn, pte_table, swp_offset, swp_type, table_at,
 )
+from numalab.mm._filemap cimport FAULT_AROUND, map_file_page, map_pages, shmem_alloc, unmap_file_page
 from numalab.mm._lru cimport (
     lru_cache_add, lru_check_holes, lru_drain_cpu, lru_leaving, lru_leaving_begin, lru_leaving_end, munlock_page,
     page_free_prepare, pages_free_prepare,
@@ -30,12 +31,14 @@ from numalab.mm._mm_types cimport (
     NR_NODE_STATS, PGFAULT, PGMAJFAULT, PGREUSE, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active, PG_anon, PG_anon_exclusive,
     PG_dirty, PG_locked, PG_lru, PG_migration_shared, PG_mlocked, PG_swapbacked, PG_swapcache, PG_unevictable,
     PG_uptodate, PG_writeback, UNEVICTABLE_PGMLOCKED, UNEVICTABLE_PGCULLED, VMA, VM_LOCKED, VM_SHARED, VM_WRITE,
-    WHY_DONE, WHY_FILE, WHY_MIGRATION_ENTRY, WHY_NEED_RECLAIM, alloc_ctx, memmap, mm_c, page, page_cold, stat_add,
+    WHY_DONE, WHY_FILE, WHY_MIGRATION_ENTRY, WHY_NEED_RECLAIM, WHY_WAIT_PAGE, alloc_ctx,
+    mapped_item, memmap, mm_c, mm_counter, page, page_cold, stat_add,
     stat_begin, stat_end, stat_run, vma_c,
 )
 from numalab.mm._page_alloc cimport (
     alloc_pages_mpol, fetch_next_table, free_pages_bulk, free_table, nl_prefetchw, pte_alloc,
 )
+from numalab.mm._xarray cimport xa_load, xa_pfn
 from numalab.mm._swap cimport entry_of, free_swap_and_cache, swap_dup, swapin_pte, try_to_free_swap
 
 cdef enum:
@@ -142,24 +145,41 @@ cdef inline bint free_swap_cache(memmap *m, page *p, uint32_t pfn) noexcept nogi
     return try_to_free_swap(m, pfn) and p.refcount == 0
 
 
+cdef int cow_page(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *pte, uint64_t va, uint32_t pfn) noexcept nogil:
+    """A page of our own with the contents of another; the PTE names it from now on."""
+    cdef uint64_t fresh = 0
+    cdef hw *h = m.h
+    if anon_pages(m, ctx, v, &fresh, va, 1, write_bits(v), False) == 0:
+        return WHY_NEED_RECLAIM
+    memcpy(h.ram + PTE_ADDR(fresh), h.ram + (<uint64_t>pfn << PAGE_SHIFT), PAGE_SIZE)
+    h.now += h.cost.zero_page
+    m.hot[pte_pfn(fresh)].rmap = pte_address(h, pte)
+    pte[0] = fresh
+    return WHY_DONE
+
+
 cdef int wp_page(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *pte, uint64_t va) noexcept nogil:
     """do_wp_page(): a write to a page mapped read-only; reuse it when nobody else has it, else copy."""
     cdef uint64_t old = pte[0]
     cdef uint32_t pfn = <uint32_t>pte_pfn(old)
     cdef page *p = &m.hot[pfn]
     cdef hw *h = m.h
-    cdef uint64_t fresh = 0
     if old & PTE_SPECIAL:                       # the zero page: a new page of zeros is a copy of it
         if anon_pages(m, ctx, v, pte, va, 1, write_bits(v), True) == 0:
             return WHY_NEED_RECLAIM
         h.now += h.cost.zero_page
         flush_range(m, v.mm, va, va + PAGE_SIZE)
         return WHY_DONE
+    if not p.flags & PG_anon and v.flags & VM_SHARED:
+        pte[0] = old | PTE_RW | PTE_DIRTY | PTE_ACCESSED
+        p.flags |= PG_dirty
+        tlb_flush_page(h, v.mm.asid, va)
+        return WHY_DONE
     if not p.flags & PG_anon_exclusive and p.refcount <= 3 and not p.flags & PG_lru:
         lru_drain_cpu(m, ctx.cpu)               # its other reference may be the CPU's own batch
     if p.flags & PG_swapcache and p.refcount == 2 and not p.flags & PG_locked:
         try_to_free_swap(m, pfn)                # or the swap cache's, for a slot that nobody needs
-    if p.flags & PG_anon_exclusive or p.refcount == 1:
+    if p.flags & PG_anon_exclusive or (p.flags & PG_anon and p.refcount == 1):
         p.flags |= PG_anon_exclusive
         m.cold[pfn].mapping = v.anon_id         # folio_move_anon_rmap(): ours alone from now on
         m.cold[pfn].index = linear_index(v, va)
@@ -168,25 +188,62 @@ cdef int wp_page(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *pte, uint64_t va
         tlb_flush_page(h, v.mm.asid, va)
         m.event[PGREUSE] += 1
         return WHY_DONE
-    if anon_pages(m, ctx, v, &fresh, va, 1, write_bits(v), False) == 0:
+    if cow_page(m, ctx, v, pte, va, pfn) != WHY_DONE:
         return WHY_NEED_RECLAIM
-    memcpy(h.ram + PTE_ADDR(fresh), h.ram + PTE_ADDR(old), PAGE_SIZE)
-    h.now += h.cost.zero_page
-    m.hot[pte_pfn(fresh)].rmap = pte_address(h, pte)
-    pte[0] = fresh
     flush_range(m, v.mm, va, va + PAGE_SIZE)
-    tlb_insert(h, ctx.cpu, v.mm.asid, va, fresh)
+    tlb_insert(h, ctx.cpu, v.mm.asid, va, pte[0])
     if v.flags & VM_LOCKED:
         munlock_page(m, pfn)
-    v.mm.rss_anon -= 1
+    mm_counter(v.mm, p)[0] -= 1
     p.rmap = 0
     p.mapcount -= 1
     if p.mapcount == 0:
-        m.node_stat[(p.flags >> 26) * NR_NODE_STATS + NR_ANON_MAPPED] -= 1
+        m.node_stat[(p.flags >> 26) * NR_NODE_STATS + mapped_item(p)] -= 1
     p.refcount -= 1
     if p.refcount == 0 or free_swap_cache(m, p, pfn):
         page_free_prepare(m, pfn)
         free_pages_bulk(m, ctx.cpu, &pfn, 1)
+    return WHY_DONE
+
+
+cdef int file_fault(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint64_t va, uint64_t end, bint write,
+                    uint32_t *served, uint64_t *stopped) noexcept nogil:
+    """do_fault() for empty PTEs of a file, from va on: the page that the cache has, or as many new ones as are missing.
+
+    A private write gets a copy. served: pages in a row that are mapped now, with one fault each.
+    """
+    cdef uint64_t *ptes = &table[(va >> PAGE_SHIFT) & 511]
+    cdef uint64_t index = linear_index(v, va), limit = v.mapping.size
+    cdef uint32_t pfns[512]
+    cdef uint32_t n = 1, most, i
+    cdef bint cow = write and not v.flags & VM_SHARED
+    if index >= limit:
+        return WHY_FILE
+    if not write:
+        map_pages(m, v, table, va)
+        served[0] = 1
+        if ptes[0]:
+            return WHY_DONE
+    pfns[0] = xa_pfn(xa_load(&v.mapping.i_pages, index))
+    if pfns[0] == 0:
+        most = <uint32_t>((end - va + PAGE_SIZE - 1) >> PAGE_SHIFT)
+        if not write and most > FAULT_AROUND - ((va >> PAGE_SHIFT) & (FAULT_AROUND - 1)):
+            most = FAULT_AROUND - ((va >> PAGE_SHIFT) & (FAULT_AROUND - 1))
+        if cow:                                 # page and copy, page and copy: as one fault after the other would
+            most = 1
+        while n < most and index + n < limit and ptes[n] == 0 and xa_load(&v.mapping.i_pages, index + n) == 0:
+            n += 1
+        n = shmem_alloc(m, ctx, v.mapping, index, n, pfns)
+        if n == 0:
+            return WHY_NEED_RECLAIM
+    elif m.hot[pfns[0]].flags & PG_locked:
+        stopped[0] = pfns[0]
+        return WHY_WAIT_PAGE
+    served[0] = n
+    if cow:
+        return cow_page(m, ctx, v, ptes, va, pfns[0])
+    for i in range(n):
+        map_file_page(m, v, pfns[i], &ptes[i], write)
     return WHY_DONE
 
 
@@ -203,6 +260,14 @@ cdef int fault_table(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint6
     while va < end:
         ptes = &table[(va >> PAGE_SHIFT) & 511]
         pte = ptes[0]
+        if pte == 0 and v.mapping != NULL:
+            why = file_fault(m, ctx, v, table, va, end, write, &n, stopped)
+            if why != WHY_DONE:
+                break
+            faults += n
+            h.now += n * h.cost.fault
+            va += <uint64_t>n * PAGE_SIZE
+            continue
         if pte == 0:
             n = 1
             most = <uint32_t>((end - va + PAGE_SIZE - 1) >> PAGE_SHIFT)
@@ -257,18 +322,15 @@ cdef int fault_table(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint6
 
 
 def fault_range(MemMap mem, MmStruct mm, VMA vma, AllocCtx ctx, uint64_t start, uint64_t end, bint write):
-    """Fault [start, end) of one anonymous VMA that allows the access: handle_mm_fault() for a range.
+    """Fault [start, end) of one VMA that allows the access: handle_mm_fault() for a range.
 
     Returns (next, why, entry): how far it came, ``Why``; for WAIT_IO and WAIT_LOCK the swap entry, for MIGRATION_ENTRY
-    the page.
-    A write needs ``vma.anon_vma``.
+    and WAIT_PAGE the page; FILE: beyond the end of the file. A private write needs ``vma.anon_vma``.
     """
     cdef uint64_t va = start, next, stopped = 0
     cdef uint64_t *table
     cdef int why = WHY_DONE
     cdef memmap *m = &mem.m
-    if vma.file is not None or vma.v.flags & VM_SHARED:
-        return start, WHY_FILE, 0
     with nogil:
         while va < end:
             table = pte_alloc(m, &ctx.c, &mm.c, va, &next)
@@ -366,14 +428,15 @@ cdef uint32_t put_mappings(memmap *m, uint32_t *pfns, uint32_t n) noexcept nogil
 
 
 cdef void zap_table(memmap *m, mm_c *mm, uint32_t cpu, uint64_t *table, uint64_t va, uint64_t end,
-                    bint locked) noexcept nogil:
+                    bint locked, bint file) noexcept nogil:
     """zap_pte_range(): empty the PTEs of [va, end)."""
     cdef uint64_t *ptes = &table[(va >> PAGE_SHIFT) & 511]
     cdef uint32_t most = <uint32_t>((end - va + PAGE_SIZE - 1) >> PAGE_SHIFT)
     cdef uint32_t pfns[544]                     # 512, and 32 that put_usual() may look at
-    cdef uint32_t n = 0, special = 0, migrating = 0, swapped = 0, k = 0, at
+    cdef uint32_t late[512]                     # pages of a file that were cut off while they were mapped
+    cdef uint32_t n = 0, special = 0, swapped = 0, k = 0, nr_late = 0, at, pfn
     cdef uint64_t pte
-    if all_pages(ptes, most):
+    if not file and all_pages(ptes, most):
         n = most
         for at in range(most):
             pfns[at] = <uint32_t>pte_pfn(ptes[at])
@@ -384,10 +447,21 @@ cdef void zap_table(memmap *m, mm_c *mm, uint32_t cpu, uint64_t *table, uint64_t
                 if pte & PTE_SPECIAL:
                     special += 1
                     continue
-                pfns[n] = <uint32_t>pte_pfn(pte)
-                n += 1
+                pfn = <uint32_t>pte_pfn(pte)
+                if m.hot[pfn].flags & PG_anon:
+                    pfns[n] = pfn
+                    n += 1
+                    continue
+                special += 1
+                if locked:
+                    munlock_page(m, pfn)
+                unmap_file_page(m, mm, pfn, pte)
+                if m.hot[pfn].refcount == 0:
+                    page_free_prepare(m, pfn)
+                    late[nr_late] = pfn
+                    nr_late += 1
             elif is_migration_entry(pte):
-                migrating += 1
+                mm_counter(mm, &m.hot[mig_entry_pfn(pte)])[0] -= 1
                 if locked:
                     munlock_page(m, mig_entry_pfn(pte))
             elif pte:
@@ -395,7 +469,7 @@ cdef void zap_table(memmap *m, mm_c *mm, uint32_t cpu, uint64_t *table, uint64_t
                 swapped += 1
     memset(ptes, 0, most * sizeof(uint64_t))
     memset(&pfns[n], 0, 32 * sizeof(uint32_t))
-    mm.rss_anon -= n + migrating
+    mm.rss_anon -= n
     mm.rss_swap -= swapped
     if locked:
         for at in range(n):                     # one by one: each goes back to the list of its age first, and leaves it
@@ -404,14 +478,17 @@ cdef void zap_table(memmap *m, mm_c *mm, uint32_t cpu, uint64_t *table, uint64_t
             k += put_mappings(m, &pfns[k], 1)
     else:
         k = put_mappings(m, pfns, n)
+    memcpy(&pfns[k], late, nr_late * sizeof(uint32_t))
+    k += nr_late
     if n + special:
         gather_free(m, cpu, mm, pfns, k, va, end)
 
 
-def zap_range(MemMap mem, MmStruct mm, uint32_t cpu, uint64_t start, uint64_t end, bint locked=False) -> None:
+def zap_range(MemMap mem, MmStruct mm, uint32_t cpu, uint64_t start, uint64_t end, bint locked=False,
+              bint file=False) -> None:
     """Unmap every page of [start, end) and free those that nobody else holds: unmap_page_range().
 
-    locked: the range lies in a VM_LOCKED VMA. Page tables stay.
+    locked: the range lies in a VM_LOCKED VMA; file: in one of a file. Page tables stay.
     """
     cdef uint64_t va = start, next, stop
     cdef uint64_t *table
@@ -424,7 +501,7 @@ def zap_range(MemMap mem, MmStruct mm, uint32_t cpu, uint64_t start, uint64_t en
             stop = next if next < end and next > va else end
             if table != NULL:
                 fetch_next_table(m.h, mm.c.pgd, stop, end)
-                zap_table(m, &mm.c, cpu, table, va, stop, locked)
+                zap_table(m, &mm.c, cpu, table, va, stop, locked, file)
             va = stop
         for i in range(m.nr_nodes * NR_LRU_LISTS):
             lru_check_holes(m, &m.lrus[i])
@@ -484,23 +561,24 @@ cdef void copy_table(memmap *m, mm_c *dst, vma_c *v, uint64_t *to, uint64_t *frm
     cdef uint64_t pte
     cdef uint32_t first = <uint32_t>(va >> PAGE_SHIFT) & 511, n = <uint32_t>((end - va) >> PAGE_SHIFT), i
     cdef page *hot = m.hot
-    cdef int64_t copied = 0
+    cdef int64_t copied = 0, anon = 0
     to += first
     frm += first
-    if all_pages(frm, n):
+    if v.mapping == NULL and all_pages(frm, n):
         for i in range(n):
             to[i] = frm[i] & ~<uint64_t>(PTE_RW | PTE_ACCESSED)
             frm[i] = frm[i] & ~<uint64_t>PTE_RW
         for i in range(n):
             nl_prefetchw(&hot[pte_pfn(to[i + 32 if i + 32 < n else i])])
             share_page(&hot[pte_pfn(to[i])])
-        copied = n
+        copied = anon = n
     else:
         for i in range(n):
             pte = frm[i]
             if pte_mapped(pte):
                 if not pte & PTE_SPECIAL:
                     share_page(&hot[pte_pfn(pte)])
+                    mm_counter(dst, &hot[pte_pfn(pte)])[0] += 1
                     copied += 1
                 if pte & PTE_RW:
                     pte &= ~<uint64_t>PTE_RW
@@ -510,6 +588,7 @@ cdef void copy_table(memmap *m, mm_c *dst, vma_c *v, uint64_t *to, uint64_t *frm
                 share_migrating(&hot[mig_entry_pfn(pte)])
                 pte = mig_entry_to_read(pte)
                 frm[i] = pte
+                mm_counter(dst, &hot[mig_entry_pfn(pte)])[0] += 1
                 copied += 1
             elif pte == 0:
                 continue
@@ -519,7 +598,7 @@ cdef void copy_table(memmap *m, mm_c *dst, vma_c *v, uint64_t *to, uint64_t *frm
                 frm[i] = pte
                 dst.rss_swap += 1
             to[i] = pte
-    dst.rss_anon += copied
+    dst.rss_anon += anon
     m.h.now += copied * m.h.cost.fork_page
 
 

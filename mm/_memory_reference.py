@@ -1,6 +1,6 @@
 """Plain-Python twin of _memory: what happens to the page tables of programs.
 
-Mirrors mm/memory.c, mm/mprotect.c and mm/mremap.c, for private anonymous memory. Every kernel takes a range and goes
+Mirrors mm/memory.c, mm/mprotect.c and mm/mremap.c, for anonymous memory and files. Every kernel takes a range and goes
 through it table by table; what it meets in a PTE is one of four things:
 
     0                  nothing was ever touched there
@@ -21,6 +21,7 @@ from numalab.arch import _pagetable_reference as pt
 from numalab.mm import _constants as c
 from numalab.mm._buddy_reference import free_pages_bulk
 from numalab.mm._fault_reference import fault_table, flush_range, put_mapping
+from numalab.mm._filemap_reference import add_rss, unmap_file_page
 from numalab.mm._lru_chunks_reference import lru_check_holes
 from numalab.mm._lru_reference import lru_drain_cpu, munlock_page, page_free_prepare
 from numalab.mm._migrate_entry_reference import mig_entry_pfn, mig_entry_protect, mig_entry_to_read
@@ -28,7 +29,7 @@ from numalab.mm._page_alloc_reference import free_table, pte_alloc
 from numalab.mm._reference import View, is_page, pte_table, pte_tables, ptes, table_end
 from numalab.mm._swap_reference import entry_of, free_swap_and_cache, swap_dup
 from numalab.mm.kernels import Why
-from numalab.mm.vm_flags import VM_SHARED, VM_WRITE
+from numalab.mm.vm_flags import VM_WRITE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,14 +43,11 @@ if TYPE_CHECKING:
 def fault_range(
     mem: MemMap, mm: MmStruct, vma: VMA, ctx: AllocCtx, start: int, end: int, write: bool
 ) -> tuple[int, int, int]:
-    """Fault [start, end) of one anonymous VMA that allows the access: handle_mm_fault() for a range.
+    """Fault [start, end) of one VMA that allows the access: handle_mm_fault() for a range.
 
     Returns (next, why, entry): how far it came, ``Why``; for WAIT_IO and WAIT_LOCK the swap entry, for MIGRATION_ENTRY
-    the page.
-    A write needs ``vma.anon_vma``.
+    and WAIT_PAGE the page; FILE: beyond the end of the file. A private write needs ``vma.anon_vma``.
     """
-    if vma.file is not None or vma.flags & VM_SHARED:
-        return start, Why.FILE, 0
     m = View(mem)
     va, why, stopped = start, Why.DONE, 0
     while va < end and why == Why.DONE:
@@ -66,6 +64,7 @@ def fault_range(
 def zap_table(m: View, mm: MmStruct, cpu: int, table: int, start: int, end: int, locked: bool) -> None:
     """zap_pte_range(): empty the PTEs of [start, end)."""
     gone: list[int] = []  # mmu_gather: frames to free once no TLB can name them
+    late: list[int] = []  # those of a file that were cut off while they were mapped
     touched = False
     for _, at in ptes(table, start, end):
         pte = m.ram[at]
@@ -73,24 +72,33 @@ def zap_table(m: View, mm: MmStruct, cpu: int, table: int, start: int, end: int,
             free_swap_and_cache(m, cpu, entry_of(pte))
             mm.rss_swap -= 1
         elif is_page(pte) or pt.is_migration_entry(pte):
-            mm.rss_anon -= 1
+            pfn = mig_entry_pfn(pte) if pt.is_migration_entry(pte) else pt.pte_pfn(pte)
             if locked:
-                munlock_page(m, mig_entry_pfn(pte) if pt.is_migration_entry(pte) else pt.pte_pfn(pte))
-        if is_page(pte) and put_mapping(m, pt.pte_pfn(pte)):
-            page_free_prepare(m, pt.pte_pfn(pte))
-            gone.append(pt.pte_pfn(pte))
+                munlock_page(m, pfn)
+            if is_page(pte) and not m.hot.flags[pfn] & c.PG_anon:
+                unmap_file_page(m, mm, pfn, pte)
+                if not m.hot.refcount[pfn]:
+                    page_free_prepare(m, pfn)
+                    late.append(pfn)
+            else:
+                add_rss(m, mm, pfn, -1)
+                if is_page(pte) and put_mapping(m, pfn):
+                    page_free_prepare(m, pfn)
+                    gone.append(pfn)
         touched = touched or pt.pte_mapped(pte)
         m.ram[at] = 0
     if touched:
         flush_range(m, mm, start, end)
-        free_pages_bulk(m, cpu, gone)
-        m.charge(len(gone) * m.cost["free_page"])
+        free_pages_bulk(m, cpu, gone + late)
+        m.charge(len(gone + late) * m.cost["free_page"])
 
 
-def zap_range(mem: MemMap, mm: MmStruct, cpu: int, start: int, end: int, locked: bool = False) -> None:
+def zap_range(
+    mem: MemMap, mm: MmStruct, cpu: int, start: int, end: int, locked: bool = False, file: bool = False
+) -> None:
     """Unmap every page of [start, end) and free those that nobody else holds: unmap_page_range().
 
-    locked: the range lies in a VM_LOCKED VMA. Page tables stay.
+    locked: the range lies in a VM_LOCKED VMA; file: in one of a file. Page tables stay.
     """
     m = View(mem)
     lru_drain_cpu(m, cpu)
@@ -143,7 +151,7 @@ def copy_pte(m: View, dst: MmStruct, to: int, frm: int) -> None:
             m.hot.refcount[pfn] += 1
             m.hot.rmap[pfn] = 0
             m.hot.flags[pfn] &= ~c.PG_anon_exclusive
-            dst.rss_anon += 1
+            add_rss(m, dst, pfn, 1)
             m.charge(m.cost["fork_page"])
         m.ram[frm] = pte & ~pt.PTE_RW
         m.ram[to] = pte & ~(pt.PTE_RW | pt.PTE_ACCESSED)
@@ -151,7 +159,7 @@ def copy_pte(m: View, dst: MmStruct, to: int, frm: int) -> None:
         pfn = mig_entry_pfn(pte)
         m.hot.flags[pfn] = (m.hot.flags[pfn] | c.PG_migration_shared) & ~c.PG_anon_exclusive
         m.ram[frm] = m.ram[to] = mig_entry_to_read(pte)
-        dst.rss_anon += 1
+        add_rss(m, dst, pfn, 1)
         m.charge(m.cost["fork_page"])
     elif pte:  # neither side has it for itself any more
         swap_dup(m, entry_of(pte))

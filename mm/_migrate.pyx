@@ -21,14 +21,16 @@ from numalab.arch._pagetable cimport (
     PMD_SHIFT, PTE_ADDR, PTE_DIRTY, PTE_PRESENT, PTE_PSE, PTE_SPECIAL, is_migration_entry, pmd_entry, pte_at,
     pte_mapped, pte_pfn, pte_table,
 )
+from numalab.mm._filemap cimport replace_in_page_cache
 from numalab.mm._lru cimport isolate_batch, lru_add_batch, lru_check_holes, page_free_prepare
 from numalab.mm._migrate_entry cimport mig_entry_make, mig_entry_pfn, mig_entry_restore
 from numalab.mm._mm_types cimport (
     AllocCtx, GFP_DIRECT_RECLAIM, GFP_THISNODE, GFP_USER_MOVABLE, MPOL_INTERLEAVE, MPOL_WEIGHTED_INTERLEAVE, MemMap,
-    MemPolicy, MmStruct, NO_PFN, NR_ANON_MAPPED, NR_ISOLATED_ANON, NR_ISOLATED_FILE, NR_LRU_LISTS, NR_MLOCK,
+    MemPolicy, MmStruct, NO_PFN, NR_ISOLATED_ANON, NR_ISOLATED_FILE, NR_LRU_LISTS, NR_MLOCK,
     NR_NODE_STATS, PG_active, PG_anon, PG_anon_exclusive, PG_dirty, PG_locked, PG_migration_shared, PG_mlocked,
     PG_referenced, PG_reserved, PG_swapbacked, PG_swapcache, PG_unevictable, PG_uptodate, PG_workingset, PG_writeback,
-    VM_IO, VM_PFNMAP, WHY_DONE, WHY_NO_TARGET, WHY_STRICT, alloc_ctx, memmap, mm_c, mpol, page, pfn_zone, vma_c, zone,
+    VM_IO, VM_PFNMAP, WHY_DONE, WHY_NO_TARGET, WHY_STRICT, alloc_ctx, mapped_item,
+    memmap, mm_c, mpol, page, page_mapping, pfn_zone, vma_c, zone,
 )
 from numalab.mm._page_alloc cimport (
     alloc_pages_bulk, alloc_pages_mpol, fetch_next_table, free_pages_bulk, nl_prefetch, nl_prefetchw,
@@ -411,7 +413,7 @@ cdef void unmap_batch(memmap *m, batch *b, uint32_t cpu, uint32_t *pfns, uint32_
             p.mapcount = 0
             p.refcount -= 1
             p.rmap = 0
-            m.node_stat[(p.flags >> 26) * NR_NODE_STATS + NR_ANON_MAPPED] -= 1
+            m.node_stat[(p.flags >> 26) * NR_NODE_STATS + mapped_item(p)] -= 1
             table = <uint32_t>(item.pte >> PAGE_SHIFT)
             set_tlb_ubc_flush_pending(&b.tlb, <uint32_t>m.cold[table].mapping)
             b.nr_single += 1
@@ -457,7 +459,7 @@ cdef inline void remap_single(memmap *m, mig_item *item, uint32_t pfn) noexcept 
     p.mapcount = 1
     p.refcount += 1
     p.rmap = item.pte
-    m.node_stat[(p.flags >> 26) * NR_NODE_STATS + NR_ANON_MAPPED] += 1
+    m.node_stat[(p.flags >> 26) * NR_NODE_STATS + mapped_item(p)] += 1
 
 
 cdef inline bint still_single(memmap *m, mig_item *item) noexcept nogil:
@@ -499,6 +501,8 @@ cdef inline void copy_page_state(memmap *m, uint32_t src, uint32_t dst) noexcept
     m.cold[dst] = m.cold[src]
     if s.flags & PG_swapcache:
         replace_in_swap_cache(m, src, dst)
+    elif page_mapping(m, src) != NULL:
+        replace_in_page_cache(m, src, dst)
     if s.flags & PG_mlocked:
         m.node_stat[(s.flags >> 26) * NR_NODE_STATS + NR_MLOCK] -= 1
         m.node_stat[(d.flags >> 26) * NR_NODE_STATS + NR_MLOCK] += 1
@@ -524,7 +528,7 @@ cdef void move_batch(memmap *m, alloc_ctx *ctx, batch *b, uint32_t *dst, uint32_
         p = &m.hot[item.src]
         if p.mapcount:
             undo_item(m, b, item, REASON_MAPPED)
-        elif p.refcount != 1 + ((p.flags & PG_swapcache) != 0):
+        elif p.refcount != 1 + ((p.flags & PG_swapcache) != 0) + (page_mapping(m, item.src) != NULL):
             undo_item(m, b, item, REASON_PINNED)
         elif k == nr_dst:
             undo_item(m, b, item, REASON_TARGET_FULL)

@@ -23,6 +23,7 @@ from numalab.arch import _pagetable_reference as pt
 from numalab.arch.errno import EACCES, EBUSY, EFAULT, ENOENT
 from numalab.mm import _constants as c
 from numalab.mm._buddy_reference import free_pages_bulk
+from numalab.mm._filemap_reference import page_mapping, replace_in_page_cache
 from numalab.mm._lru_chunks_reference import lru_check_holes
 from numalab.mm._lru_reference import (
     count_isolated,
@@ -34,7 +35,7 @@ from numalab.mm._lru_reference import (
 from numalab.mm._mempolicy_reference import alloc_pages_bulk, alloc_pages_mpol
 from numalab.mm._migrate_entry_reference import mig_entry_pfn
 from numalab.mm._reference import View, is_page, pte_tables, ptes, try_to_unmap_flush
-from numalab.mm._rmap_reference import MigItem, remap_pte, rmap_remap, rmap_unmap, unmap_pte
+from numalab.mm._rmap_reference import MigItem, mapped_item, remap_pte, rmap_remap, rmap_unmap, unmap_pte
 from numalab.mm._swap_reference import replace_in_swap_cache
 from numalab.mm.kernels import Why
 from numalab.mm.migrate.ledger import Phase, Reason
@@ -236,7 +237,7 @@ def unmap_single(m: View, b: Batch, item: MigItem) -> None:
     item.pte = m.hot.rmap[pfn]
     unmap_pte(m, item, item.pte // 8)
     m.hot.rmap[pfn] = 0
-    m.node_stat[m.node(pfn), c.NR_ANON_MAPPED] -= 1
+    m.node_stat[m.node(pfn), mapped_item(m, pfn)] -= 1
     b.asids.add(m.cold.mapping[item.pte >> pt.PAGE_SHIFT])
 
 
@@ -290,7 +291,7 @@ def remap(m: View, items: list[MigItem], to_dst: bool) -> int:
         if still_single(m, item):
             pfn = item.dst if to_dst else item.src
             remap_pte(m, pfn, item.pte // 8)
-            m.node_stat[m.node(pfn), c.NR_ANON_MAPPED] += 1
+            m.node_stat[m.node(pfn), mapped_item(m, pfn)] += 1
         else:
             several.append(item)
     return rmap_remap(m, several, to_dst)
@@ -300,7 +301,8 @@ def why_not(m: View, pfn: int) -> Reason | None:
     """What keeps an unmapped page from moving; None = nothing does."""
     if m.hot.mapcount[pfn]:
         return Reason.MAPPED
-    expected = 1 + (m.hot.flags[pfn] & c.PG_swapcache != 0)  # the isolation's, and the swap cache's
+    # The isolation's, and the swap cache's or the page cache's.
+    expected = 1 + (m.hot.flags[pfn] & c.PG_swapcache != 0) + (page_mapping(m, pfn) is not None)
     return Reason.PINNED if m.hot.refcount[pfn] != expected else None
 
 
@@ -334,6 +336,8 @@ def copy_page_state(m: View, src: int, dst: int) -> None:
     m.cold.mlock_count[dst] = m.cold.mlock_count[src]
     if m.hot.flags[src] & c.PG_swapcache:
         replace_in_swap_cache(m, src, dst)
+    elif (mapping := page_mapping(m, src)) is not None:
+        replace_in_page_cache(m, mapping, src, dst)
     if m.hot.flags[src] & c.PG_mlocked:
         m.node_stat[m.node(src), c.NR_MLOCK] -= 1
         m.node_stat[m.node(dst), c.NR_MLOCK] += 1

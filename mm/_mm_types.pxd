@@ -7,6 +7,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from numalab.arch._hw cimport Hardware, hw
+from numalab.mm._xarray cimport xarray
 
 cdef enum:
     MAX_NUMNODES = 64           # Debian's kernel has 1024; a C node mask here is one word
@@ -91,6 +92,7 @@ cdef enum:
     WHY_MIGRATION_ENTRY = 7     # a fault met a page under migration
     WHY_FILE = 8                # the file's owner must produce the page
     WHY_STRICT = 9              # a walk stopped at a page that STRICT forbids
+    WHY_WAIT_PAGE = 10          # a fault met a page of a file that somebody has locked
 
 # VMA flags, values as in include/linux/mm.h.
 cdef enum:
@@ -259,12 +261,38 @@ cdef struct vma_c
 cdef struct mm_c
 
 
+cdef struct mpol:
+    uint16_t mode
+    uint16_t flags              # MPOL_F_STATIC_NODES, RELATIVE, NUMA_BALANCING
+    int32_t home_node           # -1 = none
+    uint64_t nodes              # effective nodes
+
+
+# Who may map a page: the VMAs of an anon_vma, or of a file (i_mmap). A page names either by id (page_cold.mapping).
 cdef struct anon_c:
-    void *owner                 # its AnonVma (borrowed: what has an id is alive)
+    void *owner                 # its AnonVma or AddressSpace (borrowed: what has an id is alive)
     vma_c **vmas
     uint32_t count
     uint32_t size
     uint64_t root               # id of the oldest AnonVma above it
+
+
+# A part of a file with a policy of its own: struct sp_node.
+cdef struct sp_node:
+    uint64_t start              # [start, end) in pages
+    uint64_t end
+    mpol *policy
+
+
+# struct address_space: a file's pages and its mappings.
+cdef struct mapping_c:
+    anon_c i_mmap               # first, so that a page's id leads to either kind
+    xarray i_pages
+    sp_node *policies           # ascending
+    uint32_t nr_policies
+    uint32_t pad
+    uint64_t id
+    uint64_t size               # in pages: what lies beyond is a SIGBUS
 
 
 cdef struct memmap:
@@ -296,24 +324,17 @@ cdef struct memmap:
     uint32_t debug              # debug_vm=1: poison on free
 
 
-cdef class AnonVma
 cdef class MmStruct
+cdef class RmapRoot
 
 
 cdef class MemMap:
     cdef memmap m
     cdef readonly Hardware hw
     cdef dict __dict__          # the numpy views over the same bytes: hot, cold, order, zones, ...
-    cdef list _anon_free        # ids of AnonVmas that are gone
+    cdef list _anon_free        # ids of AnonVmas and AddressSpaces that are gone
     cdef list _asid_free
-    cdef int _register_anon(self, AnonVma anon) except -1
-
-
-cdef struct mpol:
-    uint16_t mode
-    uint16_t flags              # MPOL_F_STATIC_NODES, RELATIVE, NUMA_BALANCING
-    int32_t home_node           # -1 = none
-    uint64_t nodes              # effective nodes
+    cdef int _register(self, RmapRoot root) except -1
 
 
 cdef class MemPolicy:
@@ -348,6 +369,7 @@ cdef struct vma_c:
     uint64_t prot               # PTE bits of a page mapped here (vm_page_prot)
     uint64_t anon_id            # id of the AnonVma that new pages get, 0 = none yet
     mpol *policy                # NULL = the task's
+    mapping_c *mapping          # the file's pages, NULL = anonymous
     mm_c *mm
 
 
@@ -369,29 +391,62 @@ cdef struct mm_c:
 cdef class VMA:
     cdef vma_c v
     cdef readonly MmStruct mm
-    cdef public object file     # None = anonymous
+    cdef readonly object file   # what is mapped (attach_file()); None = anonymous
+    cdef AddressSpace _mapping
+    cdef Py_ssize_t _slot       # in the mapping's list of VMAs
     cdef MemPolicy _policy
     cdef AnonVma _anon_vma
     cdef readonly list chain    # AnonVmas this VMA is on, oldest first (anon_vma_chain)
     cdef readonly list slots    # its slot in each of them
 
 
-# anon_vma: every VMA that may map one of its pages. Registered by id, so that a page can name it in 8 bytes.
-cdef class AnonVma:
-    cdef anon_c a
-    cdef MemMap mem
+# What a page names as its mapping: registered by id, so that a page can do so in 8 bytes.
+cdef class RmapRoot:
+    cdef anon_c *a
+    cdef readonly MemMap mem
     cdef readonly uint64_t id
+    cdef readonly list vmas     # the same VMAs as a.vmas, slot by slot
+    cdef int _append(self, VMA vma) except -1
+    cdef VMA _remove(self, Py_ssize_t slot)
+
+
+# anon_vma: every VMA that may map one of its pages.
+cdef class AnonVma(RmapRoot):
+    cdef anon_c anon
     cdef readonly AnonVma parent
     cdef readonly AnonVma root
     cdef public int num_children
     cdef public int num_active_vmas
-    cdef readonly list vmas     # the same VMAs as a.vmas, slot by slot
+
+
+# address_space: the pages of a file, and every VMA that may map one.
+cdef class AddressSpace(RmapRoot):
+    cdef mapping_c c
+    cdef list _policies         # of c.policies, which borrows their structs
 
 
 cdef class MmStruct:
     cdef mm_c c
     cdef readonly MemMap mem
     cdef dict __dict__
+
+
+cdef inline mapping_c *page_mapping(const memmap *m, uint32_t pfn) noexcept nogil:
+    """folio_mapping(): the file that a page belongs to; NULL: it is anonymous, or nobody's."""
+    cdef uint64_t id = m.cold[pfn].mapping
+    return <mapping_c *>m.anon[id] if id and not m.hot[pfn].flags & PG_anon else NULL
+
+
+cdef inline uint32_t mapped_item(const page *p) noexcept nogil:
+    """The counter of mapped pages that a page belongs to."""
+    return NR_ANON_MAPPED if p.flags & PG_anon else NR_FILE_MAPPED
+
+
+cdef inline int64_t *mm_counter(mm_c *mm, const page *p) noexcept nogil:
+    """mm_counter(): which rss a mapping of the page counts for."""
+    if p.flags & PG_anon:
+        return &mm.rss_anon
+    return &mm.rss_shmem if p.flags & PG_swapbacked else &mm.rss_file
 
 
 # A counter of a node that page after page changes: written once for all in a row that lie on one node.

@@ -13,6 +13,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from numalab.arch._hw cimport Hardware
 from numalab.arch._pagetable cimport PTE_ACCESSED, PTE_NX, PTE_PRESENT, PTE_PROTNONE, PTE_RW, PTE_USER
+from numalab.mm._xarray cimport XA_SLOTS, xa_destroy, xa_load, xa_reserve, xa_slot
 
 cdef uint32_t MAX_ASID = 65535
 
@@ -130,21 +131,26 @@ cdef class MemMap:
         self.asid_top += 1
         return self.asid_top - 1
 
-    def anon_vma(self, uint64_t id) -> AnonVma | None:
-        """The AnonVma with an id; None = no such."""
+    def rmap_root(self, uint64_t id) -> RmapRoot | None:
+        """The AnonVma or AddressSpace with an id; None = no such."""
         if id >= self.m.anon_size or self.m.anon[id] == NULL:
             return None
-        return <AnonVma>self.m.anon[id].owner
+        return <RmapRoot>self.m.anon[id].owner
 
-    cdef int _register_anon(self, AnonVma anon) except -1:
+    def mappings(self) -> list[AddressSpace]:
+        """Every file that has pages or mappings."""
+        roots = [self.rmap_root(id) for id in range(self.anon_top)]
+        return [root for root in roots if isinstance(root, AddressSpace)]
+
+    cdef int _register(self, RmapRoot root) except -1:
         cdef uint32_t size
         cdef anon_c **table
         if self._anon_free:
-            anon.id = self._anon_free.pop()
+            root.id = self._anon_free.pop()
         else:
-            anon.id = self.anon_top
-            self.anon_top = anon.id + 1
-            if anon.id >= self.m.anon_size:
+            root.id = self.anon_top
+            self.anon_top = root.id + 1
+            if root.id >= self.m.anon_size:
                 size = max(64, 2 * self.m.anon_size)
                 table = <anon_c **>realloc(self.m.anon, size * sizeof(anon_c *))
                 if table == NULL:
@@ -152,8 +158,8 @@ cdef class MemMap:
                 memset(&table[self.m.anon_size], 0, (size - self.m.anon_size) * sizeof(anon_c *))
                 self.m.anon = table
                 self.m.anon_size = size
-        anon.a.owner = <void *>anon
-        self.m.anon[anon.id] = &anon.a
+        root.a.owner = <void *>root
+        self.m.anon[root.id] = root.a
         return 0
 
 
@@ -352,6 +358,23 @@ cdef class VMA:
         self._policy = policy
         self.v.policy = NULL if policy is None else &policy.p
 
+    def attach_file(self, file) -> None:
+        """vma_link_file(): map a MappedFile (mm/filemap.py), which gets one reference more."""
+        self.file = file
+        self._mapping = file.mapping
+        self.v.mapping = &self._mapping.c
+        self._slot = self._mapping.a.count
+        self._mapping._append(self)
+        file.get_file()
+
+    def detach_file(self, uint32_t cpu) -> None:
+        """unlink_file_vma() and fput(): with its last reference the file gives its pages to ``cpu``'s free lists."""
+        cdef VMA last = self._mapping._remove(self._slot)
+        if last is not self:
+            last._slot = self._slot
+        file, self.file, self._mapping, self.v.mapping = self.file, None, None, NULL
+        file.fput(cpu)
+
     @property
     def anon_vma(self) -> AnonVma | None:
         """Where new anonymous pages of this VMA belong; None until the first one."""
@@ -371,29 +394,26 @@ cdef class VMA:
         return f"VMA({self.start:#x}-{self.end:#x} pgoff={self.pgoff:#x} flags={self.flags:#x})"
 
 
-cdef class AnonVma:
-    """anon_vma: all VMAs that may map one of its pages."""
+cdef class RmapRoot:
+    """What a page names as its mapping, and the VMAs in which it may be mapped."""
 
-    def __init__(self, MemMap mem not None, AnonVma parent=None):
+    def __init__(self, MemMap mem not None):
         self.mem = mem
         self.vmas = []
-        self.parent = self if parent is None else parent
-        self.root = self if parent is None else parent.root
-        mem._register_anon(self)
-        self.a.root = self.root.id
-
-    def __dealloc__(self):
-        free(self.a.vmas)
+        mem._register(self)
 
     def close(self) -> None:
-        """Give the id back: no VMA and no page names this anon_vma any more."""
+        """Give the id back: no VMA and no page names this any more."""
         if self.a.count:
-            raise ValueError(f"anon_vma {self.id} still has {self.a.count} VMAs")
+            raise ValueError(f"mapping {self.id} still has {self.a.count} VMAs")
         self.mem.m.anon[self.id] = NULL
         self.mem._anon_free.append(self.id)
 
-    def attach(self, VMA vma not None) -> None:
-        """Put ``vma`` on this anon_vma and this on the VMA's chain."""
+    def addresses(self) -> list[int]:
+        """``VMA.address`` of each area as the kernels see them, slot by slot."""
+        return [<uintptr_t>self.a.vmas[i] for i in range(self.a.count)]
+
+    cdef int _append(self, VMA vma) except -1:
         cdef vma_c **vmas
         if self.a.count == self.a.size:
             vmas = <vma_c **>realloc(self.a.vmas, (2 * self.a.size + 4) * sizeof(vma_c *))
@@ -402,26 +422,124 @@ cdef class AnonVma:
             self.a.vmas = vmas
             self.a.size = 2 * self.a.size + 4
         self.a.vmas[self.a.count] = &vma.v
-        vma.chain.append(self)
-        vma.slots.append(self.a.count)
         self.vmas.append(vma)
         self.a.count += 1
+        return 0
 
-    def addresses(self) -> list[int]:
-        """``VMA.address`` of each area as the kernels see them, slot by slot."""
-        return [<uintptr_t>self.a.vmas[i] for i in range(self.a.count)]
-
-    def detach(self, VMA vma not None) -> None:
-        """Take ``vma`` off again; the last VMA takes over its slot, so the cost does not grow with their number."""
-        cdef VMA last
-        cdef Py_ssize_t at = vma.chain.index(self), slot = vma.slots[at]
-        del vma.chain[at], vma.slots[at]
-        last = self.vmas.pop()
+    cdef VMA _remove(self, Py_ssize_t slot):
+        """Empty a slot: the last VMA takes it over, so the cost does not grow with their number. Returns that VMA."""
+        cdef VMA last = self.vmas.pop()
         self.a.count -= 1
-        if last is not vma:
+        if slot < self.a.count:
             self.vmas[slot] = last
             self.a.vmas[slot] = &last.v
+        return last
+
+
+cdef class AnonVma(RmapRoot):
+    """anon_vma: all VMAs that may map one of its pages."""
+
+    def __cinit__(self, *args, **kwargs):
+        self.a = &self.anon
+
+    def __init__(self, MemMap mem not None, AnonVma parent=None):
+        super().__init__(mem)
+        self.parent = self if parent is None else parent
+        self.root = self if parent is None else parent.root
+        self.anon.root = self.root.id
+
+    def __dealloc__(self):
+        free(self.anon.vmas)
+
+    def attach(self, VMA vma not None) -> None:
+        """Put ``vma`` on this anon_vma and this on the VMA's chain."""
+        vma.chain.append(self)
+        vma.slots.append(self.a.count)
+        self._append(vma)
+
+    def detach(self, VMA vma not None) -> None:
+        """Take ``vma`` off again."""
+        cdef Py_ssize_t at = vma.chain.index(self), slot = vma.slots[at]
+        cdef VMA last = self._remove(slot)
+        del vma.chain[at], vma.slots[at]
+        if last is not vma:
             last.slots[last.chain.index(self)] = slot
+
+
+cdef class AddressSpace(RmapRoot):
+    """address_space: the pages of a file by index, the VMAs that map it, and the policies of its parts."""
+
+    def __cinit__(self, *args, **kwargs):
+        self.a = &self.c.i_mmap
+
+    def __init__(self, MemMap mem not None, uint64_t size):
+        super().__init__(mem)
+        self._policies = []
+        self.c.id = self.id
+        self.c.size = size
+
+    def __dealloc__(self):
+        free(self.c.i_mmap.vmas)
+        free(self.c.policies)
+        xa_destroy(&self.c.i_pages)
+
+    @property
+    def size(self) -> int:
+        """Length of the file in pages; an access beyond is a SIGBUS."""
+        return self.c.size
+
+    @property
+    def nrpages(self) -> int:
+        """Pages in memory."""
+        return self.c.i_pages.count
+
+    @nrpages.setter
+    def nrpages(self, uint64_t n):
+        self.c.i_pages.count = n
+
+    def load(self, uint64_t index) -> int:
+        """xa_load(): 0, a frame * 2, or a swap entry + 1."""
+        return xa_load(&self.c.i_pages, index)
+
+    def entries(self) -> list[tuple[int, int]]:
+        """(index, entry) of all that is not empty, in order."""
+        cdef uint64_t index = 0
+        cdef uint64_t *slot
+        found = []
+        while index < self.c.size:
+            slot = xa_slot(&self.c.i_pages, index)
+            if slot == NULL:
+                index |= XA_SLOTS - 1
+            elif slot[0]:
+                found.append((index, slot[0]))
+            index += 1
+        return found
+
+    def store(self, uint64_t index, uint64_t entry) -> None:
+        """xa_store()."""
+        cdef uint64_t *slot = xa_reserve(&self.c.i_pages, index)
+        if slot == NULL:
+            raise MemoryError
+        slot[0] = entry
+
+    @property
+    def policies(self) -> list[tuple[int, int, MemPolicy]]:
+        """mpol_shared_policy: (start, end, policy) in pages, ascending; where none is, the task's decides."""
+        return self._policies
+
+    @policies.setter
+    def policies(self, list policies):
+        cdef sp_node *nodes = <sp_node *>realloc(self.c.policies, (len(policies) + 1) * sizeof(sp_node))
+        cdef MemPolicy policy
+        cdef uint32_t n = 0
+        if nodes == NULL:
+            raise MemoryError
+        for start, end, policy in policies:
+            nodes[n].start, nodes[n].end, nodes[n].policy = start, end, &policy.p
+            n += 1
+        self.c.policies = nodes
+        self.c.nr_policies = n
+        self._policies = policies
 
 
 cdef class MmStruct:
@@ -500,11 +618,21 @@ cdef class MmStruct:
 
     @property
     def rss_file(self) -> int:
+        """Pages of files mapped."""
         return self.c.rss_file
+
+    @rss_file.setter
+    def rss_file(self, int64_t n):
+        self.c.rss_file = n
 
     @property
     def rss_shmem(self) -> int:
+        """Pages of shared memory mapped."""
         return self.c.rss_shmem
+
+    @rss_shmem.setter
+    def rss_shmem(self, int64_t n):
+        self.c.rss_shmem = n
 
     @property
     def rss_swap(self) -> int:

@@ -16,7 +16,8 @@ from numalab.arch._pagetable cimport (
 )
 from numalab.mm._migrate_entry cimport mig_entry_make, mig_entry_pfn, mig_entry_restore
 from numalab.mm._mm_types cimport (
-    MemMap, NR_ANON_MAPPED, NR_NODE_STATS, PG_anon, PG_anon_exclusive, PG_dirty, anon_c, memmap, page, vma_c,
+    MemMap, NR_NODE_STATS, PG_NODE_SHIFT, PG_anon_exclusive, PG_dirty, anon_c, mapped_item, memmap, page,
+    vma_c,
 )
 from numalab.mm._swap cimport unmap_to_swap
 
@@ -135,7 +136,7 @@ cdef uint32_t rmap_unmap(memmap *m, mig_item **items, uint32_t n, bint to_swap) 
         if p.mapcount:
             left += 1
         else:
-            m.node_stat[(p.flags >> 26) * NR_NODE_STATS + NR_ANON_MAPPED] -= 1
+            m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + mapped_item(p)] -= 1
     return left
 
 
@@ -153,26 +154,26 @@ cdef uint32_t rmap_remap(memmap *m, mig_item **items, uint32_t n, bint to_dst) n
     for i in range(n):                          # a page that never lost all its mappings is counted already
         p = &m.hot[items[i].dst if to_dst else items[i].src]
         if p.mapcount:
-            m.node_stat[(p.flags >> 26) * NR_NODE_STATS + NR_ANON_MAPPED] -= 1
+            m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + mapped_item(p)] -= 1
     walk_groups(m, items, n, RMAP_TO_DST if to_dst else RMAP_TO_SRC)
     for i in range(n):
         p = &m.hot[items[i].dst if to_dst else items[i].src]
         if p.mapcount:
-            m.node_stat[(p.flags >> 26) * NR_NODE_STATS + NR_ANON_MAPPED] += 1
+            m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + mapped_item(p)] += 1
         else:
             orphans += 1
     return orphans
 
 
 def rmap_walk(MemMap mem, uint32_t pfn) -> list:
-    """Every mapping of an anonymous page: a list of (asid, virtual address), found through its anon_vma."""
+    """Every mapping of a page: a list of (asid, virtual address), found through its anon_vma or its file."""
     cdef memmap *m = &mem.m
     cdef uint64_t index = m.cold[pfn].index, id = m.cold[pfn].mapping, va
     cdef uint64_t *pte
     cdef uint32_t i
     cdef vma_c *v
     found = []
-    if not m.hot[pfn].flags & PG_anon or id >= m.anon_size or m.anon[id] == NULL:
+    if id >= m.anon_size or m.anon[id] == NULL:
         return found
     for i in range(m.anon[id].count):
         v = m.anon[id].vmas[i]

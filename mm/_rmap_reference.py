@@ -87,7 +87,7 @@ def rmap_walk_anon(m: View, items: Sequence[MigItem]) -> Iterator[tuple[MigItem,
     """(page, PTE, VMA) for every PTE that may name a page of the batch: anon_vma by anon_vma, in each VMA by VMA."""
     ordered = sorted(items, key=lambda item: (item.anon, item.index))
     for anon, members in groupby(ordered, key=lambda item: item.anon):
-        anon_vma = m.mem.anon_vma(anon)
+        anon_vma = m.mem.rmap_root(anon)
         pages = list(members)
         for vma in anon_vma.vmas if anon_vma is not None else ():
             last = vma.pgoff + (vma.end - vma.start >> pt.PAGE_SHIFT)
@@ -99,11 +99,16 @@ def rmap_walk_anon(m: View, items: Sequence[MigItem]) -> Iterator[tuple[MigItem,
                     yield item, at, vma
 
 
+def mapped_item(m: View, pfn: int) -> int:
+    """The counter of mapped pages that a page belongs to."""
+    return c.NR_ANON_MAPPED if m.hot.flags[pfn] & c.PG_anon else c.NR_FILE_MAPPED
+
+
 def count_mapped(m: View, pfns: Sequence[int], n: int) -> int:
-    """Add ``n`` to NR_ANON_MAPPED for each page that somebody maps; returns how many nobody maps."""
+    """Add ``n`` to the counter of mapped pages for each page that somebody maps; returns how many nobody maps."""
     mapped = [pfn for pfn in pfns if m.hot.mapcount[pfn]]
     for pfn in mapped:
-        m.node_stat[m.node(pfn), c.NR_ANON_MAPPED] += n
+        m.node_stat[m.node(pfn), mapped_item(m, pfn)] += n
     return len(pfns) - len(mapped)
 
 
@@ -150,12 +155,10 @@ def rmap_remap(m: View, items: Sequence[MigItem], to_dst: bool) -> int:
 
 
 def rmap_walk(mem: MemMap, pfn: int) -> list[tuple[int, int]]:
-    """Every mapping of an anonymous page: a list of (asid, virtual address), found through its anon_vma."""
+    """Every mapping of a page: a list of (asid, virtual address), found through its anon_vma or its file."""
     m = View(mem)
-    if not m.hot.flags[pfn] & c.PG_anon:
-        return []
     index = m.cold.index[pfn]
-    anon_vma = mem.anon_vma(m.cold.mapping[pfn])
+    anon_vma = mem.rmap_root(m.cold.mapping[pfn])
     found = []
     for vma in anon_vma.vmas if anon_vma is not None else ():
         if vma.pgoff <= index < vma.pgoff + (vma.end - vma.start >> pt.PAGE_SHIFT):

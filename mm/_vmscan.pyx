@@ -28,6 +28,7 @@ from numalab.mm._mm_types cimport (
     NR_ISOLATED_FILE, NR_LRU_LISTS, NR_NODE_STATS, NR_WRITEBACK, PGDEACTIVATE, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active,
     PG_dirty, PG_isolated, PG_locked, PG_lru, PG_reclaim, PG_referenced, PG_swapbacked, PG_swapcache, PG_unevictable,
     PG_workingset, PG_writeback, PSWPOUT, SWP_SYNCHRONOUS_IO, lru_list, memmap, page,
+    page_mapping,
 )
 from numalab.mm._page_alloc cimport free_pages_bulk, nl_prefetchw
 from numalab.mm._rmap cimport mig_item, rmap_referenced, rmap_unmap
@@ -285,6 +286,8 @@ cdef int may_go(memmap *m, uint32_t pfn, uint32_t flags) noexcept nogil:
             return reason
     if p.pincount:
         return REASON_PINNED
+    if page_mapping(m, pfn) != NULL:
+        return REASON_NO_SWAP
     if not p.flags & PG_swapcache:
         entry = slot_alloc(m)
         if entry == 0:

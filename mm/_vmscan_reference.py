@@ -21,6 +21,7 @@ import numpy as np
 from numalab.arch import _pagetable_reference as pt
 from numalab.mm import _constants as c
 from numalab.mm._buddy_reference import free_pages_bulk
+from numalab.mm._filemap_reference import page_mapping
 from numalab.mm._lru_chunks_reference import lru_check_holes
 from numalab.mm._lru_reference import (
     count_isolated,
@@ -179,6 +180,8 @@ def may_go(m: View, pfn: int, flags: int) -> Reason | None:
         return reason
     if m.hot.pincount[pfn]:
         return Reason.PINNED
+    if page_mapping(m, pfn) is not None:
+        return Reason.NO_SWAP
     if not m.hot.flags[pfn] & c.PG_swapcache:
         entry = slot_alloc(m)
         if not entry:

@@ -88,12 +88,13 @@ def _dup_vma(child: MmStruct, vma: VMA, ctx: AllocCtx) -> None:
     if vma.flags & VM_ACCOUNT:
         vm_enough_memory(child.mem, vma_pages(vma))
     copy = VMA(child, vma.start, vma.end, vma.pgoff, vma.flags & ~VM_LOCKED_MASK)
-    copy.file = vma.file
+    if vma.file is not None:
+        copy.attach_file(vma.file)
     copy.policy = vma.policy
     if not vma.flags & VM_WIPEONFORK:
         anon_vma_fork(copy, vma)
     vma_insert(child, copy)
-    # Without an anon_vma there is at most the zero page, which a fault gives the child as well
+    # Without an anon_vma there is at most the zero page or a file's, which a fault gives the child as well
     # (vma_needs_copy()).
     if copy.anon_vma is not None:
         copy_page_range(child, vma.mm, copy, vma, ctx)

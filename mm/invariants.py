@@ -27,7 +27,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from numalab.mm._mm_types import AllocCtx, MemMap, MmStruct
-from numalab.mm.invariants_areas import check_anon_vmas, check_areas, check_mapped_areas, check_policies
+from numalab.mm.invariants_areas import (
+    check_anon_vmas,
+    check_areas,
+    check_files,
+    check_mapped_areas,
+    check_policies,
+)
 from numalab.mm.invariants_counters import check_counters, check_rss
 from numalab.mm.invariants_frames import check_buddies, check_frames, check_freed
 from numalab.mm.invariants_lru import check_lru
@@ -78,6 +84,7 @@ def check_invariants(
         check_rss,
         check_areas,
         check_anon_vmas,
+        check_files,
         check_mapped_areas,
     ):
         check(state, report)

@@ -18,14 +18,13 @@ import numpy as np
 from numalab.arch._pagetable import PTE_PRESENT, PTE_PROTNONE, PTE_RW
 from numalab.mm._mm_types import VMA, AllocCtx, AnonVma, MemPolicy, MmStruct
 from numalab.mm.get_unmapped_area import task_size
-from numalab.mm.invariants_memory import PG
 from numalab.mm.invariants_report import Report
 from numalab.mm.invariants_state import State
 from numalab.mm.invariants_walk import MIGRATION, PAGE, SPECIAL
 from numalab.mm.mpol import MPOL_PREFERRED
 from numalab.mm.vm_flags import VM_ACCESS_FLAGS, VM_EXEC, VM_WRITE, offset_in_page
 
-__all__ = ["check_anon_vmas", "check_areas", "check_mapped_areas", "check_policies"]
+__all__ = ["check_anon_vmas", "check_areas", "check_files", "check_mapped_areas", "check_policies"]
 
 _NX = np.uint64(1 << 63)
 
@@ -59,7 +58,7 @@ def check_areas(state: State, report: Report) -> None:
 
 def check_mapped_areas(state: State, report: Report) -> None:
     """11: each PTE lies in an area and allows no more than it; 3: page tables map areas only, rmap finds each PTE."""
-    frames, leaves, areas = state.frames, state.leaves, state.areas
+    leaves, areas = state.leaves, state.areas
     outside = state.area_of < 0
     report.frames(11, "outside", "mapped where there is no area, at", outside, leaves.pfn, got=leaves.va)
     flags = np.append(areas.flags, 0)[state.area_of]
@@ -81,9 +80,8 @@ def check_mapped_areas(state: State, report: Report) -> None:
     idle = below_root & ~areas.touched(tables.owner, tables.base, reach)
     report.frames(3, "tables", "a page table where there is no area, at", idle, tables.pfn, got=tables.base)
 
-    anon = ~outside & (leaves.index >= 0) & frames.has(PG.ANON)[leaves.index]
-    anon &= (leaves.kind == PAGE) | (leaves.kind == MIGRATION)
-    found, area = leaves.pick(anon), state.area_of[anon]
+    named = ~outside & (leaves.index >= 0) & ((leaves.kind == PAGE) | (leaves.kind == MIGRATION))
+    found, area = leaves.pick(named), state.area_of[named]
     cold = state.mem.cold[found.pfn]
     expected = areas.pgoff[area] + ((found.va - areas.start[area]) >> 12)
     bad = expected.astype(np.uint64) != cold["index"]
@@ -95,7 +93,10 @@ def check_mapped_areas(state: State, report: Report) -> None:
     another = np.ones(len(ids), bool)
     another[1:] = (area[1:] != area[:-1]) | (ids[1:] != ids[:-1])
     for i in np.flatnonzero(another):
-        chain = [anon_vma.id for anon_vma in areas.vma[area[i]].chain]
+        vma = areas.vma[area[i]]
+        chain = [anon_vma.id for anon_vma in vma.chain]
+        if vma.file is not None:
+            chain.append(vma.file.mapping.id)
         if int(ids[i]) not in chain:
             report.add(
                 3, "reverse map", f"its anon_vma does not lead to {found.va[i]:#x}", pfn=int(found.pfn[i]),
@@ -129,6 +130,30 @@ def check_anon_vmas(state: State, report: Report) -> None:
             11, "anon_vma", f"areas of {name} as the kernels see them", addresses, anon_vma.addresses()
         )
         report.same(11, "anon_vma", f"areas of {name} in no address space", set(), set(addresses) - known)
+
+
+def check_files(state: State, report: Report) -> None:
+    """11: files and areas name each other; 3: a cached page knows its place in its file."""
+    mappers: Counter[int] = Counter()
+    for mm in state.mms:
+        for vma in mm.vmas.values():
+            if vma.file is not None:
+                mappers[vma.file.mapping.id] += 1
+                if vma not in vma.file.mapping.vmas:
+                    report.add(11, "file", f"{vma} is not on the list of its file", got=vma.file.mapping.id)
+    for file in state.files:
+        report.same(11, "file", f"areas that map file {file.id}", mappers[file.id], len(file.vmas))
+        report.same(
+            11, "file", f"areas of file {file.id} as the kernels see them",
+            [vma.address for vma in file.vmas], file.addresses(),
+        )  # fmt: skip
+        report.same(3, "file", f"pages of file {file.id}", len(file.entries()), file.nrpages)
+    for column, field in ((0, "mapping"), (1, "index")):
+        pfns, expected = state.in_files[:, 2], state.in_files[:, column]
+        got = state.mem.cold[pfns][field].astype(np.int64)
+        report.frames(
+            3, "page cache", f"{field} of a cached page", expected != got, pfns, expected=expected, got=got
+        )
 
 
 def _check_chain(vma: VMA, report: Report) -> None:

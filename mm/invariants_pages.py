@@ -32,6 +32,7 @@ def check_references(state: State, report: Report) -> None:
         + state.tables_at
         + frames.has(PG.ISOLATED)
         + frames.has(PG.SWAPCACHE)
+        + state.cached
         + frames.pincount
         + state.held
     )

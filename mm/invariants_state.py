@@ -43,6 +43,11 @@ class State:
         self.free: Bools = self.places > 0
         self.mappings = frames.count(self.pages.index)
         self.tables_at = frames.count(self.tables.index[self.tables.real])
+        #: Pages that a file has: each is in one place of one page cache.
+        self.files = mem.mappings()
+        cached = [(file.id, index, entry >> 1) for file in self.files for index, entry in file.entries()]
+        self.in_files = np.array(cached, np.int64).reshape(-1, 3)
+        self.cached = frames.count(frames.index(self.in_files[:, 2]))
         self.is_zero_page = frames.pfn == mem.zero_pfn
 
         self.areas = areas = Areas.read(mms)

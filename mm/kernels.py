@@ -28,6 +28,7 @@ class Why(enum.IntEnum):
     MIGRATION_ENTRY = 7
     FILE = 8
     STRICT = 9
+    WAIT_PAGE = 10
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Kernels:
     mmu: ModuleType
     page_alloc: ModuleType
     lru: ModuleType
+    filemap: ModuleType
     memory: ModuleType
     rmap: ModuleType
     migrate: ModuleType

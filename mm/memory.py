@@ -15,9 +15,10 @@ from numalab.mm.kernels import Why
 from numalab.mm.mpol import MPOL_BIND
 from numalab.mm.page_alloc import OutOfMemory, Slowpath
 from numalab.mm.rmap import anon_vma_prepare
+from numalab.mm.shared_policy import get_vma_policy
 from numalab.mm.stack import expand_stack
 from numalab.mm.swap_state import read_swap_page, wait_on_page
-from numalab.mm.vm_flags import PAGE_MASK, PAGE_SIZE, VM_LOCKED, VM_READ, VM_WRITE
+from numalab.mm.vm_flags import PAGE_MASK, PAGE_SIZE, VM_LOCKED, VM_READ, VM_SHARED, VM_WRITE
 from numalab.mm.vma_tree import find_vma
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def handle_mm_fault(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bo
             if va > start:
                 break
             raise
-        if write:
+        if write and not vma.flags & VM_SHARED:
             anon_vma_prepare(mm, vma)
         reached, why, entry = mem.k.memory.fault_range(mem, mm, vma, ctx, va, min(end, vma.end), write)
         if reached > va:
@@ -98,17 +99,20 @@ def handle_mm_fault(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bo
         if why == Why.NEED_RECLAIM:
             if va > start:  # use what there is: reclaim might take it away again
                 break
-            slow.reclaim(_policy_nodes(vma, ctx))
-        elif why == Why.MIGRATION_ENTRY:
+            slow.reclaim(_policy_nodes(vma, ctx, va))
+        elif why == Why.FILE:
+            raise UserFault(max(va, start), signal.SIGBUS, BUS_ADRERR)
+        elif why in (Why.MIGRATION_ENTRY, Why.WAIT_PAGE):
             wait_on_page(mem, entry)
         elif why != Why.DONE:
             raise AssertionError(f"fault at {va:#x} stopped with {Why(why).name} (entry {entry:#x})")
     return va
 
 
-def _policy_nodes(vma: VMA, ctx: AllocCtx) -> int | None:
+def _policy_nodes(vma: VMA, ctx: AllocCtx, addr: int) -> int | None:
     """The nodes that a policy binds a fault to, None = any."""
-    policy = vma.policy if vma.policy is not None else ctx.policy
+    own = get_vma_policy(vma, addr)
+    policy = own if own is not None else ctx.policy
     return policy.nodes if policy is not None and policy.mode == MPOL_BIND else None
 
 
@@ -169,8 +173,9 @@ def _fault(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bool, done:
 def zap_vma_range(mm: MmStruct, ctx: AllocCtx, start: int, end: int) -> None:
     """unmap_page_range(): drop every page that is mapped in a part of one VMA."""
     vma = find_vma(mm, start)
-    locked = vma is not None and bool(vma.flags & VM_LOCKED)
-    mm.mem.k.memory.zap_range(mm.mem, mm, ctx.cpu, start, end, locked)
+    assert vma is not None
+    file = vma.file is not None
+    mm.mem.k.memory.zap_range(mm.mem, mm, ctx.cpu, start, end, bool(vma.flags & VM_LOCKED), file)
 
 
 def copy_page_range(dst: MmStruct, src: MmStruct, dst_vma: VMA, src_vma: VMA, ctx: AllocCtx) -> None:

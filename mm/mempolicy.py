@@ -36,6 +36,7 @@ from numalab.mm.mpol import (
     sanitize_mpol_flags,
 )
 from numalab.mm.nodemask import MAX_NUMNODES, next_node_in
+from numalab.mm.shared_policy import get_vma_policy, set_shared_policy
 from numalab.mm.task_mmu import pagemap
 from numalab.mm.vm_flags import (
     MASK64,
@@ -100,7 +101,7 @@ def do_get_mempolicy(mem: MemMap, mm: MmStruct, ctx: AllocCtx, addr: int, flags:
         vma = vma_lookup(mm, addr)
         if vma is None:
             raise KernelError(EFAULT, f"nothing is mapped at {addr:#x}")
-        policy = vma.policy
+        policy = get_vma_policy(vma, addr)
     elif addr:
         raise KernelError(EINVAL, "an address without MPOL_F_ADDR")
 
@@ -255,7 +256,10 @@ def _mbind_range(mm: MmStruct, vma: VMA, start: int, end: int, policy: MemPolicy
     """A part of one area; an area that has an equal policy is left as it is. Returns the area there now."""
     if mpol_equal(vma.policy, policy):
         return vma
-    return vma_modify(mm, vma, start, end, policy=policy)
+    vma = vma_modify(mm, vma, start, end, policy=policy)
+    if vma.file is not None:
+        set_shared_policy(vma, policy)
+    return vma
 
 
 def do_set_home_node(mm: MmStruct, ctx: AllocCtx, start: int, length: int, node: int) -> None:

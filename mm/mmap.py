@@ -10,8 +10,8 @@ A mapping is made in four steps, and only the first two can refuse:
 
 Without the fourth, pages come when they are touched.
 
-Mirrors mm/mmap.c. Deliberately different: private anonymous memory only. A mapping of a file, or MAP_SHARED,
-is ENOSYS (after every check that Linux makes before it looks at the kind).
+Mirrors mm/mmap.c. Deliberately different: anonymous memory only, private or shared. A mapping of a file is
+ENOSYS (after every check that Linux makes before it looks at the kind).
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from numalab.mm.mman import (
 )
 from numalab.mm.munmap import do_munmap
 from numalab.mm.overcommit import accountable_mapping, vm_enough_memory
+from numalab.mm.shmem import shmem_zero_setup
 from numalab.mm.stack import expand_stack, setup_stack
 from numalab.mm.vm_flags import (
     MASK64,
@@ -50,9 +51,11 @@ from numalab.mm.vm_flags import (
     VM_LOCKED,
     VM_MAYEXEC,
     VM_MAYREAD,
+    VM_MAYSHARE,
     VM_MAYWRITE,
     VM_NORESERVE,
     VM_READ,
+    VM_SHARED,
     VM_WRITE,
     page_align,
 )
@@ -104,7 +107,9 @@ def do_mmap(
         raise KernelError(ENOMEM, f"{MAX_MAP_COUNT} areas are the limit")
 
     vm_flags = calc_vm_prot_bits(prot) | calc_vm_flag_bits(flags) | mm.def_flags | _VM_MAY
-    addr = get_unmapped_area(mm, addr, length, flags, has_file=file is not None, admin=admin)
+    shared = flags & MAP_TYPE == MAP_SHARED
+    has_file = file is not None or shared
+    addr = get_unmapped_area(mm, addr, length, flags, has_file=has_file, admin=admin)
     if flags & MAP_FIXED_NOREPLACE and find_vma_intersection(mm, addr, addr + length) is not None:
         raise KernelError(EEXIST, "something is mapped there")
     if flags & MAP_LOCKED:
@@ -114,6 +119,8 @@ def do_mmap(
     _check_kind(flags, file)
     if flags & MAP_NORESERVE:
         vm_flags |= VM_NORESERVE
+    if shared:
+        vm_flags |= VM_SHARED | VM_MAYSHARE
 
     _mmap_region(mm, ctx, addr, length, vm_flags)
     if vm_flags & VM_LOCKED or flags & (MAP_POPULATE | MAP_NONBLOCK) == MAP_POPULATE:
@@ -122,13 +129,13 @@ def do_mmap(
 
 
 def _check_kind(flags: int, file: object) -> None:
-    """MAP_PRIVATE without a file passes; what Linux has besides is ENOSYS, what it has not is EINVAL."""
+    """Anonymous memory passes; what Linux has besides is ENOSYS, what it has not is EINVAL."""
     if file is not None:
         raise KernelError(ENOSYS, "mappings of files are not built")
     if flags & MAP_TYPE == MAP_SHARED:
         if flags & MAP_GROWSDOWN:
             raise KernelError(EINVAL, "a shared mapping cannot grow")
-        raise KernelError(ENOSYS, "shared anonymous memory is not built")
+        return
     if flags & MAP_TYPE == MAP_DROPPABLE:
         raise KernelError(ENOSYS, "droppable memory is not built")
     if flags & MAP_TYPE != MAP_PRIVATE:
@@ -145,6 +152,11 @@ def _mmap_region(mm: MmStruct, ctx: AllocCtx, addr: int, length: int, flags: int
         flags |= VM_ACCOUNT
     if find_vma_intersection(mm, addr, addr + length) is not None:
         do_munmap(mm, ctx, addr, length)
+    if flags & VM_SHARED:
+        vma = VMA(mm, addr, addr + length, 0, flags)
+        vma.attach_file(shmem_zero_setup(mm.mem, length >> PAGE_SHIFT, flags))
+        vma_insert(mm, vma)
+        return
     # The page offset of private anonymous memory is the address at which it is mapped. So neighbours adjoin, and
     # areas that were moved side by side later do not look as if they did.
     if vma_merge_new_range(mm, addr, addr + length, flags, addr >> PAGE_SHIFT) is None:

@@ -229,7 +229,8 @@ def _move_vma(
         do_munmap(mm, ctx, new, new_len)
         raise KernelError(ENOMEM, "no memory for page tables") from error
     if not dontunmap:
-        do_munmap(mm, ctx, old, old_len)
+        if old_len:  # else a shared mapping has been duplicated
+            do_munmap(mm, ctx, old, old_len)
         return moved
     if moved is not vma and (vma.start, vma.end) == (old, old + old_len):
         # It has no pages any more; new ones may get an anon_vma that suits the neighbours.

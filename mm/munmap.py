@@ -51,6 +51,8 @@ def unmap_areas(mm: MmStruct, ctx: AllocCtx, areas: list[VMA]) -> None:
         zap_vma_range(mm, ctx, vma.start, vma.end)
     for vma in areas:
         unlink_anon_vmas(vma)
+        if vma.file is not None:
+            vma.detach_file(ctx.cpu)
         vma_remove(mm, vma)
     prev, next_ = vma_prev(mm, start), find_vma(mm, end)
     floor, ceiling = 0 if prev is None else prev.end, 0 if next_ is None else next_.start

@@ -14,7 +14,9 @@ import numpy as np
 
 from numalab.mm._mm_types import VMA, MemPolicy, MmStruct
 from numalab.mm.mpol import mpol_to_str
+from numalab.mm.shared_policy import get_vma_policy
 from numalab.mm.vm_flags import (
+    PAGE_SHIFT,
     PAGE_SIZE,
     VM_EXEC,
     VM_GROWSDOWN,
@@ -65,10 +67,13 @@ def show_numa_map(mm: MmStruct, vma: VMA, task_policy: MemPolicy | None) -> str:
     task_policy: shown for an area without a policy of its own. The order of the fields, and which of them are
     left out when, is Linux's; with no page mapped only the first two are there.
     """
-    policy = task_policy if vma.policy is None else vma.policy
+    own = get_vma_policy(vma, vma.start)
+    policy = task_policy if own is None else own
     words = [f"{vma.start:08x} {mpol_to_str(policy)}"]
     name = _area_name(mm, vma)
-    if name:
+    if vma.file is not None:
+        words.append("file=" + _mangle_path(vma.file.path, "\n\t= "))
+    elif name:
         words.append(name)
     stats = numa_maps_stats(mm, vma)
     if stats.pages:
@@ -100,12 +105,20 @@ def _area_name(mm: MmStruct, vma: VMA) -> str:
     return ""
 
 
+def _mangle_path(path: str, special: str) -> str:
+    """mangle_path(): characters that would be misread stand as three octal digits."""
+    return "".join(f"\\{ord(char):03o}" if char in special else char for char in path)
+
+
 def show_map_vma(mm: MmStruct, vma: VMA) -> str:
     """One line of maps, without its newline: range, rights, offset, device, inode, name."""
     flags = vma.flags
     rights = "".join(
         letter if flags & bit else "-" for letter, bit in (("r", VM_READ), ("w", VM_WRITE), ("x", VM_EXEC))
     ) + ("s" if flags & VM_MAYSHARE else "p")
+    if vma.file is not None:
+        line = f"{vma.start:08x}-{vma.end:08x} {rights} {vma.pgoff << PAGE_SHIFT:08x} 00:01 {vma.file.mapping.id} "
+        return f"{line:<73}{_mangle_path(vma.file.path, chr(10))}"
     line = f"{vma.start:08x}-{vma.end:08x} {rights} {0:08x} 00:00 0 "
     name = _area_name(mm, vma)
     return f"{line:<73}[{name}]" if name else line

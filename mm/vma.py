@@ -76,7 +76,8 @@ def split_vma(mm: MmStruct, vma: VMA, addr: int, *, new_below: bool, limit: bool
 def clone_vma(vma: VMA, start: int, end: int, pgoff: int) -> VMA:
     """A new area with the rules of ``vma`` and its anon_vmas (vm_area_dup()), not yet in the tree."""
     new = VMA(vma.mm, start, end, pgoff, vma.flags)
-    new.file = vma.file
+    if vma.file is not None:
+        new.attach_file(vma.file)
     new.policy = vma.policy
     new.anon_vma = vma.anon_vma
     anon_vma_clone(new, vma)
@@ -198,6 +199,8 @@ def _vma_merge_existing_range(mm: MmStruct, vma: VMA, wanted: Wanted) -> VMA | N
 def _remove_merged(mm: MmStruct, vma: VMA) -> None:
     """Drop an area whose range and pages a neighbour has taken over."""
     unlink_anon_vmas(vma)
+    if vma.file is not None:
+        vma.detach_file(0)  # it is not the last one: the neighbour maps the file too
     vma_remove(mm, vma)
 
 

@@ -59,7 +59,7 @@ TABLE: tuple[Syscall, ...] = (
     _row(3, "close", "fd:fd", file.close),
     _row(8, "lseek", "fd:fd offset:long whence:whence", file.lseek, "SEEK_SET and SEEK_CUR"),
     _row(9, "mmap", "addr:addr length:size prot:prot flags:map_flags fd:fd offset:ulong", mman.mmap,
-         "private anonymous memory; shared and huge-page memory is ENOSYS, /proc and /sys files are ENODEV"),
+         "anonymous memory, private or shared; huge-page memory is ENOSYS, /proc and /sys files are ENODEV"),
     _row(10, "mprotect", "addr:addr length:size prot:prot", mman.mprotect),
     _row(11, "munmap", "addr:addr length:size", mman.munmap),
     _row(12, "brk", "brk:addr", mman.brk),

@@ -14,7 +14,7 @@ from numalab.arch.topology import Topology
 from numalab.mm import mmzone
 from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
 from numalab.mm.invariants import Broken, check_invariants
-from numalab.mm.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE
+from numalab.mm.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE
 from numalab.mm.mmap import do_mmap, dup_mmap, exit_mmap, mm_alloc
 
 __all__ = ["PAGE", "PTE_PFN", "MmMachine"]
@@ -48,9 +48,17 @@ class MmMachine:
         self.mms.remove(mm)
         exit_mmap(mm, self.ctx)
 
-    def map(self, mm: MmStruct, pages: int, at: int = 0, prot: int = PROT_READ | PROT_WRITE) -> int:
-        """Private anonymous memory, at a given address or anywhere; returns its address."""
-        flags = MAP_PRIVATE | MAP_ANONYMOUS | (MAP_FIXED if at else 0)
+    def map(
+        self,
+        mm: MmStruct,
+        pages: int,
+        at: int = 0,
+        prot: int = PROT_READ | PROT_WRITE,
+        *,
+        shared: bool = False,
+    ) -> int:
+        """Anonymous memory, at a given address or anywhere; returns its address."""
+        flags = (MAP_SHARED if shared else MAP_PRIVATE) | MAP_ANONYMOUS | (MAP_FIXED if at else 0)
         return do_mmap(mm, self.ctx, at, pages * PAGE, prot, flags)
 
     def check(self, *, isolated: Iterable[int] = (), held: dict[int, int] | None = None) -> list[Broken]:

@@ -50,6 +50,7 @@ prots = st.sampled_from((RW, RW, RW, PROT_READ, 0))
 #: What happens to programs. A tuple names a method of Spaces and its arguments.
 life = (
     st.tuples(st.just("map"), who, places, few, prots),
+    st.tuples(st.just("map shared"), who, places, few, prots),
     st.tuples(st.just("fault"), who, places, few, st.booleans()),
     st.tuples(st.just("fault"), who, places, few, st.just(True)),
     st.tuples(st.just("fault"), who, places, few, st.just(True)),
@@ -121,6 +122,10 @@ class Spaces:
 
     def map(self, who: int, place: tuple[int, int], pages: int, prot: int) -> None:
         self.act(who, lambda m, mm, _: m.map(mm, pages, where(place), prot), ("map", who, place, pages, prot))
+
+    def map_shared(self, who: int, place: tuple[int, int], pages: int, prot: int) -> None:
+        note = ("map shared", who, place, pages, prot)
+        self.act(who, lambda m, mm, _: m.map(mm, pages, where(place), prot, shared=True), note)
 
     def fault(self, who: int, place: tuple[int, int], pages: int, write: bool) -> None:
         at = where(place)

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numalab.arch.topology import Topology
-from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
+from numalab.mm._mm_types import AllocCtx, MmStruct
 from numalab.mm.mman import PROT_READ, PROT_WRITE
 from numalab.mm.rmap import anon_vma_prepare
-from numalab.mm.vm_flags import VM_READ, VM_WRITE
+from numalab.mm.vm_flags import VM_SHARED, VM_WRITE
 from numalab.mm.vma_tree import vma_lookup
 
 from tests.strategies import Step, small_machines, steps
@@ -60,7 +60,6 @@ def short_of_memory(nid: int, left: int, step: Step) -> list[Step]:
 script = steps(
     *life,
     st.tuples(st.just("look"), who, places, few),
-    st.tuples(st.just("map file"), who, places),
     st.tuples(st.just("fault some"), who, places, few, st.booleans()),
     st.tuples(st.just("freeze"), who, places, few),
     st.tuples(st.just("thaw")),
@@ -109,21 +108,12 @@ class Driver(Spaces):
             vma = vma_lookup(mm, where(place))
             if vma is None or (write and not vma.flags & VM_WRITE):
                 return None
-            anon_vma_prepare(mm, vma)
+            if not vma.flags & VM_SHARED:
+                anon_vma_prepare(mm, vma)
             end = min(vma.end, where(place) + pages * PAGE)
             return machine.k.memory.fault_range(machine.mem, mm, vma, task, where(place), end, write)
 
         self.act(who, action, ("fault some", who, place, pages, write))
-
-    def map_file(self, who: int, place: tuple[int, int]) -> None:
-        """Pages of files are somebody else's business."""
-
-        def action(machine: Machine, mm: MmStruct, task: AllocCtx) -> object:
-            vma = VMA(mm, where(place), where(place) + PAGE, 0, VM_READ)
-            vma.file = "a file"
-            return machine.k.memory.fault_range(machine.mem, mm, vma, task, vma.start, vma.end, False)
-
-        self.act(who, action, ("map file", who, place))
 
 
 @given(

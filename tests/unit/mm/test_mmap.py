@@ -63,7 +63,6 @@ def mm(m: MmMachine) -> MmStruct:
         (0, 1 << 40, PRIVATE, 0, ENOMEM),
         (0, PAGE, MAP_ANONYMOUS, 0, EINVAL),
         (0, PAGE, MAP_ANONYMOUS | MAP_SHARED | MAP_GROWSDOWN, 0, EINVAL),
-        (0, PAGE, MAP_ANONYMOUS | MAP_SHARED, 0, ENOSYS),
     ],
 )
 def test_errors(

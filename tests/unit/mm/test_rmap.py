@@ -127,7 +127,7 @@ def test_numbers_come_back(m: MmMachine) -> None:
         touch_user(mm, m.ctx, AT, PAGE, 1, True)
         anon = area(mm, 0).anon_vma
         assert anon is not None
-        assert m.mem.anon_vma(anon.id) is anon
+        assert m.mem.rmap_root(anon.id) is anon
         do_munmap(mm, m.ctx, AT, 4 * PAGE)
-        assert m.mem.anon_vma(anon.id) is None
+        assert m.mem.rmap_root(anon.id) is None
     assert m.mem.anon_top <= anon.id + 1

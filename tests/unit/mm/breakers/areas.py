@@ -1,7 +1,7 @@
 """Invariants 9 and 11 broken by hand: policies, areas, rights, anon_vmas."""
 
 from numalab.arch._pagetable import PTE_PRESENT, PTE_PROTNONE, PTE_RW
-from numalab.mm._mm_types import VMA, AllocCtx, AnonVma, MemPolicy
+from numalab.mm._mm_types import VMA, AddressSpace, AllocCtx, AnonVma, MemPolicy
 from numalab.mm.mpol import MPOL_BIND, MPOL_PREFERRED
 from numalab.mm.vm_flags import VM_READ, VM_WRITE
 
@@ -143,3 +143,43 @@ def an_area_leaves_the_list_of_its_anon_vma(m: Scene) -> None:
 @breaks(11, "anon_vma", "is not in its slot")
 def an_area_has_the_wrong_slot(m: Scene) -> None:
     m.vma(m.parent, m.data).slots[0] += 1
+
+
+# --- 11, 3: files --------------------------------------------------------------------------------------------------
+
+
+def file_of(m: Scene) -> AddressSpace:
+    """The file behind the parent's shared memory."""
+    file = m.vma(m.parent, m.file).file
+    assert file is not None
+    return file.mapping
+
+
+@breaks(11, "file", "is not on the list of its file")
+def a_file_forgets_an_area(m: Scene) -> None:
+    file_of(m).vmas[0] = m.vma(m.parent, m.far)
+
+
+@breaks(11, "file", "areas that map file")
+def a_file_has_an_area_too_many(m: Scene) -> None:
+    file_of(m).vmas.append(m.vma(m.parent, m.far))
+
+
+@breaks(11, "file", "areas of file")
+def the_kernels_see_another_area_of_a_file(m: Scene) -> None:
+    file_of(m).vmas[0] = m.vma(m.parent, m.far)
+
+
+@breaks(3, "file", "pages of file")
+def a_file_counts_its_pages_wrong(m: Scene) -> None:
+    file_of(m).nrpages += 1
+
+
+@breaks(3, "page cache", "index of a cached page")
+def a_cached_page_thinks_it_is_elsewhere_in_its_file(m: Scene) -> None:
+    m.mem.cold["index"][m.pfn(m.parent, m.file)] += 1
+
+
+@breaks(3, "page cache", "mapping of a cached page")
+def a_cached_page_thinks_it_is_another_files(m: Scene) -> None:
+    m.mem.cold["mapping"][m.pfn(m.parent, m.file)] += 1

@@ -29,6 +29,7 @@ class Scene(MmMachine):
     locked: 8 locked pages of the parent. none: 2 pages with PROT_NONE. far: one page with tables of its own.
     batched: 3 pages in the LRU batch of CPU 1. freed: a frame in a per-CPU set. block, order: a free block, never used.
     swapped: 4 pages of the parent, 1 in the swap cache and mapped, 1 in the cache, 2 in slots of area.
+    file: 6 pages of shared memory of the parent, 5 of them written.
     own, shared: frames of one and of two processes. Each node has two CPUs, and half of it was never used.
     """
 
@@ -53,6 +54,11 @@ class Scene(MmMachine):
         touch_user(mm, self.ctx, FAR, PAGE, 1, True)
         self.child = self.fork(mm)
         touch_user(self.child, self.ctx, self.data, PAGE, 5, True)
+        self.file = self.map(mm, 6, shared=True)
+        write_user(mm, self.ctx, self.file, b"shared" * 3000)
+        heir = self.fork(mm)
+        touch_user(heir, self.ctx, self.file, PAGE, 2, False)
+        self.exit(heir)
         self.locked = self.map(mm, 8)
         do_mlock(mm, self.ctx, self.locked, 8 * PAGE, 0)
         do_mbind(self.mem, mm, self.ctx, self.locked, 4 * PAGE, MPOL_PREFERRED, 0, 2, 0)

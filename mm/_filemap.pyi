@@ -1,0 +1,3 @@
+from numalab.mm._mm_types import AddressSpace, MemMap
+
+def truncate_pages(mem: MemMap, cpu: int, mapping: AddressSpace, start: int, end: int) -> None: ...

@@ -1,0 +1,178 @@
+"""The page cache: the pages of shared memory by file and index, and their mappings.
+
+Mirrors mm/filemap.c (filemap_map_pages), mm/shmem.c (shmem_get_folio) and the file half of mm/rmap.c. A page of a file
+belongs to the file: it is there whether somebody maps it or not, the cache holds one reference, and who maps it holds
+one more. Its policy is the file's, part by part, or else that of the task that first touches it.
+"""
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memset
+
+from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE
+from numalab.arch._pagetable cimport PTE_ACCESSED, PTE_DIRTY, PTE_RW, pte_address
+from numalab.mm._lru cimport lru_cache_add, mark_page_accessed, mlock_page, page_free_prepare
+from numalab.mm._mm_types cimport (
+    AddressSpace, GFP_DIRECT_RECLAIM, GFP_USER_MOVABLE, MemMap, NR_FILE_MAPPED, NR_FILE_PAGES, NR_NODE_STATS, NR_SHMEM,
+    PG_NODE_SHIFT, PG_dirty, PG_locked, PG_swapbacked, PG_uptodate, VM_LOCKED, alloc_ctx, mapping_c, memmap, mm_c,
+    mm_counter, mpol, page, page_cold, page_mapping, vma_c,
+)
+from numalab.mm._page_alloc cimport alloc_pages_mpol, free_pages_bulk
+from numalab.mm._xarray cimport xa_load, xa_page, xa_pfn, xa_reserve, xa_slot
+
+# ---------------------------------------------------------------- the cache
+
+cdef inline void count_cached(memmap *m, const page *p, int n) noexcept nogil:
+    """NR_FILE_PAGES and NR_SHMEM of the page's node."""
+    m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_FILE_PAGES] += n
+    m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_SHMEM] += n
+
+
+cdef mpol *shared_policy_lookup(mapping_c *mapping, uint64_t index, uint64_t *end) noexcept nogil:
+    """mpol_shared_policy_lookup(): the policy of one page, NULL = none; end: where that answer ends."""
+    cdef uint32_t i
+    end[0] = <uint64_t>-1
+    for i in range(mapping.nr_policies):
+        if index < mapping.policies[i].start:
+            end[0] = mapping.policies[i].start
+            return NULL
+        if index < mapping.policies[i].end:
+            end[0] = mapping.policies[i].end
+            return mapping.policies[i].policy
+    return NULL
+
+
+cdef uint32_t shmem_alloc(memmap *m, alloc_ctx *ctx, mapping_c *mapping, uint64_t index, uint32_t n, uint32_t *pfns
+                          ) noexcept nogil:
+    """shmem_get_folio(): up to n new pages of zeros from `index` on, where none are. Returns how many there are now.
+
+    0: no frame. Fewer than n: no frame for the rest, or another policy begins there.
+    """
+    cdef uint64_t end
+    cdef uint64_t *slot
+    cdef uint32_t i, pfn
+    cdef page *p
+    cdef page_cold *c
+    cdef mpol *policy = shared_policy_lookup(mapping, index, &end)
+    if end - index < n:
+        n = <uint32_t>(end - index)
+    n = alloc_pages_mpol(m, ctx, policy if policy != NULL else ctx.policy, True, mapping.id + index,
+                         GFP_USER_MOVABLE | GFP_DIRECT_RECLAIM, n, pfns)
+    for i in range(n):
+        pfn = pfns[i]
+        slot = xa_reserve(&mapping.i_pages, index + i)
+        if slot == NULL:                        # of the host's memory, not of the machine's
+            free_pages_bulk(m, ctx.cpu, pfns + i, n - i)
+            n = i
+            break
+        slot[0] = xa_page(pfn)
+        p = &m.hot[pfn]
+        p.flags |= PG_uptodate | PG_swapbacked
+        p.refcount = 1
+        p.mapcount = 0
+        p.pincount = 0
+        p.rmap = 0
+        c = &m.cold[pfn]
+        c.mapping = mapping.id
+        c.index = index + i
+        c.private = 0
+        c.mlock_count = 0
+        count_cached(m, p, 1)
+        memset(m.h.ram + (<uint64_t>pfn << PAGE_SHIFT), 0, PAGE_SIZE)
+    mapping.i_pages.count += n
+    m.h.now += n * m.h.cost.zero_page
+    lru_cache_add(m, ctx.cpu, pfns, n)
+    return n
+
+
+cdef void replace_in_page_cache(memmap *m, uint32_t src, uint32_t dst) noexcept nogil:
+    """folio_migrate_mapping(): the page at this place of the file is another one from now on."""
+    cdef mapping_c *mapping = page_mapping(m, src)
+    xa_slot(&mapping.i_pages, m.cold[src].index)[0] = xa_page(dst)
+    m.hot[src].refcount -= 1
+    m.hot[dst].refcount += 1
+    count_cached(m, &m.hot[src], -1)
+    count_cached(m, &m.hot[dst], 1)
+
+
+# ---------------------------------------------------------------- mappings
+
+cdef void map_file_page(memmap *m, vma_c *v, uint32_t pfn, uint64_t *pte, bint write) noexcept nogil:
+    """set_pte_range() and folio_add_file_rmap_pte(): one mapping more."""
+    cdef page *p = &m.hot[pfn]
+    p.refcount += 1
+    p.mapcount += 1
+    if p.mapcount == 1:
+        p.rmap = pte_address(m.h, pte)
+        m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_FILE_MAPPED] += 1
+    else:
+        p.rmap = 0
+    pte[0] = <uint64_t>pfn << PAGE_SHIFT | v.prot
+    if write:
+        pte[0] |= PTE_RW | PTE_DIRTY
+        p.flags |= PG_dirty
+    mm_counter(v.mm, p)[0] += 1
+    if v.flags & VM_LOCKED:
+        mlock_page(m, pfn)
+
+
+cdef void unmap_file_page(memmap *m, mm_c *mm, uint32_t pfn, uint64_t pte) noexcept nogil:
+    """zap_present_folio_ptes(): one mapping less. What the PTE knew of use and change goes over to the page."""
+    cdef page *p = &m.hot[pfn]
+    if pte & PTE_DIRTY:
+        p.flags |= PG_dirty
+    if pte & PTE_ACCESSED:
+        mark_page_accessed(m, pfn)
+    mm_counter(mm, p)[0] -= 1
+    p.rmap = 0
+    p.mapcount -= 1
+    if p.mapcount == 0:
+        m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_FILE_MAPPED] -= 1
+    p.refcount -= 1
+
+
+cdef void map_pages(memmap *m, vma_c *v, uint64_t *ptes, uint64_t va) noexcept nogil:
+    """filemap_map_pages(): map what the cache has of the 16 pages around a read fault. ptes: va's table."""
+    cdef uint64_t at = va & ~<uint64_t>(FAULT_AROUND * PAGE_SIZE - 1), end = at + FAULT_AROUND * PAGE_SIZE
+    cdef uint64_t *pte
+    cdef uint32_t pfn
+    if at < v.start:
+        at = v.start
+    if end > v.end:
+        end = v.end
+    while at < end:
+        pte = &ptes[(at >> PAGE_SHIFT) & 511]
+        if pte[0] == 0:
+            pfn = xa_pfn(xa_load(&v.mapping.i_pages, v.pgoff + ((at - v.start) >> PAGE_SHIFT)))
+            if pfn and not m.hot[pfn].flags & PG_locked:
+                map_file_page(m, v, pfn, pte, False)
+        at += PAGE_SIZE
+
+
+# ---------------------------------------------------------------- Python face
+
+def truncate_pages(MemMap mem, uint32_t cpu, AddressSpace mapping, uint64_t start, uint64_t end) -> None:
+    """truncate_inode_pages_range(): the pages [start, end) leave the cache; nobody may map them any more."""
+    cdef uint64_t *slot
+    cdef uint64_t index = start
+    cdef uint32_t pfn
+    cdef page *p
+    cdef memmap *m = &mem.m
+    while index < end and mapping.c.i_pages.count:
+        slot = xa_slot(&mapping.c.i_pages, index)
+        if slot == NULL:                        # nothing near it: go on behind this node
+            index = (index | 511) + 1
+            continue
+        pfn = xa_pfn(slot[0])
+        index += 1
+        if pfn == 0:
+            continue
+        slot[0] = 0
+        mapping.c.i_pages.count -= 1
+        p = &m.hot[pfn]
+        count_cached(m, p, -1)
+        m.cold[pfn].mapping = 0
+        p.flags &= ~<uint32_t>PG_dirty
+        p.refcount -= 1
+        if p.refcount == 0:
+            page_free_prepare(m, pfn)
+            free_pages_bulk(m, cpu, &pfn, 1)

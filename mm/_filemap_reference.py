@@ -1,0 +1,166 @@
+"""Plain-Python twin of _filemap: the pages of shared memory by file and index, and their mappings.
+
+Mirrors mm/filemap.c (filemap_map_pages), mm/shmem.c (shmem_get_folio) and the file half of mm/rmap.c. A page of a file
+belongs to the file: it is there whether somebody maps it or not, the cache holds one reference, and who maps it holds
+one more. Its policy is the file's, part by part, or else that of the task that first touches it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from numalab.arch import _pagetable_reference as pt
+from numalab.mm import _constants as c
+from numalab.mm._lru_reference import free_page, lru_cache_add, mark_page_accessed, mlock_page
+from numalab.mm._mempolicy_reference import alloc_pages_mpol
+from numalab.mm._mm_types import AddressSpace
+from numalab.mm._reference import View
+from numalab.mm.vm_flags import VM_LOCKED
+from numalab.mm.vma_tree import linear_page_index
+
+if TYPE_CHECKING:
+    from numalab.mm._mm_types import VMA, AllocCtx, MemMap, MemPolicy, MmStruct
+
+FAULT_AROUND = 16
+"""fault_around_bytes, in pages."""
+
+
+# ---------------------------------------------------------------- the cache
+
+
+def cached_pfn(mapping: AddressSpace, index: int) -> int:
+    """The frame that the cache has for a page of a file, 0 = none. An odd entry would be a swap entry."""
+    entry = mapping.load(index)
+    return 0 if entry & 1 else entry >> 1
+
+
+def page_mapping(m: View, pfn: int) -> AddressSpace | None:
+    """folio_mapping(): the file that a page belongs to; None: it is anonymous, or nobody's."""
+    root = None if m.hot.flags[pfn] & c.PG_anon else m.mem.rmap_root(m.cold.mapping[pfn])
+    return root if isinstance(root, AddressSpace) else None
+
+
+def count_cached(m: View, pfn: int, n: int) -> None:
+    """NR_FILE_PAGES and NR_SHMEM of the page's node."""
+    m.node_stat[m.node(pfn), c.NR_FILE_PAGES] += n
+    m.node_stat[m.node(pfn), c.NR_SHMEM] += n
+
+
+def shared_policy_lookup(mapping: AddressSpace, index: int) -> tuple[MemPolicy | None, int]:
+    """mpol_shared_policy_lookup(): the policy of one page, None = none, and where that answer ends."""
+    for start, end, policy in mapping.policies:
+        if index < start:
+            return None, start
+        if index < end:
+            return policy, end
+    return None, 1 << 64
+
+
+def shmem_alloc(m: View, ctx: AllocCtx, mapping: AddressSpace, index: int, n: int) -> list[int]:
+    """shmem_get_folio(): up to n new pages of zeros from ``index`` on, where none are.
+
+    An empty list: no frame. Fewer than n: no frame for the rest, or another policy begins there.
+    """
+    policy, end = shared_policy_lookup(mapping, index)
+    policy = policy if policy is not None else ctx.policy
+    gfp = c.GFP_USER_MOVABLE | c.GFP_DIRECT_RECLAIM
+    pfns = alloc_pages_mpol(m, ctx, policy, mapping.id + index, gfp, min(n, end - index))
+    for i, pfn in enumerate(pfns):
+        mapping.store(index + i, pfn << 1)
+        m.hot.flags[pfn] |= c.PG_uptodate | c.PG_swapbacked
+        m.hot.refcount[pfn] = 1
+        m.hot.mapcount[pfn] = m.hot.pincount[pfn] = m.hot.rmap[pfn] = 0
+        m.cold.mapping[pfn] = mapping.id
+        m.cold.index[pfn] = index + i
+        m.cold.private[pfn] = m.cold.mlock_count[pfn] = 0
+        count_cached(m, pfn, 1)
+        m.fill_page(pfn, 0)
+    mapping.nrpages += len(pfns)
+    m.charge(len(pfns) * m.cost["zero_page"])
+    lru_cache_add(m, ctx.cpu, pfns)
+    return pfns
+
+
+def replace_in_page_cache(m: View, mapping: AddressSpace, src: int, dst: int) -> None:
+    """folio_migrate_mapping(): the page at this place of the file is another one from now on."""
+    mapping.store(m.cold.index[src], dst << 1)
+    m.hot.refcount[src] -= 1
+    m.hot.refcount[dst] += 1
+    count_cached(m, src, -1)
+    count_cached(m, dst, 1)
+
+
+# ---------------------------------------------------------------- mappings
+
+
+def add_rss(m: View, mm: MmStruct, pfn: int, n: int) -> None:
+    """mm_counter(): the rss that a mapping of the page counts for."""
+    flags = m.hot.flags[pfn]
+    if flags & c.PG_anon:
+        mm.rss_anon += n
+    elif flags & c.PG_swapbacked:
+        mm.rss_shmem += n
+    else:
+        mm.rss_file += n
+
+
+def map_file_page(m: View, vma: VMA, pfn: int, at: int, write: bool) -> None:
+    """set_pte_range() and folio_add_file_rmap_pte(): one mapping more."""
+    m.hot.refcount[pfn] += 1
+    m.hot.mapcount[pfn] += 1
+    first = m.hot.mapcount[pfn] == 1
+    m.hot.rmap[pfn] = at * 8 if first else 0
+    m.node_stat[m.node(pfn), c.NR_FILE_MAPPED] += first
+    m.ram[at] = pfn << pt.PAGE_SHIFT | vma.prot
+    if write:
+        m.ram[at] |= pt.PTE_RW | pt.PTE_DIRTY
+        m.hot.flags[pfn] |= c.PG_dirty
+    add_rss(m, vma.mm, pfn, 1)
+    if vma.flags & VM_LOCKED:
+        mlock_page(m, pfn)
+
+
+def unmap_file_page(m: View, mm: MmStruct, pfn: int, pte: int) -> None:
+    """zap_present_folio_ptes(): one mapping less. What the PTE knew of use and change goes over to the page."""
+    if pte & pt.PTE_DIRTY:
+        m.hot.flags[pfn] |= c.PG_dirty
+    if pte & pt.PTE_ACCESSED:
+        mark_page_accessed(m, pfn)
+    add_rss(m, mm, pfn, -1)
+    m.hot.rmap[pfn] = 0
+    m.hot.mapcount[pfn] -= 1
+    m.node_stat[m.node(pfn), c.NR_FILE_MAPPED] -= m.hot.mapcount[pfn] == 0
+    m.hot.refcount[pfn] -= 1
+
+
+def map_pages(m: View, vma: VMA, table: int, va: int) -> None:
+    """filemap_map_pages(): map what the cache has of the 16 pages around a read fault."""
+    assert vma.file is not None
+    first = va & -(FAULT_AROUND * pt.PAGE_SIZE)
+    for near in range(max(first, vma.start), min(first + FAULT_AROUND * pt.PAGE_SIZE, vma.end), pt.PAGE_SIZE):
+        at = table + (near >> pt.PAGE_SHIFT & 511)
+        pfn = 0 if m.ram[at] else cached_pfn(vma.file.mapping, linear_page_index(vma, near))
+        if pfn and not m.hot.flags[pfn] & c.PG_locked:
+            map_file_page(m, vma, pfn, at, False)
+
+
+# ---------------------------------------------------------------- what drivers call
+
+
+def truncate_pages(mem: MemMap, cpu: int, mapping: AddressSpace, start: int, end: int) -> None:
+    """truncate_inode_pages_range(): the pages [start, end) leave the cache; nobody may map them any more."""
+    m = View(mem)
+    for index in range(start, end):
+        if not mapping.nrpages:
+            break
+        pfn = cached_pfn(mapping, index)
+        if not pfn:
+            continue
+        mapping.store(index, 0)
+        mapping.nrpages -= 1
+        count_cached(m, pfn, -1)
+        m.cold.mapping[pfn] = 0
+        m.hot.flags[pfn] &= ~c.PG_dirty
+        m.hot.refcount[pfn] -= 1
+        if not m.hot.refcount[pfn]:
+            free_page(m, cpu, pfn)

@@ -1,0 +1,161 @@
+"""Shared anonymous memory: whose pages they are, how long they live, and what moves them."""
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from numalab.mm import _constants as c
+from numalab.mm.madvise import do_madvise
+from numalab.mm.memory import UserFault, read_user, touch_user, write_user
+from numalab.mm.mempolicy import MPOL_MF_MOVE_ALL, do_get_mempolicy, do_mbind
+from numalab.mm.mlock import do_mlock, do_munlock
+from numalab.mm.mman import MADV_DONTNEED, MADV_PAGEOUT, MREMAP_MAYMOVE, PROT_READ, PROT_WRITE
+from numalab.mm.mmap import do_munmap
+from numalab.mm.mpol import MPOL_BIND
+from numalab.mm.mprotect import do_mprotect
+from numalab.mm.mremap import do_mremap
+from numalab.mm.swap import lru_add_drain_all
+from numalab.mm.task_mmu import show_map_vma, show_numa_map
+
+from tests.mm_machine import PAGE, MmMachine
+
+RW = PROT_READ | PROT_WRITE
+MPOL_F_ADDR = 2
+
+
+@pytest.fixture(params=[False, True], ids=["compiled", "twins"])
+def m(request: pytest.FixtureRequest) -> Iterator[MmMachine]:
+    with MmMachine("2x8M", twins=request.param) as machine:
+        yield machine
+        assert machine.check() == []
+
+
+def test_both_sides_of_a_fork_see_what_either_writes(m: MmMachine) -> None:
+    parent = m.new_mm()
+    at = m.map(parent, 4, shared=True)
+    write_user(parent, m.ctx, at, b"before")
+    child = m.fork(parent)
+    assert child.rss_shmem == 0  # its PTEs come with its own faults
+    assert read_user(child, m.ctx, at, 6) == b"before"
+    write_user(child, m.ctx, at + PAGE, b"after")  # a page that was in nobody's tables yet
+    assert read_user(parent, m.ctx, at + PAGE, 5) == b"after"
+    assert m.pfn(parent, at + PAGE) == m.pfn(child, at + PAGE)
+    assert (parent.rss_shmem, child.rss_shmem) == (2, 2)
+
+
+def test_pages_outlive_a_mapping_and_go_with_the_last(m: MmMachine) -> None:
+    parent = m.new_mm()
+    at = m.map(parent, 64, shared=True)
+    touch_user(parent, m.ctx, at, PAGE, 64, True, 7)
+    child = m.fork(parent)
+    do_munmap(parent, m.ctx, at, 64 * PAGE)
+    assert m.mem.node_stat[:, c.NR_SHMEM].sum() == 64
+    assert read_user(child, m.ctx, at + 63 * PAGE, 1) == b"\x07"
+    m.exit(child)
+    assert m.mem.node_stat[:, c.NR_SHMEM].sum() == m.mem.node_stat[:, c.NR_FILE_PAGES].sum() == 0
+    assert m.mem.mappings() == []
+
+
+def test_dontneed_drops_ptes_and_not_contents(m: MmMachine) -> None:
+    mm = m.new_mm()
+    at = m.map(mm, 2, shared=True)
+    write_user(mm, m.ctx, at, b"kept")
+    do_madvise(mm, m.ctx, at, 2 * PAGE, MADV_DONTNEED)
+    assert mm.rss_shmem == 0
+    assert read_user(mm, m.ctx, at, 4) == b"kept"
+
+
+def test_a_read_fault_maps_what_is_around(m: MmMachine) -> None:
+    """fault_around_bytes is 64 KiB: 16 pages that are there cost one fault; a missing page costs one of its own."""
+    parent = m.new_mm()
+    at = m.map(parent, 32, shared=True)
+    touch_user(parent, m.ctx, at, PAGE, 32, False)
+    child = m.fork(parent)
+    before = m.ctx.min_flt
+    touch_user(child, m.ctx, at, PAGE, 32, False)
+    around = {(at + i * PAGE) // (16 * PAGE) for i in range(32)}
+    assert m.ctx.min_flt - before == len(around)
+
+
+def test_a_policy_is_the_files(m: MmMachine) -> None:
+    parent = m.new_mm()
+    at = m.map(parent, 8, shared=True)
+    child = m.fork(parent)
+    do_mbind(m.mem, child, m.ctx, at + 4 * PAGE, 4 * PAGE, MPOL_BIND, 0, 0b10, 0)
+    assert do_get_mempolicy(m.mem, parent, m.ctx, at, MPOL_F_ADDR)[0] == 0
+    assert do_get_mempolicy(m.mem, parent, m.ctx, at + 4 * PAGE, MPOL_F_ADDR) == (MPOL_BIND, 0b10)
+    touch_user(parent, m.ctx, at, PAGE, 8, True)
+    nodes = [m.mem.node_of(m.pfn(parent, at + i * PAGE)) for i in range(8)]
+    assert nodes == [0] * 4 + [1] * 4
+    assert len(parent.vmas) == 1
+    assert len(child.vmas) == 2
+
+
+def test_both_mappings_follow_a_page_that_moves(m: MmMachine) -> None:
+    parent = m.new_mm()
+    at = m.map(parent, 8, shared=True)
+    write_user(parent, m.ctx, at, bytes(range(256)) * 128)
+    child = m.fork(parent)
+    touch_user(child, m.ctx, at, PAGE, 8, False)
+    do_mbind(m.mem, child, m.ctx, at, 8 * PAGE, MPOL_BIND, 0, 0b10, MPOL_MF_MOVE_ALL)
+    for mm in (parent, child):
+        assert {m.mem.node_of(m.pfn(mm, at + i * PAGE)) for i in range(8)} == {1}
+        assert read_user(mm, m.ctx, at, 8 * PAGE) == bytes(range(256)) * 128
+    # A page that nobody maps any more stays in the file, on the node where it is now.
+    do_munmap(parent, m.ctx, at, 8 * PAGE)
+    assert m.mem.node_stat[:, c.NR_SHMEM].tolist() == [0, 8]
+
+
+def test_protection_and_locks(m: MmMachine) -> None:
+    parent = m.new_mm()
+    at = m.map(parent, 4, shared=True)
+    write_user(parent, m.ctx, at, b"x" * 4 * PAGE)
+    child = m.fork(parent)
+    do_mlock(child, m.ctx, at, 4 * PAGE, 0)
+    do_mlock(parent, m.ctx, at, 4 * PAGE, 0)
+    assert m.mem.node_stat[:, c.NR_MLOCK].sum() == 4
+    do_munlock(child, m.ctx, at, 4 * PAGE)
+    assert m.mem.node_stat[:, c.NR_MLOCK].sum() == 4
+    do_mprotect(parent, m.ctx, at, 4 * PAGE, PROT_READ)
+    with pytest.raises(UserFault) as fault:
+        write_user(parent, m.ctx, at, b"y")
+    assert fault.value.signo == signal.SIGSEGV
+    do_mprotect(parent, m.ctx, at, 4 * PAGE, RW)
+    write_user(parent, m.ctx, at, b"y")
+    assert read_user(child, m.ctx, at, 2) == b"yx"
+    m.exit(parent)
+    assert m.mem.node_stat[:, c.NR_MLOCK].sum() == 0
+
+
+def test_a_mapping_of_length_0_is_a_second_one(m: MmMachine) -> None:
+    """mremap(2): an old length of 0 duplicates a shared mapping. Beyond the end of the file there is nothing."""
+    mm = m.new_mm()
+    at = m.map(mm, 2, shared=True)
+    write_user(mm, m.ctx, at, b"twice")
+    second = do_mremap(mm, m.ctx, at, 0, 4 * PAGE, MREMAP_MAYMOVE)
+    assert second != at
+    assert read_user(mm, m.ctx, second, 5) == read_user(mm, m.ctx, at, 5) == b"twice"
+    with pytest.raises(UserFault) as fault:
+        read_user(mm, m.ctx, second + 2 * PAGE, 1)
+    assert fault.value.signo == signal.SIGBUS
+
+
+def test_pageout_leaves_shared_memory_where_it_is(m: MmMachine) -> None:
+    mm = m.new_mm()
+    at = m.map(mm, 4, shared=True)
+    write_user(mm, m.ctx, at, b"stays")
+    lru_add_drain_all(m.mem)
+    do_madvise(mm, m.ctx, at, 4 * PAGE, MADV_PAGEOUT)
+    assert mm.rss_shmem == 1
+    assert read_user(mm, m.ctx, at, 5) == b"stays"
+
+
+def test_what_maps_and_numa_maps_call_it(m: MmMachine) -> None:
+    mm = m.new_mm()
+    at = m.map(mm, 2, shared=True)
+    touch_user(mm, m.ctx, at, PAGE, 2, True)
+    vma = m.vma(mm, at)
+    assert show_map_vma(mm, vma).split(None, 5)[1:3] == ["rw-s", "00000000"]
+    assert show_map_vma(mm, vma).endswith("/dev/zero (deleted)")
+    assert show_numa_map(mm, vma, None).split()[1:3] == ["default", r"file=/dev/zero\040(deleted)"]
