@@ -15,7 +15,6 @@ from numalab.mm import _constants as c
 from numalab.mm._filemap_reference import (
     FAULT_AROUND,
     add_rss,
-    cached_pfn,
     map_file_page,
     map_pages,
     shmem_alloc,
@@ -25,6 +24,7 @@ from numalab.mm._mempolicy_reference import alloc_pages_mpol
 from numalab.mm._migrate_entry_reference import mig_entry_pfn
 from numalab.mm._reference import View, tlb_flush_mm, tlb_flush_page, tlb_insert
 from numalab.mm._rmap_reference import mapped_item
+from numalab.mm._shmem_reference import shmem_swapin
 from numalab.mm._swap_reference import entry_of, free_swap_cache, swapin_pte, try_to_free_swap
 from numalab.mm.kernels import Why
 from numalab.mm.vm_flags import VM_LOCKED, VM_SHARED, VM_WRITE
@@ -222,8 +222,14 @@ def file_fault(
         map_pages(m, vma, table, va)
         if m.ram[at]:
             return Why.DONE, 1, 0
-    pfns = [cached_pfn(mapping, index)]
-    if not pfns[0]:
+    entry = mapping.load(index)
+    pfns = [entry >> 1]
+    if entry & 1:
+        why, stopped = shmem_swapin(m, ctx, mapping, index)
+        if why != Why.DONE:
+            return why, 0, stopped
+        pfns = [stopped]
+    elif not entry:
         most = end - va + pt.PAGE_SIZE - 1 >> pt.PAGE_SHIFT
         if not write:
             most = min(most, FAULT_AROUND - (va >> pt.PAGE_SHIFT) % FAULT_AROUND)

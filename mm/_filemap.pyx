@@ -12,20 +12,17 @@ from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE
 from numalab.arch._pagetable cimport PTE_ACCESSED, PTE_DIRTY, PTE_RW, pte_address
 from numalab.mm._lru cimport lru_cache_add, mark_page_accessed, mlock_page, page_free_prepare
 from numalab.mm._mm_types cimport (
-    AddressSpace, GFP_DIRECT_RECLAIM, GFP_USER_MOVABLE, MemMap, NR_FILE_MAPPED, NR_FILE_PAGES, NR_NODE_STATS, NR_SHMEM,
+    AddressSpace, GFP_DIRECT_RECLAIM, GFP_USER_MOVABLE, MemMap, NR_FILE_MAPPED, NR_NODE_STATS,
     PG_NODE_SHIFT, PG_dirty, PG_locked, PG_swapbacked, PG_uptodate, VM_LOCKED, alloc_ctx, mapping_c, memmap, mm_c,
     mm_counter, mpol, page, page_cold, page_mapping, vma_c,
 )
 from numalab.mm._page_alloc cimport alloc_pages_mpol, free_pages_bulk
-from numalab.mm._xarray cimport xa_load, xa_page, xa_pfn, xa_reserve, xa_slot
+from numalab.mm._swap cimport free_swap_and_cache
+from numalab.mm._xarray cimport (
+    xa_is_value, xa_load, xa_page, xa_pfn, xa_reserve, xa_slot, xa_swap_entry,
+)
 
 # ---------------------------------------------------------------- the cache
-
-cdef inline void count_cached(memmap *m, const page *p, int n) noexcept nogil:
-    """NR_FILE_PAGES and NR_SHMEM of the page's node."""
-    m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_FILE_PAGES] += n
-    m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_SHMEM] += n
-
 
 cdef mpol *shared_policy_lookup(mapping_c *mapping, uint64_t index, uint64_t *end) noexcept nogil:
     """mpol_shared_policy_lookup(): the policy of one page, NULL = none; end: where that answer ends."""
@@ -82,6 +79,18 @@ cdef uint32_t shmem_alloc(memmap *m, alloc_ctx *ctx, mapping_c *mapping, uint64_
     m.h.now += n * m.h.cost.zero_page
     lru_cache_add(m, ctx.cpu, pfns, n)
     return n
+
+
+cdef void delete_from_page_cache(memmap *m, uint32_t pfn) noexcept nogil:
+    """filemap_remove_folio(): the page has no file any more, and one reference less; what is not written is lost."""
+    cdef mapping_c *mapping = page_mapping(m, pfn)
+    cdef page *p = &m.hot[pfn]
+    xa_slot(&mapping.i_pages, m.cold[pfn].index)[0] = 0
+    mapping.i_pages.count -= 1
+    count_cached(m, p, -1)
+    m.cold[pfn].mapping = 0
+    p.flags &= ~<uint32_t>PG_dirty
+    p.refcount -= 1
 
 
 cdef void replace_in_page_cache(memmap *m, uint32_t src, uint32_t dst) noexcept nogil:
@@ -151,28 +160,25 @@ cdef void map_pages(memmap *m, vma_c *v, uint64_t *ptes, uint64_t va) noexcept n
 # ---------------------------------------------------------------- Python face
 
 def truncate_pages(MemMap mem, uint32_t cpu, AddressSpace mapping, uint64_t start, uint64_t end) -> None:
-    """truncate_inode_pages_range(): the pages [start, end) leave the cache; nobody may map them any more."""
+    """truncate_inode_pages_range(): the pages [start, end) leave the cache and swap; nobody may map them any more."""
     cdef uint64_t *slot
-    cdef uint64_t index = start
+    cdef uint64_t index = start, entry
     cdef uint32_t pfn
-    cdef page *p
     cdef memmap *m = &mem.m
-    while index < end and mapping.c.i_pages.count:
+    while index < end and mapping.c.i_pages.count + mapping.c.nr_swapped:
         slot = xa_slot(&mapping.c.i_pages, index)
         if slot == NULL:                        # nothing near it: go on behind this node
             index = (index | 511) + 1
             continue
-        pfn = xa_pfn(slot[0])
+        entry = slot[0]
         index += 1
-        if pfn == 0:
-            continue
-        slot[0] = 0
-        mapping.c.i_pages.count -= 1
-        p = &m.hot[pfn]
-        count_cached(m, p, -1)
-        m.cold[pfn].mapping = 0
-        p.flags &= ~<uint32_t>PG_dirty
-        p.refcount -= 1
-        if p.refcount == 0:
-            page_free_prepare(m, pfn)
-            free_pages_bulk(m, cpu, &pfn, 1)
+        if xa_is_value(entry):
+            slot[0] = 0
+            mapping.c.nr_swapped -= 1
+            free_swap_and_cache(m, cpu, xa_swap_entry(entry))
+        elif entry:
+            pfn = xa_pfn(entry)
+            delete_from_page_cache(m, pfn)
+            if m.hot[pfn].refcount == 0:
+                page_free_prepare(m, pfn)
+                free_pages_bulk(m, cpu, &pfn, 1)

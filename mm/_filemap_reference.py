@@ -15,6 +15,7 @@ from numalab.mm._lru_reference import free_page, lru_cache_add, mark_page_access
 from numalab.mm._mempolicy_reference import alloc_pages_mpol
 from numalab.mm._mm_types import AddressSpace
 from numalab.mm._reference import View
+from numalab.mm._swap_reference import free_swap_and_cache
 from numalab.mm.vm_flags import VM_LOCKED
 from numalab.mm.vma_tree import linear_page_index
 
@@ -29,7 +30,7 @@ FAULT_AROUND = 16
 
 
 def cached_pfn(mapping: AddressSpace, index: int) -> int:
-    """The frame that the cache has for a page of a file, 0 = none. An odd entry would be a swap entry."""
+    """The frame that the cache has for a page of a file, 0 = none (or it is in swap)."""
     entry = mapping.load(index)
     return 0 if entry & 1 else entry >> 1
 
@@ -79,6 +80,18 @@ def shmem_alloc(m: View, ctx: AllocCtx, mapping: AddressSpace, index: int, n: in
     m.charge(len(pfns) * m.cost["zero_page"])
     lru_cache_add(m, ctx.cpu, pfns)
     return pfns
+
+
+def delete_from_page_cache(m: View, pfn: int) -> None:
+    """filemap_remove_folio(): the page has no file any more, and one reference less; what is not written is lost."""
+    mapping = page_mapping(m, pfn)
+    assert mapping is not None
+    mapping.store(m.cold.index[pfn], 0)
+    mapping.nrpages -= 1
+    count_cached(m, pfn, -1)
+    m.cold.mapping[pfn] = 0
+    m.hot.flags[pfn] &= ~c.PG_dirty
+    m.hot.refcount[pfn] -= 1
 
 
 def replace_in_page_cache(m: View, mapping: AddressSpace, src: int, dst: int) -> None:
@@ -133,6 +146,16 @@ def unmap_file_page(m: View, mm: MmStruct, pfn: int, pte: int) -> None:
     m.hot.refcount[pfn] -= 1
 
 
+def unmap_from_file(m: View, pfn: int, at: int, mm: MmStruct) -> None:
+    """try_to_unmap_one() for a page of a file: the PTE is empty, for the page can be found again. No TLB is flushed."""
+    if m.ram[at] & pt.PTE_DIRTY:
+        m.hot.flags[pfn] |= c.PG_dirty
+    m.ram[at] = 0
+    add_rss(m, mm, pfn, -1)
+    m.hot.mapcount[pfn] -= 1
+    m.hot.refcount[pfn] -= 1
+
+
 def map_pages(m: View, vma: VMA, table: int, va: int) -> None:
     """filemap_map_pages(): map what the cache has of the 16 pages around a read fault."""
     assert vma.file is not None
@@ -148,19 +171,16 @@ def map_pages(m: View, vma: VMA, table: int, va: int) -> None:
 
 
 def truncate_pages(mem: MemMap, cpu: int, mapping: AddressSpace, start: int, end: int) -> None:
-    """truncate_inode_pages_range(): the pages [start, end) leave the cache; nobody may map them any more."""
+    """truncate_inode_pages_range(): the pages [start, end) leave the cache and swap; nobody may map them any more."""
     m = View(mem)
-    for index in range(start, end):
-        if not mapping.nrpages:
-            break
-        pfn = cached_pfn(mapping, index)
-        if not pfn:
+    for index, entry in mapping.entries():
+        if not start <= index < end:
             continue
-        mapping.store(index, 0)
-        mapping.nrpages -= 1
-        count_cached(m, pfn, -1)
-        m.cold.mapping[pfn] = 0
-        m.hot.flags[pfn] &= ~c.PG_dirty
-        m.hot.refcount[pfn] -= 1
-        if not m.hot.refcount[pfn]:
-            free_page(m, cpu, pfn)
+        if entry & 1:
+            mapping.store(index, 0)
+            mapping.nr_swapped -= 1
+            free_swap_and_cache(m, cpu, entry - 1)
+        else:
+            delete_from_page_cache(m, entry >> 1)
+            if not m.hot.refcount[entry >> 1]:
+                free_page(m, cpu, entry >> 1)

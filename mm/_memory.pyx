@@ -38,7 +38,8 @@ from numalab.mm._mm_types cimport (
 from numalab.mm._page_alloc cimport (
     alloc_pages_mpol, fetch_next_table, free_pages_bulk, free_table, nl_prefetchw, pte_alloc,
 )
-from numalab.mm._xarray cimport xa_load, xa_pfn
+from numalab.mm._shmem cimport shmem_swapin
+from numalab.mm._xarray cimport xa_is_value, xa_load, xa_pfn
 from numalab.mm._swap cimport entry_of, free_swap_and_cache, swap_dup, swapin_pte, try_to_free_swap
 
 cdef enum:
@@ -215,7 +216,9 @@ cdef int file_fault(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint64
     cdef uint64_t *ptes = &table[(va >> PAGE_SHIFT) & 511]
     cdef uint64_t index = linear_index(v, va), limit = v.mapping.size
     cdef uint32_t pfns[512]
+    cdef uint64_t entry
     cdef uint32_t n = 1, most, i
+    cdef int why
     cdef bint cow = write and not v.flags & VM_SHARED
     if index >= limit:
         return WHY_FILE
@@ -224,8 +227,13 @@ cdef int file_fault(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint64
         served[0] = 1
         if ptes[0]:
             return WHY_DONE
-    pfns[0] = xa_pfn(xa_load(&v.mapping.i_pages, index))
-    if pfns[0] == 0:
+    entry = xa_load(&v.mapping.i_pages, index)
+    pfns[0] = xa_pfn(entry)
+    if xa_is_value(entry):
+        why = shmem_swapin(m, ctx, v.mapping, index, pfns, stopped)
+        if why != WHY_DONE:
+            return why
+    elif entry == 0:
         most = <uint32_t>((end - va + PAGE_SIZE - 1) >> PAGE_SHIFT)
         if not write and most > FAULT_AROUND - ((va >> PAGE_SHIFT) & (FAULT_AROUND - 1)):
             most = FAULT_AROUND - ((va >> PAGE_SHIFT) & (FAULT_AROUND - 1))

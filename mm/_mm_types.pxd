@@ -293,6 +293,7 @@ cdef struct mapping_c:
     uint32_t pad
     uint64_t id
     uint64_t size               # in pages: what lies beyond is a SIGBUS
+    uint64_t nr_swapped         # places where a swap entry stands for the page
 
 
 cdef struct memmap:

@@ -135,6 +135,7 @@ class RmapRoot:
 @disjoint_base
 class AddressSpace(RmapRoot):
     nrpages: int
+    nr_swapped: int
     policies: list[tuple[int, int, MemPolicy]]
     def __init__(self, mem: MemMap, size: int) -> None: ...
     @property

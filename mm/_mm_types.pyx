@@ -497,6 +497,15 @@ cdef class AddressSpace(RmapRoot):
     def nrpages(self, uint64_t n):
         self.c.i_pages.count = n
 
+    @property
+    def nr_swapped(self) -> int:
+        """Pages that are in swap: a swap entry stands in their place."""
+        return self.c.nr_swapped
+
+    @nr_swapped.setter
+    def nr_swapped(self, uint64_t n):
+        self.c.nr_swapped = n
+
     def load(self, uint64_t index) -> int:
         """xa_load(): 0, a frame * 2, or a swap entry + 1."""
         return xa_load(&self.c.i_pages, index)

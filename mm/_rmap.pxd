@@ -2,7 +2,9 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from numalab.mm._mm_types cimport memmap
+from numalab.mm._filemap cimport unmap_from_file
+from numalab.mm._mm_types cimport PG_anon, memmap, mm_c
+from numalab.mm._swap cimport unmap_to_swap
 
 # One page on its way from src to dst.
 cdef struct mig_item:
@@ -15,3 +17,11 @@ cdef struct mig_item:
 cdef uint32_t rmap_unmap(memmap *m, mig_item **items, uint32_t n, bint to_swap) noexcept nogil
 cdef uint32_t rmap_referenced(memmap *m, mig_item *item) noexcept nogil
 cdef uint32_t rmap_remap(memmap *m, mig_item **items, uint32_t n, bint to_dst) noexcept nogil
+
+
+cdef inline void try_to_unmap_one(memmap *m, uint32_t pfn, uint64_t *pte, mm_c *mm) noexcept nogil:
+    """One PTE less: of an anonymous page, which is in the swap cache, it becomes a swap entry; of a file's, empty."""
+    if m.hot[pfn].flags & PG_anon:
+        unmap_to_swap(m, pfn, pte, mm)
+    else:
+        unmap_from_file(m, pfn, pte, mm)

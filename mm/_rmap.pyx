@@ -19,7 +19,6 @@ from numalab.mm._mm_types cimport (
     MemMap, NR_NODE_STATS, PG_NODE_SHIFT, PG_anon_exclusive, PG_dirty, anon_c, mapped_item, memmap, page,
     vma_c,
 )
-from numalab.mm._swap cimport unmap_to_swap
 
 # What a walk does with each PTE that it finds.
 cdef enum:
@@ -101,7 +100,7 @@ cdef void walk_vma(memmap *m, vma_c *v, mig_item **items, uint32_t n, int what) 
             if what == RMAP_MIGRATE:
                 unmap_pte(m, item, pte)
             elif what == RMAP_SWAP:
-                unmap_to_swap(m, item.src, pte, v.mm)
+                try_to_unmap_one(m, item.src, pte, v.mm)
             elif pte[0] & PTE_ACCESSED:
                 pte[0] &= ~<uint64_t>PTE_ACCESSED
                 item.dst += 1
@@ -125,7 +124,7 @@ cdef void walk_groups(memmap *m, mig_item **items, uint32_t n, int what) noexcep
 
 cdef uint32_t rmap_unmap(memmap *m, mig_item **items, uint32_t n, bint to_swap) noexcept nogil:
     """try_to_migrate() for a batch: every PTE of these pages becomes a migration entry. Returns how many are left
-    mapped. to_swap: try_to_unmap(), they become swap entries; the pages are in the swap cache.
+    mapped. to_swap: try_to_unmap(), see try_to_unmap_one().
     """
     cdef uint32_t i, left = 0
     cdef page *p

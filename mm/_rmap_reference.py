@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from numalab.arch import _pagetable_reference as pt
 from numalab.mm import _constants as c
+from numalab.mm._filemap_reference import unmap_from_file
 from numalab.mm._migrate_entry_reference import mig_entry_make, mig_entry_pfn, mig_entry_restore
 from numalab.mm._reference import View, is_page
 from numalab.mm._swap_reference import SWP_EXCLUSIVE, swap_dup
@@ -74,6 +75,12 @@ def unmap_to_swap(m: View, pfn: int, at: int, mm: MmStruct) -> None:
     mm.rss_swap += 1
 
 
+def try_to_unmap_one(m: View, pfn: int, at: int, mm: MmStruct) -> None:
+    """One PTE less: of an anonymous page, which is in the swap cache, it becomes a swap entry; of a file's, empty."""
+    unmap = unmap_to_swap if m.hot.flags[pfn] & c.PG_anon else unmap_from_file
+    unmap(m, pfn, at, mm)
+
+
 # ---------------------------------------------------------------- walks
 
 
@@ -115,14 +122,14 @@ def count_mapped(m: View, pfns: Sequence[int], n: int) -> int:
 def rmap_unmap(m: View, items: Sequence[MigItem], *, to_swap: bool = False) -> int:
     """try_to_migrate() for a batch: every PTE becomes a migration entry. Returns how many pages are left mapped.
 
-    to_swap: try_to_unmap(), they become swap entries; the pages are in the swap cache.
+    to_swap: try_to_unmap(), see try_to_unmap_one().
     """
     pages = [item.src for item in items]
     count_mapped(m, pages, -1)
     for item, at, vma in rmap_walk_anon(m, items):
         if is_page(m.ram[at]) and pt.pte_pfn(m.ram[at]) == item.src:
             if to_swap:
-                unmap_to_swap(m, item.src, at, vma.mm)
+                try_to_unmap_one(m, item.src, at, vma.mm)
             else:
                 unmap_pte(m, item, at)
     for pfn in pages:

@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from numalab.arch._hw cimport PAGE_SHIFT
 from numalab.arch._pagetable cimport PTE_DIRTY, swp_entry, swp_offset, swp_type
 from numalab.mm._mm_types cimport (
-    PG_anon_exclusive, PG_dirty, alloc_ctx, memmap, mm_c, page, swap_info, vma_c,
+    PG_anon_exclusive, PG_dirty, alloc_ctx, memmap, mm_c, mpol, page, swap_info, vma_c,
 )
 
 cdef enum:
@@ -18,6 +18,7 @@ cdef void free_swap_and_cache(memmap *m, uint32_t cpu, uint64_t entry) noexcept 
 cdef void add_to_swap_cache(memmap *m, uint32_t pfn, uint64_t entry) noexcept nogil
 cdef void replace_in_swap_cache(memmap *m, uint32_t src, uint32_t dst) noexcept nogil
 cdef void delete_from_swap_cache(memmap *m, uint32_t pfn) noexcept nogil
+cdef uint32_t swapin_new(memmap *m, alloc_ctx *ctx, mpol *policy, uint64_t ilx, uint64_t entry) noexcept nogil
 cdef int swapin_pte(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *pte, uint64_t va, bint write, bint *major
                     ) noexcept nogil
 

@@ -19,11 +19,11 @@ from numalab.arch._pagetable cimport (
 )
 from numalab.mm._lru cimport lru_cache_add, mlock_page, page_free_prepare
 from numalab.mm._mm_types cimport (
-    AllocCtx, GFP_DIRECT_RECLAIM, GFP_USER_MOVABLE, MemMap, MemPolicy, MmStruct, NO_PFN, NR_ANON_MAPPED, NR_NODE_STATS,
-    NR_SWAPCACHE, NR_SWAP_AREAS, PG_NODE_SHIFT, PG_anon, PG_anon_exclusive, PG_dirty, PG_lru_batch, PG_locked,
-    PG_mlocked, PG_swapbacked, PG_swapcache, PG_uptodate, PG_writeback, PSWPIN, SWP_SYNCHRONOUS_IO, SWP_WRITEOK, VMA,
-    VM_LOCKED, VM_WRITE, WHY_DONE, WHY_NEED_RECLAIM, WHY_WAIT_IO, WHY_WAIT_LOCK, alloc_ctx, memmap, page, swap_info,
-    vma_c,
+    AllocCtx, GFP_DIRECT_RECLAIM, GFP_USER_MOVABLE, MemMap, MemPolicy, MmStruct, NO_PFN, NR_ANON_MAPPED, NR_FILE_PAGES,
+    NR_NODE_STATS, NR_SWAPCACHE, NR_SWAP_AREAS, PG_NODE_SHIFT, PG_anon, PG_anon_exclusive, PG_dirty, PG_locked,
+    PG_lru_batch, PG_mlocked, PG_swapbacked, PG_swapcache, PG_uptodate, PG_writeback, PSWPIN, SWP_SYNCHRONOUS_IO,
+    SWP_WRITEOK, VMA, VM_LOCKED, VM_WRITE, WHY_DONE, WHY_NEED_RECLAIM, WHY_WAIT_IO, WHY_WAIT_LOCK, alloc_ctx,
+    memmap, mpol, page, swap_info, vma_c,
 )
 from numalab.mm._page_alloc cimport alloc_pages_mpol, free_pages_bulk
 
@@ -70,6 +70,12 @@ cdef void swap_put(memmap *m, uint64_t entry) noexcept nogil:
 
 # ---------------------------------------------------------------- the swap cache
 
+cdef inline void count_swap_cache(memmap *m, const page *p, int n) noexcept nogil:
+    """NR_SWAPCACHE, and NR_FILE_PAGES, in which the swap cache is too."""
+    m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_SWAPCACHE] += n
+    m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_FILE_PAGES] += n
+
+
 cdef void add_to_swap_cache(memmap *m, uint32_t pfn, uint64_t entry) noexcept nogil:
     """add_to_swap_cache(): from now on the slot's page is this one. The slot's reference is the caller's to give."""
     cdef page *p = &m.hot[pfn]
@@ -77,7 +83,7 @@ cdef void add_to_swap_cache(memmap *m, uint32_t pfn, uint64_t entry) noexcept no
     p.flags |= PG_swapcache
     p.refcount += 1
     m.cold[pfn].private = entry
-    m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_SWAPCACHE] += 1
+    count_swap_cache(m, p, 1)
 
 
 cdef void delete_from_swap_cache(memmap *m, uint32_t pfn) noexcept nogil:
@@ -88,7 +94,7 @@ cdef void delete_from_swap_cache(memmap *m, uint32_t pfn) noexcept nogil:
     p.flags &= ~<uint32_t>PG_swapcache
     p.refcount -= 1
     m.cold[pfn].private = 0
-    m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_SWAPCACHE] -= 1
+    count_swap_cache(m, p, -1)
     swap_put(m, entry)
 
 
@@ -103,8 +109,8 @@ cdef void replace_in_swap_cache(memmap *m, uint32_t src, uint32_t dst) noexcept 
     m.cold[src].private = 0
     d.flags |= PG_swapcache
     d.refcount += 1
-    m.node_stat[(s.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_SWAPCACHE] -= 1
-    m.node_stat[(d.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_SWAPCACHE] += 1
+    count_swap_cache(m, s, -1)
+    count_swap_cache(m, d, 1)
 
 
 cdef bint try_to_free_swap(memmap *m, uint32_t pfn) noexcept nogil:
@@ -154,11 +160,11 @@ cdef void new_page(memmap *m, uint32_t pfn, uint32_t flags) noexcept nogil:
     m.cold[pfn].mlock_count = 0
 
 
-cdef uint32_t swapin_new(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t index, uint64_t entry) noexcept nogil:
+cdef uint32_t swapin_new(memmap *m, alloc_ctx *ctx, mpol *policy, uint64_t ilx, uint64_t entry) noexcept nogil:
     """A new page with the slot's contents, 0 = no frame. In the swap cache if other PTEs name the slot as well."""
     cdef uint32_t pfn
     cdef hw *h = m.h
-    if alloc_pages_mpol(m, ctx, v.policy if v.policy != NULL else ctx.policy, True, index,
+    if alloc_pages_mpol(m, ctx, policy if policy != NULL else ctx.policy, True, ilx,
                         GFP_USER_MOVABLE | GFP_DIRECT_RECLAIM, 1, &pfn) == 0:
         return 0
     memcpy(h.ram + (<uint64_t>pfn << PAGE_SHIFT), slot_bytes(m, entry), PAGE_SIZE)
@@ -187,7 +193,7 @@ cdef int swapin_pte(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *pte, uint64_t
     if fresh:
         if not area_of(m, entry).flags & SWP_SYNCHRONOUS_IO:
             return WHY_WAIT_IO
-        pfn = swapin_new(m, ctx, v, index, entry)
+        pfn = swapin_new(m, ctx, v.policy, index, entry)
         if pfn == 0:
             return WHY_NEED_RECLAIM
         p = &m.hot[pfn]

@@ -98,13 +98,19 @@ def set_cache(m: View, entry: int, pfn: int) -> None:
     m.swap_cache(pt.swp_type(entry))[pt.swp_offset(entry)] = pfn
 
 
+def count_swap_cache(m: View, pfn: int, n: int) -> None:
+    """NR_SWAPCACHE, and NR_FILE_PAGES, in which the swap cache is too."""
+    m.node_stat[m.node(pfn), c.NR_SWAPCACHE] += n
+    m.node_stat[m.node(pfn), c.NR_FILE_PAGES] += n
+
+
 def add_to_swap_cache(m: View, pfn: int, entry: int) -> None:
     """add_to_swap_cache(): from now on the slot's page is this one. The slot's reference is the caller's to give."""
     set_cache(m, entry, pfn)
     m.hot.flags[pfn] |= c.PG_swapcache
     m.hot.refcount[pfn] += 1
     m.cold.private[pfn] = entry
-    m.node_stat[m.node(pfn), c.NR_SWAPCACHE] += 1
+    count_swap_cache(m, pfn, 1)
 
 
 def leave_swap_cache(m: View, pfn: int) -> int:
@@ -113,7 +119,7 @@ def leave_swap_cache(m: View, pfn: int) -> int:
     m.hot.flags[pfn] &= ~c.PG_swapcache
     m.hot.refcount[pfn] -= 1
     m.cold.private[pfn] = 0
-    m.node_stat[m.node(pfn), c.NR_SWAPCACHE] -= 1
+    count_swap_cache(m, pfn, -1)
     return entry
 
 
@@ -169,10 +175,10 @@ def new_page(m: View, pfn: int, flags: int) -> None:
     m.cold.mlock_count[pfn] = 0
 
 
-def swapin_new(m: View, ctx: AllocCtx, vma: VMA, index: int, entry: int) -> int:
+def swapin_new(m: View, ctx: AllocCtx, policy: MemPolicy | None, ilx: int, entry: int) -> int:
     """A new page with the slot's contents, 0 = no frame. In the swap cache if other PTEs name the slot as well."""
-    policy = vma.policy if vma.policy is not None else ctx.policy
-    got = alloc_pages_mpol(m, ctx, policy, index, c.GFP_USER_MOVABLE | c.GFP_DIRECT_RECLAIM, 1)
+    policy = policy if policy is not None else ctx.policy
+    got = alloc_pages_mpol(m, ctx, policy, ilx, c.GFP_USER_MOVABLE | c.GFP_DIRECT_RECLAIM, 1)
     if not got:
         return 0
     [pfn] = got
@@ -207,7 +213,7 @@ def swapin_pte(m: View, ctx: AllocCtx, vma: VMA, at: int, va: int, write: bool) 
     if major:
         if not m.swap.flags[pt.swp_type(entry)] & c.SWP_SYNCHRONOUS_IO:
             return Why.WAIT_IO, major
-        pfn = swapin_new(m, ctx, vma, index, entry)
+        pfn = swapin_new(m, ctx, vma.policy, index, entry)
         if not pfn:
             return Why.NEED_RECLAIM, major
     elif m.hot.flags[pfn] & c.PG_locked:

@@ -18,23 +18,23 @@ from numalab.arch._mmu cimport tlb_flush_mm
 from numalab.arch._pagetable cimport (
     PTE_ACCESSED, PTE_SPECIAL, pte_at, pte_mapped, pte_pfn, pte_table,
 )
+from numalab.mm._filemap cimport delete_from_page_cache
 from numalab.mm._lru cimport isolate_batch, lru_add_batch, lru_check_holes, lru_unlink_chunk, page_free_prepare
 from numalab.mm._migrate cimport (
     MigrateStats, PHASE_COPY, PHASE_FLUSH, PHASE_UNMAP, PageList, REASON_ACCESSED, REASON_ACTIVE, REASON_LOCKED,
     REASON_MAPPED, REASON_NONE, REASON_NO_SWAP, REASON_PINNED, REASON_WRITEBACK, REASON_WRITING,
 )
 from numalab.mm._mm_types cimport (
-    CHUNK_FILL, CHUNK_HOTTER, CHUNK_LIVE, HOLE, LRU_ACTIVE_ANON, MemMap, MmStruct, NR_ANON_MAPPED, NR_ISOLATED_ANON,
+    CHUNK_FILL, CHUNK_HOTTER, CHUNK_LIVE, HOLE, LRU_ACTIVE_ANON, MemMap, MmStruct, NR_ISOLATED_ANON,
     NR_ISOLATED_FILE, NR_LRU_LISTS, NR_NODE_STATS, NR_WRITEBACK, PGDEACTIVATE, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active,
     PG_dirty, PG_isolated, PG_locked, PG_lru, PG_reclaim, PG_referenced, PG_swapbacked, PG_swapcache, PG_unevictable,
-    PG_workingset, PG_writeback, PSWPOUT, SWP_SYNCHRONOUS_IO, lru_list, memmap, page,
-    page_mapping,
+    PG_workingset, PG_writeback, PSWPOUT, SWP_SYNCHRONOUS_IO, lru_list, mapped_item, memmap,
+    page, page_mapping,
 )
 from numalab.mm._page_alloc cimport free_pages_bulk, nl_prefetchw
-from numalab.mm._rmap cimport mig_item, rmap_referenced, rmap_unmap
-from numalab.mm._swap cimport (
-    add_to_swap_cache, area_of, delete_from_swap_cache, slot_alloc, slot_bytes, unmap_to_swap,
-)
+from numalab.mm._rmap cimport mig_item, rmap_referenced, rmap_unmap, try_to_unmap_one
+from numalab.mm._shmem cimport shmem_writepage
+from numalab.mm._swap cimport add_to_swap_cache, area_of, delete_from_swap_cache, slot_alloc, slot_bytes
 from numalab.mm._tlbbatch cimport (
     set_tlb_ubc_flush_pending, tlb_batch_begin, tlbflush_unmap_batch, try_to_unmap_flush,
 )
@@ -272,7 +272,7 @@ cdef inline void count_isolated(memmap *m, page *p, int64_t n) noexcept nogil:
 
 
 cdef int may_go(memmap *m, uint32_t pfn, uint32_t flags) noexcept nogil:
-    """0 if a page can be unmapped now, with a slot and in the swap cache; else why not."""
+    """0 if a page can be unmapped now, an anonymous one with a slot and in the swap cache; else why not."""
     cdef page *p = &m.hot[pfn]
     cdef uint64_t entry
     cdef int reason
@@ -286,9 +286,7 @@ cdef int may_go(memmap *m, uint32_t pfn, uint32_t flags) noexcept nogil:
             return reason
     if p.pincount:
         return REASON_PINNED
-    if page_mapping(m, pfn) != NULL:
-        return REASON_NO_SWAP
-    if not p.flags & PG_swapcache:
+    if not p.flags & PG_swapcache and page_mapping(m, pfn) == NULL:
         entry = slot_alloc(m)
         if entry == 0:
             return REASON_NO_SWAP
@@ -301,7 +299,7 @@ cdef int may_go(memmap *m, uint32_t pfn, uint32_t flags) noexcept nogil:
 
 cdef void unmap_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t *pfns, uint32_t n, uint32_t flags,
                          MigrateStats stats) noexcept nogil:
-    """Lock what may go, and turn its PTEs into swap entries."""
+    """Lock what may go, and unmap it."""
     cdef uint32_t i, pfn, asid
     cdef int reason
     cdef mig_item *item
@@ -331,9 +329,9 @@ cdef void unmap_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t *pfns, u
         item.src = pfn
         if p.mapcount == 1 and p.rmap:
             asid = <uint32_t>m.cold[p.rmap >> PAGE_SHIFT].mapping
-            unmap_to_swap(m, pfn, pte_at(m.h, p.rmap), m.mms[asid])
+            try_to_unmap_one(m, pfn, pte_at(m.h, p.rmap), m.mms[asid])
             p.rmap = 0
-            m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_ANON_MAPPED] -= 1
+            m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + mapped_item(p)] -= 1
             set_tlb_ubc_flush_pending(&b.tlb, asid)
         elif p.mapcount:
             item.anon = m.cold[pfn].mapping
@@ -364,10 +362,13 @@ cdef void write_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t flags, b
         if p.mapcount:
             stay(b, pfn, REASON_MAPPED)
             continue
-        if p.refcount != 2:                     # the isolation and the swap cache
+        if p.refcount != 2:                     # the isolation and the cache
             stay(b, pfn, REASON_PINNED)
             continue
         if p.flags & PG_dirty:
+            if page_mapping(m, pfn) != NULL and not shmem_writepage(m, pfn):
+                stay(b, pfn, REASON_NO_SWAP)
+                continue
             p.flags &= ~<uint32_t>PG_dirty
             here = h.ram + (<uint64_t>pfn << PAGE_SHIFT)
             if stream:
@@ -383,7 +384,10 @@ cdef void write_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t flags, b
             if p.flags & PG_writeback or flags & PAGEOUT_REAP_LATER:
                 stay(b, pfn, REASON_WRITING)
                 continue
-        delete_from_swap_cache(m, pfn)
+        if p.flags & PG_swapcache:
+            delete_from_swap_cache(m, pfn)
+        else:                                   # of shared memory, and still the zeros that it began with
+            delete_from_page_cache(m, pfn)
         if flags & PAGEOUT_KEEP:
             stay(b, pfn, REASON_NONE)
             continue

@@ -3,10 +3,12 @@
 Mirrors isolate_lru_folios(), folio_check_references() and shrink_folio_list() of mm/vmscan.c. A page leaves memory in
 four steps, for up to 512 at once, which stand below in this order:
 
-1. unmap    a slot and a place in the swap cache, the page lock; its PTEs become swap entries
+1. unmap    the page lock; an anonymous page gets a slot and a place in the swap cache, and its PTEs become swap
+            entries; those of a page of shared memory become empty, for the file knows it
 2. flush    one TLB shootdown for all
-3. write    what is dirty goes to its slot: at once, or as a request to a disk, during which the page stays
-4. free     what is clean and held by nobody but the swap cache
+3. write    what is dirty goes to its slot (shared memory gets one now): at once, or as a request to a disk, during
+            which the page stays
+4. free     what is clean and held by nobody but a cache
 
 Each may end with a reason to stay.
 """
@@ -21,7 +23,7 @@ import numpy as np
 from numalab.arch import _pagetable_reference as pt
 from numalab.mm import _constants as c
 from numalab.mm._buddy_reference import free_pages_bulk
-from numalab.mm._filemap_reference import page_mapping
+from numalab.mm._filemap_reference import delete_from_page_cache, page_mapping
 from numalab.mm._lru_chunks_reference import lru_check_holes
 from numalab.mm._lru_reference import (
     count_isolated,
@@ -33,7 +35,8 @@ from numalab.mm._lru_reference import (
 )
 from numalab.mm._migrate_reference import charge
 from numalab.mm._reference import View, is_page, pte_tables, ptes, tlb_flush_mm, try_to_unmap_flush
-from numalab.mm._rmap_reference import MigItem, rmap_referenced, rmap_unmap, unmap_to_swap
+from numalab.mm._rmap_reference import MigItem, mapped_item, rmap_referenced, rmap_unmap, try_to_unmap_one
+from numalab.mm._shmem_reference import shmem_writepage
 from numalab.mm._swap_reference import add_to_swap_cache, delete_from_swap_cache, slot_alloc
 from numalab.mm.migrate.ledger import Phase, Reason
 
@@ -170,7 +173,7 @@ class Outgoing:
 
 
 def may_go(m: View, pfn: int, flags: int) -> Reason | None:
-    """None if a page can be unmapped now, with a slot and in the swap cache; else why not."""
+    """None if a page can be unmapped now, an anonymous one with a slot and in the swap cache; else why not."""
     if m.hot.flags[pfn] & c.PG_locked:
         return Reason.LOCKED
     if m.hot.flags[pfn] & c.PG_writeback:
@@ -180,9 +183,7 @@ def may_go(m: View, pfn: int, flags: int) -> Reason | None:
         return reason
     if m.hot.pincount[pfn]:
         return Reason.PINNED
-    if page_mapping(m, pfn) is not None:
-        return Reason.NO_SWAP
-    if not m.hot.flags[pfn] & c.PG_swapcache:
+    if not m.hot.flags[pfn] & c.PG_swapcache and page_mapping(m, pfn) is None:
         entry = slot_alloc(m)
         if not entry:
             return Reason.NO_SWAP
@@ -192,7 +193,7 @@ def may_go(m: View, pfn: int, flags: int) -> Reason | None:
 
 
 def unmap_outgoing(m: View, b: Outgoing, cpu: int, pfns: list[int], flags: int, stats: MigrateStats) -> None:
-    """Lock what may go, and turn its PTEs into swap entries."""
+    """Lock what may go, and unmap it."""
     several: list[MigItem] = []
     for pfn in pfns:
         if not m.hot.mapcount[pfn] and m.hot.refcount[pfn] == 1 and not flags & PAGEOUT_KEEP:
@@ -210,9 +211,9 @@ def unmap_outgoing(m: View, b: Outgoing, cpu: int, pfns: list[int], flags: int, 
         if m.hot.mapcount[pfn] == 1 and m.hot.rmap[pfn]:
             at = m.hot.rmap[pfn] // 8
             asid = m.cold.mapping[m.hot.rmap[pfn] >> pt.PAGE_SHIFT]
-            unmap_to_swap(m, pfn, at, m.mem.mm_of(asid))
+            try_to_unmap_one(m, pfn, at, m.mem.mm_of(asid))
             m.hot.rmap[pfn] = 0
-            m.node_stat[m.node(pfn), c.NR_ANON_MAPPED] -= 1
+            m.node_stat[m.node(pfn), mapped_item(m, pfn)] -= 1
             b.asids.add(asid)
         elif m.hot.mapcount[pfn]:
             several.append(MigItem(pfn, anon=m.cold.mapping[pfn], index=m.cold.index[pfn]))
@@ -243,12 +244,19 @@ def write_outgoing(m: View, b: Outgoing, cpu: int, flags: int, stats: MigrateSta
         m.hot.flags[pfn] &= ~c.PG_locked
         if m.hot.mapcount[pfn]:
             b.left.append((pfn, Reason.MAPPED))
-        elif m.hot.refcount[pfn] != 2:  # the isolation and the swap cache
+        elif m.hot.refcount[pfn] != 2:  # the isolation and the cache
             b.left.append((pfn, Reason.PINNED))
+        elif (
+            m.hot.flags[pfn] & c.PG_dirty and page_mapping(m, pfn) is not None and not shmem_writepage(m, pfn)
+        ):
+            b.left.append((pfn, Reason.NO_SWAP))
         elif m.hot.flags[pfn] & c.PG_dirty and not write_page(m, pfn, flags, stats):
             b.left.append((pfn, Reason.WRITING))
         else:
-            delete_from_swap_cache(m, pfn)
+            if m.hot.flags[pfn] & c.PG_swapcache:
+                delete_from_swap_cache(m, pfn)
+            else:  # of shared memory, and still the zeros that it began with
+                delete_from_page_cache(m, pfn)
             if flags & PAGEOUT_KEEP:
                 b.left.append((pfn, Reason.NONE))
                 continue

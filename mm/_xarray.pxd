@@ -30,6 +30,11 @@ cdef inline bint xa_is_value(uint64_t entry) noexcept nogil:
     return entry & 1
 
 
+cdef inline uint64_t xa_swap_entry(uint64_t entry) noexcept nogil:
+    """The swap entry of a value."""
+    return entry & ~<uint64_t>1
+
+
 cdef inline uint32_t xa_pfn(uint64_t entry) noexcept nogil:
     """The frame of a page entry, 0 for none and for a value."""
     return 0 if entry & 1 else <uint32_t>(entry >> 1)

@@ -8,7 +8,7 @@ book-keeping that could be wrong in the same way. The numbers are those of the d
      3  refcount and mapcount are explained, rmap is right, page tables belong to one address space
      4  a page is on one LRU list at the place it claims, or isolated, or in an add batch, or off for a named reason
      5  no PTE names a freed frame; freed frames are poisoned (debug_vm); the zero page is zeros
-     6  a swap slot is counted by the PTEs that name it and by the swap cache; slot and cached page agree
+     6  a swap slot is counted by the PTEs and files that name it and by the swap cache; slot and cached page agree
      7  no migration entry outlives its migration
      8  contents: a page that somebody may write is nobody else's, and no TLB remembers what is no longer so
      9  policies name nodes with memory

@@ -147,7 +147,9 @@ def check_files(state: State, report: Report) -> None:
             11, "file", f"areas of file {file.id} as the kernels see them",
             [vma.address for vma in file.vmas], file.addresses(),
         )  # fmt: skip
-        report.same(3, "file", f"pages of file {file.id}", len(file.entries()), file.nrpages)
+        entries = [entry & 1 for _, entry in file.entries()]
+        report.same(3, "file", f"pages of file {file.id}", entries.count(0), file.nrpages)
+        report.same(3, "file", f"swap entries in file {file.id}", entries.count(1), file.nr_swapped)
     for column, field in ((0, "mapping"), (1, "index")):
         pfns, expected = state.in_files[:, 2], state.in_files[:, column]
         got = state.mem.cold[pfns][field].astype(np.int64)

@@ -27,7 +27,7 @@ def check_counters(state: State, report: Report) -> None:
         ("nr_isolated_file", isolated & ~swapbacked),
         ("nr_anon_pages", anon & mapped),
         ("nr_mapped", ~anon & mapped),
-        ("nr_file_pages", state.cached > 0),
+        ("nr_file_pages", (state.cached > 0) | frames.has(PG.SWAPCACHE)),
         ("nr_shmem", (state.cached > 0) & swapbacked),
         ("nr_page_table_pages", frames.has(PG.TABLE)),
         ("nr_mlock", frames.has(PG.MLOCKED)),

@@ -45,8 +45,10 @@ class State:
         self.tables_at = frames.count(self.tables.index[self.tables.real])
         #: Pages that a file has: each is in one place of one page cache.
         self.files = mem.mappings()
-        cached = [(file.id, index, entry >> 1) for file in self.files for index, entry in file.entries()]
+        entries = [(file.id, index, entry) for file in self.files for index, entry in file.entries()]
+        cached = [(file, index, entry >> 1) for file, index, entry in entries if not entry & 1]
         self.in_files = np.array(cached, np.int64).reshape(-1, 3)
+        self.swapped_entries = np.array([entry - 1 for _, _, entry in entries if entry & 1], np.uint64)
         self.cached = frames.count(frames.index(self.in_files[:, 2]))
         self.is_zero_page = frames.pfn == mem.zero_pfn
 

@@ -1,7 +1,7 @@
 """Invariant 6: every slot of every swap area is counted by whoever refers to it, and slot and cached page agree.
 
 Mirrors swap_count() and the checks of folio_free_swap(). A slot's count is the swap PTEs that name it, over all address
-spaces, and one more if the swap cache has its page.
+spaces, the places in files where it stands, and one more if the swap cache has its page.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SLOT_MASK = np.uint64((1 << SWP_TYPE_SHIFT - SWP_OFFSET_SHIFT) - 1)
 def check_swap(state: State, report: Report) -> None:
     """6: counts, used slots, and the swap cache seen from both sides."""
     mem, frames = state.mem, state.frames
-    ptes = state.leaves.pte[state.leaves.kind == SWAP]
+    ptes = np.concatenate((state.leaves.pte[state.leaves.kind == SWAP], state.swapped_entries))
     types, slots = ptes >> _TYPE_SHIFT, (ptes >> _SLOT_SHIFT & _SLOT_MASK).astype(np.int64)
     cached = np.flatnonzero(frames.has(PG.SWAPCACHE) & ~state.free)
     entries = mem.cold["private"][frames.pfn[cached]]
@@ -44,7 +44,7 @@ def check_swap(state: State, report: Report) -> None:
         held[place[inside]] = frames.pfn[cached[ours]][inside]
         _same_slots(report, "cache", f"the page of slot {{}} of area {area.type}", held, area.cache)
     for pte in ptes[~known][:LIMIT].tolist():
-        report.add(6, "entry", f"a swap PTE names a slot that is none: {pte:#x}")
+        report.add(6, "entry", f"a swap entry names a slot that is none: {pte:#x}")
 
 
 def _same_slots(report: Report, clause: str, what: str, expected: np.ndarray, got: np.ndarray) -> None:

@@ -44,6 +44,7 @@ class Kernels:
     rmap: ModuleType
     migrate: ModuleType
     swap: ModuleType
+    shmem: ModuleType
     vmscan: ModuleType
 
     @classmethod

@@ -15,7 +15,7 @@ from numalab.mm.kernels import Why
 from numalab.mm.mpol import MPOL_BIND
 from numalab.mm.page_alloc import OutOfMemory, Slowpath
 from numalab.mm.rmap import anon_vma_prepare
-from numalab.mm.shared_policy import get_vma_policy
+from numalab.mm.shared_policy import get_vma_policy, interleave_index
 from numalab.mm.stack import expand_stack
 from numalab.mm.swap_state import read_swap_page, wait_on_page
 from numalab.mm.vm_flags import PAGE_MASK, PAGE_SIZE, VM_LOCKED, VM_READ, VM_SHARED, VM_WRITE
@@ -87,7 +87,7 @@ def handle_mm_fault(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bo
         va = reached
         if why in (Why.WAIT_IO, Why.WAIT_LOCK):
             major = why == Why.WAIT_IO
-            why = read_swap_page(mem, vma, ctx, va, entry)
+            why = read_swap_page(mem, ctx, get_vma_policy(vma, va), interleave_index(vma, va), entry)
             if why == Why.DONE:
                 if major:  # the kernel, which now finds the page in the swap cache, will count a minor one
                     ctx.maj_flt += 1

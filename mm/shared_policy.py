@@ -12,7 +12,7 @@ from __future__ import annotations
 from numalab.mm._mm_types import VMA, AddressSpace, MemPolicy
 from numalab.mm.vma_tree import linear_page_index, vma_pages
 
-__all__ = ["get_vma_policy", "set_shared_policy", "shared_policy_lookup"]
+__all__ = ["get_vma_policy", "interleave_index", "set_shared_policy", "shared_policy_lookup"]
 
 
 def get_vma_policy(vma: VMA, addr: int) -> MemPolicy | None:
@@ -20,6 +20,12 @@ def get_vma_policy(vma: VMA, addr: int) -> MemPolicy | None:
     if vma.file is None:
         return vma.policy
     return shared_policy_lookup(vma.file.mapping, linear_page_index(vma, addr))
+
+
+def interleave_index(vma: VMA, addr: int) -> int:
+    """Where a page of an area stands in the turns of an interleaving policy."""
+    index = linear_page_index(vma, addr)
+    return index if vma.file is None else vma.file.mapping.id + index
 
 
 def shared_policy_lookup(mapping: AddressSpace, index: int) -> MemPolicy | None:

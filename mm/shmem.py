@@ -4,8 +4,7 @@ Its pages belong to the file and not to who touched them first: a fork shares th
 page stays when the last PTE that named it goes, and is free when the last mapping of the file goes. A memory policy
 belongs to the file as well (shared_policy.py).
 
-Mirrors shmem_zero_setup() of mm/shmem.c. Deliberately different: there is no shmem file system behind it, and its
-pages are not swapped.
+Mirrors shmem_zero_setup() of mm/shmem.c; what its pages do in swap is in ``_shmem``.
 """
 
 from __future__ import annotations

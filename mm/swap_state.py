@@ -6,6 +6,7 @@ map; they come here (through their drivers) when a page must first be read from 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,13 +14,13 @@ import numpy as np
 from numalab.arch._pagetable_reference import SWP_TYPE_SHIFT, swp_entry, swp_offset, swp_type
 from numalab.mm import _constants as c
 from numalab.mm.kernels import Why
-from numalab.mm.vm_flags import PAGE_SIZE
-from numalab.mm.vma_tree import linear_page_index
+from numalab.mm.shared_policy import get_vma_policy, interleave_index
+from numalab.mm.vm_flags import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from numalab.mm._mm_types import VMA, AllocCtx, MemMap, MmStruct
+    from numalab.mm._mm_types import VMA, AllocCtx, MemMap, MemPolicy, MmStruct
 
 __all__ = ["madvise_willneed", "read_swap_page", "swap_writepages", "wait_on_page"]
 
@@ -34,10 +35,11 @@ def wait_on_page(mem: MemMap, pfn: int) -> None:
     mem.waits.wait(what, lambda: not int(flags[pfn]) & busy)
 
 
-def read_swap_page(mem: MemMap, vma: VMA, ctx: AllocCtx, va: int, entry: int) -> Why:
+def read_swap_page(mem: MemMap, ctx: AllocCtx, policy: MemPolicy | None, ilx: int, entry: int) -> Why:
     """swapin_readahead(): have a slot's page in the swap cache, and those of the slots around it on their way.
 
-    Returns DONE when the page has been read, NEED_RECLAIM if there is no frame for it, WAIT_IO if reading it failed.
+    policy, ilx: where the pages go, None = as the task's policy says. Returns DONE when the page has been read,
+    NEED_RECLAIM if there is no frame for it, WAIT_IO if reading it failed.
     """
     area = mem.swap_areas[swp_type(entry)]
     assert area is not None
@@ -46,7 +48,7 @@ def read_swap_page(mem: MemMap, vma: VMA, ctx: AllocCtx, va: int, entry: int) ->
         window = 1 << mem.page_cluster
         first = slot & -window
         for near in range(max(first, 1), min(first + window, area.disk.pages)):
-            there = _start_read(mem, vma, ctx, va, swp_entry(area.type, near))
+            there = _start_read(mem, ctx, policy, ilx, swp_entry(area.type, near))
             if near == slot and not there:
                 return Why.NEED_RECLAIM
     pfn = int(area.cache[slot])
@@ -55,20 +57,30 @@ def read_swap_page(mem: MemMap, vma: VMA, ctx: AllocCtx, va: int, entry: int) ->
 
 
 def madvise_willneed(mem: MemMap, mm: MmStruct, vma: VMA, ctx: AllocCtx, start: int, end: int) -> None:
-    """MADV_WILLNEED on anonymous memory (swapin_walk_pmd_entry()): begin to read what is in swap, and do not wait."""
+    """MADV_WILLNEED (swapin_walk_pmd_entry(), shmem_swapin_range()): begin to read what is in swap, and do not wait."""
+    for va, entry in _swapped(mem, mm, vma, start, end):
+        _start_read(mem, ctx, get_vma_policy(vma, va), interleave_index(vma, va), entry)
+
+
+def _swapped(mem: MemMap, mm: MmStruct, vma: VMA, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """(address, swap entry) of the pages of [start, end) that are in swap: page tables or the file tell."""
+    if vma.file is not None:
+        for index, entry in vma.file.mapping.entries():
+            va = vma.start + (index - vma.pgoff << PAGE_SHIFT)
+            if start <= va < end and entry & 1:
+                yield va, entry - 1
     words = np.zeros((end - start) // PAGE_SIZE, np.uint64)
     mem.k.memory.pagemap_range(mem, mm, start, words)
     types = words & np.uint64(31)
     swapped = (words >> np.uint64(62) == 1) & (types < np.uint64(len(mem.swap_areas)))
     for i in np.flatnonzero(swapped).tolist():
-        slot = int(words[i]) >> 5 & (1 << 50) - 1
-        _start_read(mem, vma, ctx, start + i * PAGE_SIZE, swp_entry(int(types[i]), slot))
+        yield start + i * PAGE_SIZE, swp_entry(int(types[i]), int(words[i]) >> 5 & (1 << 50) - 1)
 
 
-def _start_read(mem: MemMap, vma: VMA, ctx: AllocCtx, va: int, entry: int) -> bool:
+def _start_read(mem: MemMap, ctx: AllocCtx, policy: MemPolicy | None, ilx: int, entry: int) -> bool:
     """read_swap_cache_async(): begin to read one slot, unless its page is there; False if there is no frame for it."""
-    policy = vma.policy if vma.policy is not None else ctx.policy
-    pfn = mem.k.swap.read_into_cache(mem, ctx, policy, linear_page_index(vma, va), entry)
+    policy = policy if policy is not None else ctx.policy
+    pfn = mem.k.swap.read_into_cache(mem, ctx, policy, ilx, entry)
     if pfn == c.NO_PFN:
         return False
     if pfn:

@@ -18,11 +18,13 @@ from numalab.mm import _constants as c
 from numalab.mm.kernels import Why
 from numalab.mm.mmzone import sparse
 from numalab.mm.page_alloc import OutOfMemory, Slowpath
+from numalab.mm.shared_policy import shared_policy_lookup
 from numalab.mm.swap_state import read_swap_page, wait_on_page
+from numalab.mm.vma_tree import linear_page_index
 
 if TYPE_CHECKING:
     from numalab.arch.disk import Disk
-    from numalab.mm._mm_types import AllocCtx, MemMap, MmStruct
+    from numalab.mm._mm_types import AddressSpace, AllocCtx, MemMap, MmStruct
 
 __all__ = ["SwapArea", "nr_swap_pages", "swap_areas", "swapoff", "swapon"]
 
@@ -109,6 +111,8 @@ def swapoff(mem: MemMap, area: SwapArea, mms: Iterable[MmStruct], ctx: AllocCtx)
     try:
         # Whoever needs memory meanwhile may unmap pages again that are still in the swap cache: then once more.
         while before := area.used:
+            for mapping in mem.mappings():
+                _shmem_unuse(mapping, ctx, area)
             for mm in mms:
                 _unuse_mm(mem, mm, ctx, area.type)
             _drop_cache(area, ctx)
@@ -132,6 +136,23 @@ def _drop_cache(area: SwapArea, ctx: AllocCtx) -> None:
             mem.k.swap.drop_cache(mem, ctx.cpu, swp_entry(area.type, slot))
 
 
+def _shmem_unuse(mapping: AddressSpace, ctx: AllocCtx, area: SwapArea) -> None:
+    """shmem_unuse(): the pages of a file that are in the area are in memory again. Raises OutOfMemory."""
+    mem, at = mapping.mem, 0
+    slow = Slowpath(mem, ctx)
+    while at < mapping.size:
+        reached, why, entry = mem.k.shmem.swapin_range(mem, ctx, mapping, at, mapping.size, 1 << area.type)
+        if reached > at:
+            slow.progress()
+        at = reached
+        if why in (Why.WAIT_IO, Why.WAIT_LOCK):
+            why = read_swap_page(mem, ctx, shared_policy_lookup(mapping, at), mapping.id + at, entry)
+            if why == Why.WAIT_IO:
+                raise KernelError(EIO, f"the swap area cannot be read for page {at} of a file")
+        if why == Why.NEED_RECLAIM:
+            slow.reclaim()
+
+
 def _unuse_mm(mem: MemMap, mm: MmStruct, ctx: AllocCtx, type_: int) -> None:
     """unuse_mm(): map again what an address space has in the area. Raises OutOfMemory."""
     if not mm.rss_swap:
@@ -145,7 +166,7 @@ def _unuse_mm(mem: MemMap, mm: MmStruct, ctx: AllocCtx, type_: int) -> None:
                 slow.progress()
             va = reached
             if why in (Why.WAIT_IO, Why.WAIT_LOCK):
-                why = read_swap_page(mem, vma, ctx, va, entry)
+                why = read_swap_page(mem, ctx, vma.policy, linear_page_index(vma, va), entry)
                 if why == Why.WAIT_IO:
                     raise KernelError(EIO, f"the swap area cannot be read at {va:#x}")
             if why == Why.NEED_RECLAIM:

@@ -3,9 +3,13 @@
 import signal
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
+from numalab.arch.disk import Disk
 from numalab.mm import _constants as c
+from numalab.mm._migrate import MigrateStats
+from numalab.mm._mm_types import MmStruct
 from numalab.mm.madvise import do_madvise
 from numalab.mm.memory import UserFault, read_user, touch_user, write_user
 from numalab.mm.mempolicy import MPOL_MF_MOVE_ALL, do_get_mempolicy, do_mbind
@@ -16,7 +20,9 @@ from numalab.mm.mpol import MPOL_BIND
 from numalab.mm.mprotect import do_mprotect
 from numalab.mm.mremap import do_mremap
 from numalab.mm.swap import lru_add_drain_all
+from numalab.mm.swapfile import SwapArea, swapoff, swapon
 from numalab.mm.task_mmu import show_map_vma, show_numa_map
+from numalab.mm.vmscan import shrink_folio_list
 
 from tests.mm_machine import PAGE, MmMachine
 
@@ -141,14 +147,126 @@ def test_a_mapping_of_length_0_is_a_second_one(m: MmMachine) -> None:
     assert fault.value.signo == signal.SIGBUS
 
 
-def test_pageout_leaves_shared_memory_where_it_is(m: MmMachine) -> None:
+def with_swap(m: MmMachine, pages: int = 64, latency: int = 0) -> SwapArea:
+    disk = Disk(m.hw, m.mem.timers, "disk", pages)
+    disk.latency = latency
+    return swapon(m.mem, disk)
+
+
+def page_out(m: MmMachine, mm: MmStruct, at: int, pages: int) -> None:
+    lru_add_drain_all(m.mem)
+    do_madvise(mm, m.ctx, at, pages * PAGE, MADV_PAGEOUT)
+
+
+def test_without_swap_pages_leave_tables_and_not_memory(m: MmMachine) -> None:
     mm = m.new_mm()
     at = m.map(mm, 4, shared=True)
     write_user(mm, m.ctx, at, b"stays")
-    lru_add_drain_all(m.mem)
-    do_madvise(mm, m.ctx, at, 4 * PAGE, MADV_PAGEOUT)
-    assert mm.rss_shmem == 1
+    page_out(m, mm, at, 4)
+    assert m.mem.node_stat[:, c.NR_SHMEM].sum() == 1
     assert read_user(mm, m.ctx, at, 5) == b"stays"
+    assert m.ctx.maj_flt == 0
+
+
+@pytest.mark.parametrize("latency", [0, 1000])
+def test_pages_go_to_swap_and_come_back(m: MmMachine, latency: int) -> None:
+    area = with_swap(m, latency=latency)
+    mm = m.new_mm()
+    at = m.map(mm, 8, shared=True)
+    write_user(mm, m.ctx, at, bytes(range(256)) * 128)
+    page_out(m, mm, at, 8)
+    while m.mem.timers.skip():
+        pass
+    assert area.used == 8
+    assert (mm.rss_shmem, mm.rss_swap) == (0, 0)  # Linux counts neither
+    assert m.mem.node_stat[:, c.NR_SHMEM].sum() == 0
+    assert m.check() == []
+    child = m.fork(mm)
+    assert read_user(child, m.ctx, at, 8 * PAGE) == bytes(range(256)) * 128
+    write_user(mm, m.ctx, at, b"again")
+    assert read_user(child, m.ctx, at, 5) == b"again"
+    assert (m.ctx.maj_flt == 8) == (latency == 0)  # else they are in the swap cache still
+    assert area.used == 0
+
+
+def test_a_page_goes_out_of_all_tables_at_once(m: MmMachine) -> None:
+    area = with_swap(m)
+    parent = m.new_mm()
+    at = m.map(parent, 2, shared=True)
+    write_user(parent, m.ctx, at, b"both")
+    child = m.fork(parent)
+    assert read_user(child, m.ctx, at, 4) == b"both"
+    lru_add_drain_all(m.mem)
+    out = np.zeros(8, np.uint32)
+    node = m.mem.node_of(m.pfn(parent, at))
+    taken, _ = m.mem.k.vmscan.isolate_lru(m.mem, node, c.LRU_INACTIVE_ANON, out)
+    left, _ = shrink_folio_list(m.mem, 0, out[:taken], 0, MigrateStats())
+    assert len(left) == 0
+    assert area.used == 1
+    assert (parent.rss_shmem, child.rss_shmem) == (0, 0)
+    assert read_user(child, m.ctx, at, 4) == b"both"
+
+
+def test_zeros_need_no_slot(m: MmMachine) -> None:
+    area = with_swap(m)
+    mm = m.new_mm()
+    at = m.map(mm, 4, shared=True)
+    touch_user(mm, m.ctx, at, PAGE, 4, False)
+    page_out(m, mm, at, 4)
+    assert area.used == m.mem.node_stat[:, c.NR_SHMEM].sum() == 0
+    assert read_user(mm, m.ctx, at, 4 * PAGE) == bytes(4 * PAGE)
+
+
+def test_swap_that_is_full_keeps_the_rest_in_memory(m: MmMachine) -> None:
+    with_swap(m, pages=3)
+    mm = m.new_mm()
+    at = m.map(mm, 4, shared=True)
+    touch_user(mm, m.ctx, at, PAGE, 4, True, 9)
+    page_out(m, mm, at, 4)
+    assert m.mem.node_stat[:, c.NR_SHMEM].sum() == 2
+    assert [read_user(mm, m.ctx, at + i * PAGE, 1) for i in range(4)] == [b"\x09"] * 4
+
+
+def test_slots_go_with_the_file_and_with_swapoff(m: MmMachine) -> None:
+    area = with_swap(m)
+    one, other = m.new_mm(), m.new_mm()
+    at = m.map(one, 4, shared=True)
+    touch_user(one, m.ctx, at, PAGE, 4, True, 1)
+    page_out(m, one, at, 4)
+    to = m.map(other, 4, shared=True)
+    touch_user(other, m.ctx, to, PAGE, 4, True, 2)
+    page_out(m, other, to, 4)
+    assert area.used == 8
+    do_munmap(one, m.ctx, at, 4 * PAGE)
+    assert area.used == 4
+    swapoff(m.mem, area, m.mms, m.ctx)
+    assert m.mem.node_stat[:, c.NR_SHMEM].sum() == 4
+    assert read_user(other, m.ctx, to, 1) == b"\x02"
+
+
+def test_a_page_comes_back_by_the_policy_of_its_file(m: MmMachine) -> None:
+    with_swap(m)
+    mm = m.new_mm()
+    at = m.map(mm, 4, shared=True)
+    touch_user(mm, m.ctx, at, PAGE, 4, True, 1)
+    assert m.mem.node_of(m.pfn(mm, at)) == 0
+    page_out(m, mm, at, 4)
+    do_mbind(m.mem, mm, m.ctx, at, 4 * PAGE, MPOL_BIND, 0, 0b10, 0)
+    touch_user(mm, m.ctx, at, PAGE, 4, False)
+    assert [m.mem.node_of(m.pfn(mm, at + i * PAGE)) for i in range(4)] == [1] * 4
+
+
+def test_a_page_that_cannot_be_read_is_a_sigbus(m: MmMachine) -> None:
+    area = with_swap(m)
+    mm = m.new_mm()
+    at = m.map(mm, 1, shared=True)
+    write_user(mm, m.ctx, at, b"lost")
+    page_out(m, mm, at, 1)
+    area.disk.failing = True
+    area.sync()
+    with pytest.raises(UserFault) as fault:
+        read_user(mm, m.ctx, at, 4)
+    assert fault.value.signo == signal.SIGBUS
 
 
 def test_what_maps_and_numa_maps_call_it(m: MmMachine) -> None:

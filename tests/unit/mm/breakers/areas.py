@@ -175,6 +175,11 @@ def a_file_counts_its_pages_wrong(m: Scene) -> None:
     file_of(m).nrpages += 1
 
 
+@breaks(3, "file", "swap entries in file")
+def a_file_counts_what_it_has_in_swap_wrong(m: Scene) -> None:
+    file_of(m).nr_swapped += 1
+
+
 @breaks(3, "page cache", "index of a cached page")
 def a_cached_page_thinks_it_is_elsewhere_in_its_file(m: Scene) -> None:
     m.mem.cold["index"][m.pfn(m.parent, m.file)] += 1
