@@ -7,6 +7,7 @@ MPOL_* in mpol.py, reasons and phases of a migration in migrate/ledger.py, ``Why
 SECTION_SHIFT = 15
 NR_LRU_LISTS = 5
 NR_SWAP_AREAS = 24
+NR_BDIS = 8
 SWP_WRITEOK, SWP_SYNCHRONOUS_IO = 1, 2
 LRU_BATCH = 31
 CHUNK_SLOTS = 60

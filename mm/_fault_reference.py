@@ -26,6 +26,7 @@ from numalab.mm._reference import View, tlb_flush_mm, tlb_flush_page, tlb_insert
 from numalab.mm._rmap_reference import mapped_item
 from numalab.mm._shmem_reference import shmem_swapin
 from numalab.mm._swap_reference import entry_of, free_swap_cache, swapin_pte, try_to_free_swap
+from numalab.mm._writeback_reference import page_mkwrite
 from numalab.mm.kernels import Why
 from numalab.mm.vm_flags import VM_LOCKED, VM_SHARED, VM_WRITE
 from numalab.mm.vma_tree import linear_page_index
@@ -116,8 +117,9 @@ def wp_page(m: View, ctx: AllocCtx, vma: VMA, at: int, va: int) -> Why:
         flush_range(m, vma.mm, va, va + pt.PAGE_SIZE)
         return Why.DONE
     if not m.hot.flags[pfn] & c.PG_anon and vma.flags & VM_SHARED:
+        if not page_mkwrite(m, pfn):
+            return Why.FILE
         m.ram[at] = old | pt.PTE_RW | pt.PTE_DIRTY | pt.PTE_ACCESSED
-        m.hot.flags[pfn] |= c.PG_dirty
         tlb_flush_page(m, vma.mm.asid, va)
         return Why.DONE
     if not m.hot.flags[pfn] & (c.PG_anon_exclusive | c.PG_lru) and m.hot.refcount[pfn] <= 3:
@@ -149,6 +151,7 @@ def cow_page(m: View, ctx: AllocCtx, vma: VMA, at: int, va: int, pfn: int) -> Wh
     m.copy_page(fresh[0], pfn)
     m.charge(m.cost["zero_page"])
     m.ram[at] = fresh[0] << pt.PAGE_SHIFT | write_bits(vma)
+    tlb_insert(m, ctx.cpu, vma.mm.asid, va, m.ram[at])
     return Why.DONE
 
 
@@ -208,9 +211,11 @@ def fault_table(
 def file_fault(
     m: View, ctx: AllocCtx, vma: VMA, table: int, va: int, end: int, write: bool
 ) -> tuple[Why, int, int]:
-    """do_fault() for empty PTEs of a file, from va on: the page that the cache has, or as many new ones as are missing.
+    """do_fault() for empty PTEs of a file, from va on: the page that the cache has; of shared memory as many new ones
+    as are missing.
 
-    A private write gets a copy. Returns (why, pages in a row that are mapped now, the page that is locked).
+    A private write gets a copy. FILE: somebody must read the page, or it is beyond the end of the file, or the disk is
+    full. Returns (why, pages in a row that are mapped now, the page that is locked).
     """
     assert vma.file is not None
     mapping, index = vma.file.mapping, linear_page_index(vma, va)
@@ -229,6 +234,8 @@ def file_fault(
         if why != Why.DONE:
             return why, 0, stopped
         pfns = [stopped]
+    elif not entry and mapping.bdi:
+        return Why.FILE, 0, 0
     elif not entry:
         most = end - va + pt.PAGE_SIZE - 1 >> pt.PAGE_SHIFT
         if not write:
@@ -241,9 +248,13 @@ def file_fault(
             return Why.NEED_RECLAIM, 0, 0
     elif m.hot.flags[pfns[0]] & c.PG_locked:
         return Why.WAIT_PAGE, 0, pfns[0]
+    elif not m.hot.flags[pfns[0]] & c.PG_uptodate:
+        return Why.FILE, 0, 0
     if cow:
         why = cow_page(m, ctx, vma, at, va, pfns[0])
         return why, int(why == Why.DONE), 0
+    if write and not page_mkwrite(m, pfns[0]):
+        return Why.FILE, 0, 0
     for i, pfn in enumerate(pfns):
         map_file_page(m, vma, pfn, at + i, write)
     return Why.DONE, len(pfns), 0

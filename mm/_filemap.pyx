@@ -1,4 +1,4 @@
-"""The page cache: the pages of shared memory by file and index, and their mappings.
+"""The page cache: the pages of files by index, and their mappings.
 
 Mirrors mm/filemap.c (filemap_map_pages), mm/shmem.c (shmem_get_folio) and the file half of mm/rmap.c. A page of a file
 belongs to the file: it is there whether somebody maps it or not, the cache holds one reference, and who maps it holds
@@ -12,15 +12,13 @@ from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE
 from numalab.arch._pagetable cimport PTE_ACCESSED, PTE_DIRTY, PTE_RW, pte_address
 from numalab.mm._lru cimport lru_cache_add, mark_page_accessed, mlock_page, page_free_prepare
 from numalab.mm._mm_types cimport (
-    AddressSpace, GFP_DIRECT_RECLAIM, GFP_USER_MOVABLE, MemMap, NR_FILE_MAPPED, NR_NODE_STATS,
-    PG_NODE_SHIFT, PG_dirty, PG_locked, PG_swapbacked, PG_uptodate, VM_LOCKED, alloc_ctx, mapping_c, memmap, mm_c,
-    mm_counter, mpol, page, page_cold, page_mapping, vma_c,
+    AddressSpace, GFP_DIRECT_RECLAIM, GFP_USER_MOVABLE, MemMap, NR_FILE_MAPPED, NR_NODE_STATS, PG_NODE_SHIFT,
+    PG_dirty, PG_locked, PG_swapbacked, PG_uptodate, VM_LOCKED, alloc_ctx, mapping_c, memmap, mm_c, mm_counter, mpol,
+    page, page_cold, page_mapping, vma_c,
 )
 from numalab.mm._page_alloc cimport alloc_pages_mpol, free_pages_bulk
 from numalab.mm._swap cimport free_swap_and_cache
-from numalab.mm._xarray cimport (
-    xa_is_value, xa_load, xa_page, xa_pfn, xa_reserve, xa_slot, xa_swap_entry,
-)
+from numalab.mm._xarray cimport xa_is_value, xa_load, xa_page, xa_pfn, xa_reserve, xa_slot, xa_swap_entry
 
 # ---------------------------------------------------------------- the cache
 
@@ -45,40 +43,44 @@ cdef uint32_t shmem_alloc(memmap *m, alloc_ctx *ctx, mapping_c *mapping, uint64_
     0: no frame. Fewer than n: no frame for the rest, or another policy begins there.
     """
     cdef uint64_t end
-    cdef uint64_t *slot
-    cdef uint32_t i, pfn
-    cdef page *p
-    cdef page_cold *c
+    cdef uint32_t i
     cdef mpol *policy = shared_policy_lookup(mapping, index, &end)
     if end - index < n:
         n = <uint32_t>(end - index)
     n = alloc_pages_mpol(m, ctx, policy if policy != NULL else ctx.policy, True, mapping.id + index,
                          GFP_USER_MOVABLE | GFP_DIRECT_RECLAIM, n, pfns)
     for i in range(n):
-        pfn = pfns[i]
-        slot = xa_reserve(&mapping.i_pages, index + i)
-        if slot == NULL:                        # of the host's memory, not of the machine's
+        if not add_to_page_cache(m, mapping, index + i, pfns[i], PG_uptodate | PG_swapbacked):
             free_pages_bulk(m, ctx.cpu, pfns + i, n - i)
             n = i
             break
-        slot[0] = xa_page(pfn)
-        p = &m.hot[pfn]
-        p.flags |= PG_uptodate | PG_swapbacked
-        p.refcount = 1
-        p.mapcount = 0
-        p.pincount = 0
-        p.rmap = 0
-        c = &m.cold[pfn]
-        c.mapping = mapping.id
-        c.index = index + i
-        c.private = 0
-        c.mlock_count = 0
-        count_cached(m, p, 1)
-        memset(m.h.ram + (<uint64_t>pfn << PAGE_SHIFT), 0, PAGE_SIZE)
-    mapping.i_pages.count += n
+        memset(m.h.ram + (<uint64_t>pfns[i] << PAGE_SHIFT), 0, PAGE_SIZE)
     m.h.now += n * m.h.cost.zero_page
     lru_cache_add(m, ctx.cpu, pfns, n)
     return n
+
+
+cdef bint add_to_page_cache(memmap *m, mapping_c *mapping, uint64_t index, uint32_t pfn, uint32_t flags
+                            ) noexcept nogil:
+    """__filemap_add_folio(): a new page takes an empty place of a file. False: the host is out of memory."""
+    cdef uint64_t *slot = xa_reserve(&mapping.i_pages, index)
+    cdef page *p = &m.hot[pfn]
+    cdef page_cold *c = &m.cold[pfn]
+    if slot == NULL:
+        return False
+    slot[0] = xa_page(pfn)
+    mapping.i_pages.count += 1
+    p.flags |= flags
+    p.refcount = 1
+    p.mapcount = 0
+    p.pincount = 0
+    p.rmap = 0
+    c.mapping = mapping.id
+    c.index = index
+    c.private = 0
+    c.mlock_count = 0
+    count_cached(m, p, 1)
+    return True
 
 
 cdef void delete_from_page_cache(memmap *m, uint32_t pfn) noexcept nogil:
@@ -88,8 +90,10 @@ cdef void delete_from_page_cache(memmap *m, uint32_t pfn) noexcept nogil:
     xa_slot(&mapping.i_pages, m.cold[pfn].index)[0] = 0
     mapping.i_pages.count -= 1
     count_cached(m, p, -1)
+    if p.flags & PG_dirty:
+        p.flags &= ~<uint32_t>PG_dirty
+        count_dirty(m, p, -1)
     m.cold[pfn].mapping = 0
-    p.flags &= ~<uint32_t>PG_dirty
     p.refcount -= 1
 
 
@@ -101,6 +105,9 @@ cdef void replace_in_page_cache(memmap *m, uint32_t src, uint32_t dst) noexcept 
     m.hot[dst].refcount += 1
     count_cached(m, &m.hot[src], -1)
     count_cached(m, &m.hot[dst], 1)
+    if m.hot[src].flags & PG_dirty:
+        count_dirty(m, &m.hot[src], -1)
+        count_dirty(m, &m.hot[dst], 1)
 
 
 # ---------------------------------------------------------------- mappings
@@ -118,7 +125,7 @@ cdef void map_file_page(memmap *m, vma_c *v, uint32_t pfn, uint64_t *pte, bint w
     pte[0] = <uint64_t>pfn << PAGE_SHIFT | v.prot
     if write:
         pte[0] |= PTE_RW | PTE_DIRTY
-        p.flags |= PG_dirty
+        folio_mark_dirty(m, p)
     mm_counter(v.mm, p)[0] += 1
     if v.flags & VM_LOCKED:
         mlock_page(m, pfn)
@@ -128,7 +135,7 @@ cdef void unmap_file_page(memmap *m, mm_c *mm, uint32_t pfn, uint64_t pte) noexc
     """zap_present_folio_ptes(): one mapping less. What the PTE knew of use and change goes over to the page."""
     cdef page *p = &m.hot[pfn]
     if pte & PTE_DIRTY:
-        p.flags |= PG_dirty
+        folio_mark_dirty(m, p)
     if pte & PTE_ACCESSED:
         mark_page_accessed(m, pfn)
     mm_counter(mm, p)[0] -= 1
@@ -152,7 +159,7 @@ cdef void map_pages(memmap *m, vma_c *v, uint64_t *ptes, uint64_t va) noexcept n
         pte = &ptes[(at >> PAGE_SHIFT) & 511]
         if pte[0] == 0:
             pfn = xa_pfn(xa_load(&v.mapping.i_pages, v.pgoff + ((at - v.start) >> PAGE_SHIFT)))
-            if pfn and not m.hot[pfn].flags & PG_locked:
+            if pfn and m.hot[pfn].flags & (PG_locked | PG_uptodate) == PG_uptodate:
                 map_file_page(m, v, pfn, pte, False)
         at += PAGE_SIZE
 

@@ -1,4 +1,4 @@
-"""Plain-Python twin of _filemap: the pages of shared memory by file and index, and their mappings.
+"""Plain-Python twin of _filemap: the page cache, the pages of files by index, and their mappings.
 
 Mirrors mm/filemap.c (filemap_map_pages), mm/shmem.c (shmem_get_folio) and the file half of mm/rmap.c. A page of a file
 belongs to the file: it is there whether somebody maps it or not, the cache holds one reference, and who maps it holds
@@ -42,9 +42,23 @@ def page_mapping(m: View, pfn: int) -> AddressSpace | None:
 
 
 def count_cached(m: View, pfn: int, n: int) -> None:
-    """NR_FILE_PAGES and NR_SHMEM of the page's node."""
+    """NR_FILE_PAGES of the page's node, and NR_SHMEM of shared memory."""
     m.node_stat[m.node(pfn), c.NR_FILE_PAGES] += n
-    m.node_stat[m.node(pfn), c.NR_SHMEM] += n
+    if m.hot.flags[pfn] & c.PG_swapbacked:
+        m.node_stat[m.node(pfn), c.NR_SHMEM] += n
+
+
+def count_dirty(m: View, pfn: int, n: int) -> None:
+    """folio_account_dirtied() and folio_account_cleaned(): NR_FILE_DIRTY, in which only pages of disks are."""
+    if not m.hot.flags[pfn] & c.PG_swapbacked:
+        m.node_stat[m.node(pfn), c.NR_FILE_DIRTY] += n
+
+
+def folio_mark_dirty(m: View, pfn: int) -> None:
+    """A page of a file is no longer what the disk has. No PTE of one that is clean may be dirty, or writable."""
+    if not m.hot.flags[pfn] & c.PG_dirty:
+        m.hot.flags[pfn] |= c.PG_dirty
+        count_dirty(m, pfn, 1)
 
 
 def shared_policy_lookup(mapping: AddressSpace, index: int) -> tuple[MemPolicy | None, int]:
@@ -67,19 +81,24 @@ def shmem_alloc(m: View, ctx: AllocCtx, mapping: AddressSpace, index: int, n: in
     gfp = c.GFP_USER_MOVABLE | c.GFP_DIRECT_RECLAIM
     pfns = alloc_pages_mpol(m, ctx, policy, mapping.id + index, gfp, min(n, end - index))
     for i, pfn in enumerate(pfns):
-        mapping.store(index + i, pfn << 1)
-        m.hot.flags[pfn] |= c.PG_uptodate | c.PG_swapbacked
-        m.hot.refcount[pfn] = 1
-        m.hot.mapcount[pfn] = m.hot.pincount[pfn] = m.hot.rmap[pfn] = 0
-        m.cold.mapping[pfn] = mapping.id
-        m.cold.index[pfn] = index + i
-        m.cold.private[pfn] = m.cold.mlock_count[pfn] = 0
-        count_cached(m, pfn, 1)
+        add_to_page_cache(m, mapping, index + i, pfn, c.PG_uptodate | c.PG_swapbacked)
         m.fill_page(pfn, 0)
-    mapping.nrpages += len(pfns)
     m.charge(len(pfns) * m.cost["zero_page"])
     lru_cache_add(m, ctx.cpu, pfns)
     return pfns
+
+
+def add_to_page_cache(m: View, mapping: AddressSpace, index: int, pfn: int, flags: int) -> None:
+    """__filemap_add_folio(): a new page takes an empty place of a file."""
+    mapping.store(index, pfn << 1)
+    mapping.nrpages += 1
+    m.hot.flags[pfn] |= flags
+    m.hot.refcount[pfn] = 1
+    m.hot.mapcount[pfn] = m.hot.pincount[pfn] = m.hot.rmap[pfn] = 0
+    m.cold.mapping[pfn] = mapping.id
+    m.cold.index[pfn] = index
+    m.cold.private[pfn] = m.cold.mlock_count[pfn] = 0
+    count_cached(m, pfn, 1)
 
 
 def delete_from_page_cache(m: View, pfn: int) -> None:
@@ -89,8 +108,10 @@ def delete_from_page_cache(m: View, pfn: int) -> None:
     mapping.store(m.cold.index[pfn], 0)
     mapping.nrpages -= 1
     count_cached(m, pfn, -1)
+    if m.hot.flags[pfn] & c.PG_dirty:
+        m.hot.flags[pfn] &= ~c.PG_dirty
+        count_dirty(m, pfn, -1)
     m.cold.mapping[pfn] = 0
-    m.hot.flags[pfn] &= ~c.PG_dirty
     m.hot.refcount[pfn] -= 1
 
 
@@ -99,8 +120,10 @@ def replace_in_page_cache(m: View, mapping: AddressSpace, src: int, dst: int) ->
     mapping.store(m.cold.index[src], dst << 1)
     m.hot.refcount[src] -= 1
     m.hot.refcount[dst] += 1
-    count_cached(m, src, -1)
-    count_cached(m, dst, 1)
+    for pfn, n in ((src, -1), (dst, 1)):
+        count_cached(m, pfn, n)
+        if m.hot.flags[src] & c.PG_dirty:
+            count_dirty(m, pfn, n)
 
 
 # ---------------------------------------------------------------- mappings
@@ -127,7 +150,7 @@ def map_file_page(m: View, vma: VMA, pfn: int, at: int, write: bool) -> None:
     m.ram[at] = pfn << pt.PAGE_SHIFT | vma.prot
     if write:
         m.ram[at] |= pt.PTE_RW | pt.PTE_DIRTY
-        m.hot.flags[pfn] |= c.PG_dirty
+        folio_mark_dirty(m, pfn)
     add_rss(m, vma.mm, pfn, 1)
     if vma.flags & VM_LOCKED:
         mlock_page(m, pfn)
@@ -136,7 +159,7 @@ def map_file_page(m: View, vma: VMA, pfn: int, at: int, write: bool) -> None:
 def unmap_file_page(m: View, mm: MmStruct, pfn: int, pte: int) -> None:
     """zap_present_folio_ptes(): one mapping less. What the PTE knew of use and change goes over to the page."""
     if pte & pt.PTE_DIRTY:
-        m.hot.flags[pfn] |= c.PG_dirty
+        folio_mark_dirty(m, pfn)
     if pte & pt.PTE_ACCESSED:
         mark_page_accessed(m, pfn)
     add_rss(m, mm, pfn, -1)
@@ -149,7 +172,7 @@ def unmap_file_page(m: View, mm: MmStruct, pfn: int, pte: int) -> None:
 def unmap_from_file(m: View, pfn: int, at: int, mm: MmStruct) -> None:
     """try_to_unmap_one() for a page of a file: the PTE is empty, for the page can be found again. No TLB is flushed."""
     if m.ram[at] & pt.PTE_DIRTY:
-        m.hot.flags[pfn] |= c.PG_dirty
+        folio_mark_dirty(m, pfn)
     m.ram[at] = 0
     add_rss(m, mm, pfn, -1)
     m.hot.mapcount[pfn] -= 1
@@ -163,7 +186,7 @@ def map_pages(m: View, vma: VMA, table: int, va: int) -> None:
     for near in range(max(first, vma.start), min(first + FAULT_AROUND * pt.PAGE_SIZE, vma.end), pt.PAGE_SIZE):
         at = table + (near >> pt.PAGE_SHIFT & 511)
         pfn = 0 if m.ram[at] else cached_pfn(vma.file.mapping, linear_page_index(vma, near))
-        if pfn and not m.hot.flags[pfn] & c.PG_locked:
+        if pfn and m.hot.flags[pfn] & (c.PG_locked | c.PG_uptodate) == c.PG_uptodate:
             map_file_page(m, vma, pfn, at, False)
 
 

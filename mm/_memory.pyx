@@ -30,15 +30,15 @@ from numalab.mm._mm_types cimport (
     AllocCtx, GFP_DIRECT_RECLAIM, GFP_USER_MOVABLE, HOLE, MemMap, MmStruct, NR_ANON_MAPPED, NR_LRU_LISTS, NR_MLOCK,
     NR_NODE_STATS, PGFAULT, PGMAJFAULT, PGREUSE, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active, PG_anon, PG_anon_exclusive,
     PG_dirty, PG_locked, PG_lru, PG_migration_shared, PG_mlocked, PG_swapbacked, PG_swapcache, PG_unevictable,
-    PG_uptodate, PG_writeback, UNEVICTABLE_PGMLOCKED, UNEVICTABLE_PGCULLED, VMA, VM_LOCKED, VM_SHARED, VM_WRITE,
-    WHY_DONE, WHY_FILE, WHY_MIGRATION_ENTRY, WHY_NEED_RECLAIM, WHY_WAIT_PAGE, alloc_ctx,
-    mapped_item, memmap, mm_c, mm_counter, page, page_cold, stat_add,
-    stat_begin, stat_end, stat_run, vma_c,
+    PG_uptodate, PG_writeback, UNEVICTABLE_PGCULLED, UNEVICTABLE_PGMLOCKED, VMA, VM_LOCKED, VM_SHARED, VM_WRITE,
+    WHY_DONE, WHY_FILE, WHY_MIGRATION_ENTRY, WHY_NEED_RECLAIM, WHY_WAIT_PAGE, alloc_ctx, mapped_item, memmap, mm_c,
+    mm_counter, page, page_cold, stat_add, stat_begin, stat_end, stat_run, vma_c,
 )
 from numalab.mm._page_alloc cimport (
     alloc_pages_mpol, fetch_next_table, free_pages_bulk, free_table, nl_prefetchw, pte_alloc,
 )
 from numalab.mm._shmem cimport shmem_swapin
+from numalab.mm._writeback cimport page_mkwrite
 from numalab.mm._xarray cimport xa_is_value, xa_load, xa_pfn
 from numalab.mm._swap cimport entry_of, free_swap_and_cache, swap_dup, swapin_pte, try_to_free_swap
 
@@ -172,8 +172,9 @@ cdef int wp_page(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *pte, uint64_t va
         flush_range(m, v.mm, va, va + PAGE_SIZE)
         return WHY_DONE
     if not p.flags & PG_anon and v.flags & VM_SHARED:
+        if not page_mkwrite(m, pfn):
+            return WHY_FILE
         pte[0] = old | PTE_RW | PTE_DIRTY | PTE_ACCESSED
-        p.flags |= PG_dirty
         tlb_flush_page(h, v.mm.asid, va)
         return WHY_DONE
     if not p.flags & PG_anon_exclusive and p.refcount <= 3 and not p.flags & PG_lru:
@@ -209,9 +210,11 @@ cdef int wp_page(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *pte, uint64_t va
 
 cdef int file_fault(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint64_t va, uint64_t end, bint write,
                     uint32_t *served, uint64_t *stopped) noexcept nogil:
-    """do_fault() for empty PTEs of a file, from va on: the page that the cache has, or as many new ones as are missing.
+    """do_fault() for empty PTEs of a file, from va on: the page that the cache has; of shared memory as many new ones
+    as are missing.
 
-    A private write gets a copy. served: pages in a row that are mapped now, with one fault each.
+    A private write gets a copy. served: pages in a row that are mapped now, with one fault each. FILE: somebody must
+    read the page, or it is beyond the end of the file, or the disk is full.
     """
     cdef uint64_t *ptes = &table[(va >> PAGE_SHIFT) & 511]
     cdef uint64_t index = linear_index(v, va), limit = v.mapping.size
@@ -233,6 +236,8 @@ cdef int file_fault(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint64
         why = shmem_swapin(m, ctx, v.mapping, index, pfns, stopped)
         if why != WHY_DONE:
             return why
+    elif entry == 0 and v.mapping.bdi:
+        return WHY_FILE
     elif entry == 0:
         most = <uint32_t>((end - va + PAGE_SIZE - 1) >> PAGE_SHIFT)
         if not write and most > FAULT_AROUND - ((va >> PAGE_SHIFT) & (FAULT_AROUND - 1)):
@@ -247,9 +252,13 @@ cdef int file_fault(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint64
     elif m.hot[pfns[0]].flags & PG_locked:
         stopped[0] = pfns[0]
         return WHY_WAIT_PAGE
+    elif not m.hot[pfns[0]].flags & PG_uptodate:
+        return WHY_FILE
     served[0] = n
     if cow:
         return cow_page(m, ctx, v, ptes, va, pfns[0])
+    if write and not page_mkwrite(m, pfns[0]):
+        return WHY_FILE
     for i in range(n):
         map_file_page(m, v, pfns[i], &ptes[i], write)
     return WHY_DONE
@@ -333,7 +342,7 @@ def fault_range(MemMap mem, MmStruct mm, VMA vma, AllocCtx ctx, uint64_t start, 
     """Fault [start, end) of one VMA that allows the access: handle_mm_fault() for a range.
 
     Returns (next, why, entry): how far it came, ``Why``; for WAIT_IO and WAIT_LOCK the swap entry, for MIGRATION_ENTRY
-    and WAIT_PAGE the page; FILE: beyond the end of the file. A private write needs ``vma.anon_vma``.
+    and WAIT_PAGE the page; FILE: see file_fault(). A private write needs ``vma.anon_vma``.
     """
     cdef uint64_t va = start, next, stopped = 0
     cdef uint64_t *table

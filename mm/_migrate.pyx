@@ -26,20 +26,18 @@ from numalab.mm._lru cimport isolate_batch, lru_add_batch, lru_check_holes, page
 from numalab.mm._migrate_entry cimport mig_entry_make, mig_entry_pfn, mig_entry_restore
 from numalab.mm._mm_types cimport (
     AllocCtx, GFP_DIRECT_RECLAIM, GFP_THISNODE, GFP_USER_MOVABLE, MPOL_INTERLEAVE, MPOL_WEIGHTED_INTERLEAVE, MemMap,
-    MemPolicy, MmStruct, NO_PFN, NR_ISOLATED_ANON, NR_ISOLATED_FILE, NR_LRU_LISTS, NR_MLOCK,
-    NR_NODE_STATS, PG_active, PG_anon, PG_anon_exclusive, PG_dirty, PG_locked, PG_migration_shared, PG_mlocked,
-    PG_referenced, PG_reserved, PG_swapbacked, PG_swapcache, PG_unevictable, PG_uptodate, PG_workingset, PG_writeback,
-    VM_IO, VM_PFNMAP, WHY_DONE, WHY_NO_TARGET, WHY_STRICT, alloc_ctx, mapped_item,
-    memmap, mm_c, mpol, page, page_mapping, pfn_zone, vma_c, zone,
+    MemPolicy, MmStruct, NO_PFN, NR_ISOLATED_ANON, NR_ISOLATED_FILE, NR_LRU_LISTS, NR_MLOCK, NR_NODE_STATS, PG_active,
+    PG_anon, PG_anon_exclusive, PG_dirty, PG_locked, PG_migration_shared, PG_mlocked, PG_referenced, PG_reserved,
+    PG_swapbacked, PG_swapcache, PG_unevictable, PG_uptodate, PG_workingset, PG_writeback, VM_IO, VM_MAYWRITE,
+    VM_PFNMAP, VM_SHARED, WHY_DONE, WHY_NO_TARGET, WHY_STRICT, alloc_ctx, mapped_item, mapping_c, memmap, mm_c, mpol,
+    page, page_mapping, pfn_zone, vma_c, zone,
 )
 from numalab.mm._page_alloc cimport (
     alloc_pages_bulk, alloc_pages_mpol, fetch_next_table, free_pages_bulk, nl_prefetch, nl_prefetchw,
 )
 from numalab.mm._rmap cimport mig_item, rmap_remap, rmap_unmap
 from numalab.mm._swap cimport replace_in_swap_cache
-from numalab.mm._tlbbatch cimport (
-    set_tlb_ubc_flush_pending, tlb_batch_begin, tlbflush_unmap_batch, try_to_unmap_flush,
-)
+from numalab.mm._tlbbatch cimport set_tlb_ubc_flush_pending, tlb_batch_begin, tlbflush_unmap_batch, try_to_unmap_flush
 
 cdef enum:
     BATCH = 512                 # NR_MAX_BATCHED_MIGRATION
@@ -47,6 +45,7 @@ cdef enum:
     MF_STRICT = 1               # MPOL_MF_*
     MF_MOVE = 2
     MF_MOVE_ALL = 4
+    MF_V5_FILTER = 16           # of MPOL_MF_INTERNAL: what is shared is judged as in 2005
     EFAULT = 14
     ENOENT = 2
     EACCES = 13
@@ -145,7 +144,21 @@ cdef inline bint all_within(const uint64_t *ptes, uint64_t start, uint64_t lengt
     return every != 0 and not outside >> 63
 
 
-cdef uint32_t queue_table(memmap *m, uint64_t *table, uint64_t *at, uint64_t end, uint64_t nodes, bint invert,
+cdef bint v5_takes(memmap *m, mm_c *mm, uint32_t pfn) noexcept nogil:
+    """migrate_page_add() of 2005: all but a page of a file that another process maps too, and nobody for writing."""
+    cdef mapping_c *mapping = page_mapping(m, pfn)
+    cdef bint others = False
+    cdef uint32_t i
+    if mapping == NULL:
+        return True
+    for i in range(mapping.i_mmap.count):
+        if mapping.i_mmap.vmas[i].flags & (VM_SHARED | VM_MAYWRITE) == (VM_SHARED | VM_MAYWRITE):
+            return True
+        others |= mapping.i_mmap.vmas[i].mm != mm
+    return not others
+
+
+cdef uint32_t queue_table(memmap *m, mm_c *mm, uint64_t *table, uint64_t *at, uint64_t end, uint64_t nodes, bint invert,
                           uint32_t flags, bint migratable, uint32_t *out, int64_t *failed, int64_t *shared
                           ) noexcept nogil:
     """queue_folios_pte_range() for one PTE table: candidates to `out`, not yet isolated. Stops early under STRICT
@@ -185,7 +198,8 @@ cdef uint32_t queue_table(memmap *m, uint64_t *table, uint64_t *at, uint64_t end
         if p.flags & PG_reserved:
             continue
         if flags & (MF_MOVE | MF_MOVE_ALL) and migratable:
-            if p.mapcount > 1 and not flags & MF_MOVE_ALL:
+            if not flags & MF_MOVE_ALL and (
+                    not v5_takes(m, mm, pfn) if flags & MF_V5_FILTER else p.mapcount > 1):
                 shared[0] += 1
                 continue
             out[n] = pfn
@@ -202,8 +216,8 @@ def queue_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end, uint64_t 
                 PageList pagelist, bint migratable=True):
     """Isolate the pages of [start, end) that lie on ``nodes`` (with ``invert``: that do not).
 
-    flags: MPOL_MF_STRICT | MOVE | MOVE_ALL. Without a MOVE flag nothing is isolated, and the first such page stops
-    the walk (``Why.STRICT``). Appends to ``pagelist`` and its counters; returns (next, why, 0).
+    flags: MPOL_MF_STRICT | MOVE | MOVE_ALL, MF_V5_FILTER. Without a MOVE flag nothing is isolated, and the first such
+    page stops the walk (``Why.STRICT``). Appends to ``pagelist`` and its counters; returns (next, why, 0).
     """
     cdef uint64_t va = start, next, before
     cdef uint64_t *table
@@ -222,7 +236,7 @@ def queue_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end, uint64_t 
             fetch_next_table(m.h, mm.c.pgd, next, end)
             pagelist.reserve(BATCH)
             before = va
-            n = queue_table(m, table, &va, next, nodes, invert, flags, migratable, pagelist.pfns + pagelist.n,
+            n = queue_table(m, &mm.c, table, &va, next, nodes, invert, flags, migratable, pagelist.pfns + pagelist.n,
                             &failed, &shared)
             scanned += (va - before) >> PAGE_SHIFT
             if n:

@@ -40,7 +40,7 @@ from numalab.mm._swap_reference import replace_in_swap_cache
 from numalab.mm.kernels import Why
 from numalab.mm.migrate.ledger import Phase, Reason
 from numalab.mm.mpol import MPOL_INTERLEAVE, MPOL_WEIGHTED_INTERLEAVE
-from numalab.mm.vm_flags import VM_IO, VM_PFNMAP
+from numalab.mm.vm_flags import VM_IO, VM_MAYWRITE, VM_PFNMAP, VM_SHARED
 from numalab.mm.vma_tree import vma_lookup
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from numalab.mm._mm_types import AllocCtx, MemMap, MmStruct
 
 BATCH = 512
-MF_STRICT, MF_MOVE, MF_MOVE_ALL = 1, 2, 4
+MF_STRICT, MF_MOVE, MF_MOVE_ALL, MF_V5_FILTER = 1, 2, 4, 16
 KEPT_FLAGS = (
     c.PG_referenced | c.PG_uptodate | c.PG_dirty | c.PG_active | c.PG_unevictable | c.PG_mlocked
     | c.PG_swapbacked | c.PG_workingset | c.PG_anon | c.PG_anon_exclusive
@@ -89,8 +89,8 @@ def queue_range(
 ) -> tuple[int, int, int]:
     """Isolate the pages of [start, end) that lie on ``nodes`` (with ``invert``: that do not).
 
-    flags: MPOL_MF_STRICT | MOVE | MOVE_ALL. Without a MOVE flag nothing is isolated, and the first such page stops the
-    walk (``Why.STRICT``). Appends to ``pagelist`` and its counters; returns (next, why, 0).
+    flags: MPOL_MF_STRICT | MOVE | MOVE_ALL, MF_V5_FILTER. Without a MOVE flag nothing is isolated, and the first such
+    page stops the walk (``Why.STRICT``). Appends to ``pagelist`` and its counters; returns (next, why, 0).
     """
     m = View(mem)
     moving = flags & (MF_MOVE | MF_MOVE_ALL) != 0 and migratable
@@ -110,7 +110,7 @@ def queue_range(
                 pagelist.nr_failed += 1
                 if strict:
                     return page_va + pt.PAGE_SIZE, Why.STRICT, 0
-            elif m.hot.mapcount[pt.pte_pfn(pte)] > 1 and not flags & MF_MOVE_ALL:
+            elif not flags & MF_MOVE_ALL and is_shared(m, mm, pt.pte_pfn(pte), flags):
                 pagelist.nr_shared += 1
             else:
                 candidates.append(pt.pte_pfn(pte))
@@ -118,6 +118,18 @@ def queue_range(
         if strict and pagelist.nr_failed > failed_before:
             return stop, Why.STRICT, 0
     return max(start, end), Why.DONE, 0
+
+
+def is_shared(m: View, mm: MmStruct, pfn: int, flags: int) -> bool:
+    """migrate_folio_add(): several map the page. In 2005: another process maps its file too, and nobody for writing."""
+    if not flags & MF_V5_FILTER:
+        mapcount: int = m.hot.mapcount[pfn]
+        return mapcount > 1
+    mapping = page_mapping(m, pfn)
+    if mapping is None:
+        return False
+    writable = any(vma.flags & VM_SHARED and vma.flags & VM_MAYWRITE for vma in mapping.vmas)
+    return not writable and any(vma.mm is not mm for vma in mapping.vmas)
 
 
 def pte_at(m: View, mm: MmStruct, va: int) -> int:

@@ -26,6 +26,7 @@ cdef enum:
     POOL_FREE = 1               # LIFO of returned chunks through CHUNK_HOTTER (0 = none),
     POOL_LIMIT = 2              # and how many there can be
     NR_LRU_LISTS = 5
+    NR_BDIS = 8                 # disks with files; 0 stands for none: the file lives in memory and swap
     NR_SWAP_AREAS = 24          # MAX_SWAPFILES: the swap types below those of migration entries
 
 cdef enum:
@@ -199,6 +200,15 @@ cdef struct swap_info:
     int32_t prio
     uint32_t turn               # of areas of one priority the one whose turn is lowest comes next
 
+# A disk that files lie on: struct backing_dev_info, and which of its blocks, a page each, are in use.
+cdef struct backing_dev:
+    uint8_t *store              # contents
+    uint8_t *used               # by block; block 0 is the disk's own
+    uint32_t blocks             # 0 = no disk of this number
+    uint32_t nr_used
+    uint32_t next               # where the search for a free block begins
+    uint32_t pad
+
 cdef enum:
     SWP_WRITEOK = 1             # gives out slots: not while swapoff() empties it
     SWP_SYNCHRONOUS_IO = 2      # a read or write is over when it returns
@@ -288,9 +298,10 @@ cdef struct sp_node:
 cdef struct mapping_c:
     anon_c i_mmap               # first, so that a page's id leads to either kind
     xarray i_pages
+    xarray i_blocks             # where each page is on the disk; 0 = nowhere yet, it is zeros
     sp_node *policies           # ascending
     uint32_t nr_policies
-    uint32_t pad
+    uint32_t bdi                # the disk's number
     uint64_t id
     uint64_t size               # in pages: what lies beyond is a SIGBUS
     uint64_t nr_swapped         # places where a swap entry stands for the page
@@ -316,6 +327,7 @@ cdef struct memmap:
     int64_t *node_stat          # [nr_nodes][NR_NODE_STATS]
     int64_t *event              # [NR_VM_EVENTS]
     swap_info *swap             # [NR_SWAP_AREAS]
+    backing_dev *bdi            # [NR_BDIS]
     uint8_t *weight             # [MAX_NUMNODES] weighted interleave, 1..255
     uint64_t memory_nodes       # N_MEMORY
     anon_c **anon               # [anon_size] AnonVmas by id; NULL = no such
@@ -424,6 +436,7 @@ cdef class AnonVma(RmapRoot):
 cdef class AddressSpace(RmapRoot):
     cdef mapping_c c
     cdef list _policies         # of c.policies, which borrows their structs
+    cdef public int wb_err      # errno of a write that failed, until somebody asks (errseq_t)
 
 
 cdef class MmStruct:

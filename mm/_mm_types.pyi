@@ -10,6 +10,7 @@ from typing_extensions import disjoint_base
 from numalab.arch._hw import Hardware
 from numalab.arch.timers import Timers
 from numalab.arch.topology import Topology
+from numalab.mm.backing_dev import FileDisk
 from numalab.mm.filemap import MappedFile
 from numalab.mm.kernels import Kernels
 from numalab.mm.migrate.ledger import Ledger
@@ -41,6 +42,8 @@ class MemMap:
     ledger: Ledger
     ledgers: deque[Ledger]
     swap_areas: list[SwapArea | None]
+    bdi: npt.NDArray[Any]
+    bdis: list[FileDisk | None]
     timers: Timers
     waits: Waits
     wake_kswapd: Callable[[int], None]
@@ -136,8 +139,14 @@ class RmapRoot:
 class AddressSpace(RmapRoot):
     nrpages: int
     nr_swapped: int
+    wb_err: int
     policies: list[tuple[int, int, MemPolicy]]
-    def __init__(self, mem: MemMap, size: int) -> None: ...
+    def __init__(self, mem: MemMap, size: int, bdi: int = 0) -> None: ...
+    @property
+    def bdi(self) -> int: ...
+    def blocks(self) -> list[tuple[int, int]]: ...
+    def block(self, index: int) -> int: ...
+    def set_block(self, index: int, block: int) -> None: ...
     @property
     def size(self) -> int: ...
     def load(self, index: int) -> int: ...

@@ -13,7 +13,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from numalab.arch._hw cimport Hardware
 from numalab.arch._pagetable cimport PTE_ACCESSED, PTE_NX, PTE_PRESENT, PTE_PROTNONE, PTE_RW, PTE_USER
-from numalab.mm._xarray cimport XA_SLOTS, xa_destroy, xa_load, xa_reserve, xa_slot
+from numalab.mm._xarray cimport XA_SLOTS, xa_destroy, xa_load, xa_reserve, xa_slot, xarray
 
 cdef uint32_t MAX_ASID = 65535
 
@@ -77,6 +77,8 @@ cdef class MemMap:
             self.m.event = <int64_t *>address
         elif name == "swap":
             self.m.swap = <swap_info *>address
+        elif name == "bdi":
+            self.m.bdi = <backing_dev *>address
         elif name == "weights":
             self.m.weight = <uint8_t *>address
         else:
@@ -338,7 +340,8 @@ cdef class VMA:
             prot |= PTE_PRESENT
         else:
             prot |= PTE_PROTNONE
-        if flags & VM_WRITE and flags & VM_SHARED:
+        # vma_wants_writenotify(): a page of a file on a disk stays read-only until its first write is known
+        if flags & VM_WRITE and flags & VM_SHARED and (self.v.mapping == NULL or self.v.mapping.bdi == 0):
             prot |= PTE_RW
         if not flags & VM_EXEC:
             prot |= PTE_NX()
@@ -365,6 +368,7 @@ cdef class VMA:
         self.v.mapping = &self._mapping.c
         self._slot = self._mapping.a.count
         self._mapping._append(self)
+        self.flags = self.v.flags
         file.get_file()
 
     def detach_file(self, uint32_t cpu) -> None:
@@ -466,22 +470,47 @@ cdef class AnonVma(RmapRoot):
             last.slots[last.chain.index(self)] = slot
 
 
+cdef list xa_items(const xarray *xa, uint64_t end):
+    """(index, entry) of all below `end` that is not empty, in order."""
+    cdef uint64_t index = 0, limit = <uint64_t>1 << (9 * xa.levels) if xa.levels < 7 else end
+    cdef uint64_t *slot
+    found = []
+    while index < end and index < limit:
+        slot = xa_slot(xa, index)
+        if slot == NULL:
+            index |= XA_SLOTS - 1
+        elif slot[0]:
+            found.append((index, slot[0]))
+        index += 1
+    return found
+
+
+cdef int xa_store(xarray *xa, uint64_t index, uint64_t entry) except -1:
+    cdef uint64_t *slot = xa_reserve(xa, index)
+    if slot == NULL:
+        raise MemoryError
+    slot[0] = entry
+    return 0
+
+
 cdef class AddressSpace(RmapRoot):
     """address_space: the pages of a file by index, the VMAs that map it, and the policies of its parts."""
 
     def __cinit__(self, *args, **kwargs):
         self.a = &self.c.i_mmap
 
-    def __init__(self, MemMap mem not None, uint64_t size):
+    def __init__(self, MemMap mem not None, uint64_t size, uint32_t bdi=0):
         super().__init__(mem)
         self._policies = []
         self.c.id = self.id
         self.c.size = size
+        self.c.bdi = bdi
 
     def __dealloc__(self):
         free(self.c.i_mmap.vmas)
         free(self.c.policies)
         xa_destroy(&self.c.i_pages)
+        xa_destroy(&self.c.i_blocks)
 
     @property
     def size(self) -> int:
@@ -512,24 +541,28 @@ cdef class AddressSpace(RmapRoot):
 
     def entries(self) -> list[tuple[int, int]]:
         """(index, entry) of all that is not empty, in order."""
-        cdef uint64_t index = 0
-        cdef uint64_t *slot
-        found = []
-        while index < self.c.size:
-            slot = xa_slot(&self.c.i_pages, index)
-            if slot == NULL:
-                index |= XA_SLOTS - 1
-            elif slot[0]:
-                found.append((index, slot[0]))
-            index += 1
-        return found
+        return xa_items(&self.c.i_pages, self.c.size)
 
     def store(self, uint64_t index, uint64_t entry) -> None:
         """xa_store()."""
-        cdef uint64_t *slot = xa_reserve(&self.c.i_pages, index)
-        if slot == NULL:
-            raise MemoryError
-        slot[0] = entry
+        xa_store(&self.c.i_pages, index, entry)
+
+    @property
+    def bdi(self) -> int:
+        """The disk it lies on, a row of ``mem.bdi``; 0: none, it is shared memory."""
+        return self.c.bdi
+
+    def blocks(self) -> list[tuple[int, int]]:
+        """(index, block) of every page that has a place on the disk."""
+        return xa_items(&self.c.i_blocks, <uint64_t>-1)
+
+    def block(self, uint64_t index) -> int:
+        """Where a page is on the disk, 0 = nowhere yet."""
+        return xa_load(&self.c.i_blocks, index)
+
+    def set_block(self, uint64_t index, uint64_t block) -> None:
+        """From now on a page is there on the disk."""
+        xa_store(&self.c.i_blocks, index, block)
 
     @property
     def policies(self) -> list[tuple[int, int, MemPolicy]]:
@@ -671,6 +704,7 @@ def struct_sizes() -> dict[str, int]:
         "lru_list": sizeof(lru_list),
         "cpu_batch": sizeof(cpu_batch),
         "swap_info": sizeof(swap_info),
+        "backing_dev": sizeof(backing_dev),
     }
 
 
@@ -690,7 +724,16 @@ def read_struct(str name, const uint8_t[::1] data not None) -> dict[str, object]
         return (<const lru_list *>&data[0])[0]
     if name == "cpu_batch":
         return (<const cpu_batch *>&data[0])[0]
+    if name == "backing_dev":
+        return backing_dev_fields(<const backing_dev *>&data[0])
     return swap_info_fields(<const swap_info *>&data[0])
+
+
+cdef dict backing_dev_fields(const backing_dev *disk):
+    return {
+        "store": <uintptr_t>disk.store, "used": <uintptr_t>disk.used, "blocks": disk.blocks, "nr_used": disk.nr_used,
+        "next": disk.next, "pad": disk.pad,
+    }
 
 
 cdef dict swap_info_fields(const swap_info *si):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from numalab.arch._hw import Hardware
     from numalab.mm._mm_types import MemMap
+    from numalab.mm.backing_dev import FileDisk
     from numalab.mm.swapfile import SwapArea
 
 
@@ -177,9 +178,17 @@ class View:
 
     def write_slot(self, pfn: int, entry: int) -> None:
         """What is in a frame goes to a slot."""
-        self._slot(entry)[:] = np.frombuffer(
-            self.bytes[pfn * pt.PAGE_SIZE : (pfn + 1) * pt.PAGE_SIZE], np.uint8
-        )
+        self._slot(entry)[:] = self.page_bytes(pfn)
+
+    def bdi(self, number: int) -> FileDisk:
+        """A disk that files lie on."""
+        disk = self.mem.bdis[number]
+        assert disk is not None
+        return disk
+
+    def page_bytes(self, pfn: int) -> NDArray[np.uint8]:
+        """The contents of a frame."""
+        return np.frombuffer(self.bytes[pfn * pt.PAGE_SIZE : (pfn + 1) * pt.PAGE_SIZE], np.uint8)
 
     def _slot(self, entry: int) -> NDArray[np.uint8]:
         at = pt.swp_offset(entry) * pt.PAGE_SIZE

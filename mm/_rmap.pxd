@@ -16,6 +16,7 @@ cdef struct mig_item:
 
 cdef uint32_t rmap_unmap(memmap *m, mig_item **items, uint32_t n, bint to_swap) noexcept nogil
 cdef uint32_t rmap_referenced(memmap *m, mig_item *item) noexcept nogil
+cdef void rmap_mkclean(memmap *m, mig_item *item) noexcept nogil
 cdef uint32_t rmap_remap(memmap *m, mig_item **items, uint32_t n, bint to_dst) noexcept nogil
 
 

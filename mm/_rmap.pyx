@@ -12,12 +12,12 @@ from libc.stdlib cimport qsort
 
 from numalab.arch._hw cimport PAGE_SHIFT
 from numalab.arch._pagetable cimport (
-    PTE_ACCESSED, PTE_DIRTY, PTE_SPECIAL, is_migration_entry, pte_address, pte_mapped, pte_offset, pte_pfn, pte_table,
+    PTE_ACCESSED, PTE_DIRTY, PTE_RW, PTE_SPECIAL, is_migration_entry, pte_address, pte_mapped, pte_offset, pte_pfn,
+    pte_table,
 )
 from numalab.mm._migrate_entry cimport mig_entry_make, mig_entry_pfn, mig_entry_restore
 from numalab.mm._mm_types cimport (
-    MemMap, NR_NODE_STATS, PG_NODE_SHIFT, PG_anon_exclusive, PG_dirty, anon_c, mapped_item, memmap, page,
-    vma_c,
+    MemMap, NR_NODE_STATS, PG_NODE_SHIFT, PG_anon_exclusive, PG_dirty, anon_c, mapped_item, memmap, page, vma_c,
 )
 
 # What a walk does with each PTE that it finds.
@@ -27,6 +27,7 @@ cdef enum:
     RMAP_TO_SRC                 # or the old one again
     RMAP_SWAP
     RMAP_REFERENCED             # count and clear accessed bits
+    RMAP_MKCLEAN                # the next write is a fault again
 
 
 cdef int by_anon_and_index(const void *a, const void *b) noexcept nogil:
@@ -101,6 +102,8 @@ cdef void walk_vma(memmap *m, vma_c *v, mig_item **items, uint32_t n, int what) 
                 unmap_pte(m, item, pte)
             elif what == RMAP_SWAP:
                 try_to_unmap_one(m, item.src, pte, v.mm)
+            elif what == RMAP_MKCLEAN:
+                pte[0] &= ~<uint64_t>(PTE_RW | PTE_DIRTY)
             elif pte[0] & PTE_ACCESSED:
                 pte[0] &= ~<uint64_t>PTE_ACCESSED
                 item.dst += 1
@@ -144,6 +147,11 @@ cdef uint32_t rmap_referenced(memmap *m, mig_item *item) noexcept nogil:
     item.dst = 0
     walk_groups(m, &item, 1, RMAP_REFERENCED)
     return item.dst
+
+
+cdef void rmap_mkclean(memmap *m, mig_item *item) noexcept nogil:
+    """folio_mkclean(): no PTE of a page is dirty or writable. No TLB is flushed."""
+    walk_groups(m, &item, 1, RMAP_MKCLEAN)
 
 
 cdef uint32_t rmap_remap(memmap *m, mig_item **items, uint32_t n, bint to_dst) noexcept nogil:

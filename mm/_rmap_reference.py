@@ -147,6 +147,13 @@ def rmap_referenced(m: View, item: MigItem) -> int:
     return young
 
 
+def rmap_mkclean(m: View, item: MigItem) -> None:
+    """folio_mkclean(): no PTE of a page is dirty or writable. No TLB is flushed."""
+    for _, at, _ in rmap_walk_anon(m, [item]):
+        if is_page(m.ram[at]) and pt.pte_pfn(m.ram[at]) == item.src:
+            m.ram[at] &= ~(pt.PTE_RW | pt.PTE_DIRTY)
+
+
 def rmap_remap(m: View, items: Sequence[MigItem], to_dst: bool) -> int:
     """remove_migration_ptes() for a batch; returns how many pages nobody maps any more."""
     end: Callable[[MigItem], int] = (lambda item: item.dst) if to_dst else (lambda item: item.src)

@@ -15,29 +15,26 @@ from libc.string cimport memcpy, memset
 from numalab.arch._copy cimport copy_fence, copy_page_nt
 from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, hw
 from numalab.arch._mmu cimport tlb_flush_mm
-from numalab.arch._pagetable cimport (
-    PTE_ACCESSED, PTE_SPECIAL, pte_at, pte_mapped, pte_pfn, pte_table,
-)
+from numalab.arch._pagetable cimport PTE_ACCESSED, PTE_SPECIAL, pte_at, pte_mapped, pte_pfn, pte_table
 from numalab.mm._filemap cimport delete_from_page_cache
 from numalab.mm._lru cimport isolate_batch, lru_add_batch, lru_check_holes, lru_unlink_chunk, page_free_prepare
 from numalab.mm._migrate cimport (
-    MigrateStats, PHASE_COPY, PHASE_FLUSH, PHASE_UNMAP, PageList, REASON_ACCESSED, REASON_ACTIVE, REASON_LOCKED,
-    REASON_MAPPED, REASON_NONE, REASON_NO_SWAP, REASON_PINNED, REASON_WRITEBACK, REASON_WRITING,
+    MigrateStats, PHASE_COPY, PHASE_FLUSH, PHASE_UNMAP, PageList, REASON_ACCESSED, REASON_ACTIVE, REASON_DIRTY,
+    REASON_LOCKED, REASON_MAPPED, REASON_NONE, REASON_NO_SWAP, REASON_PINNED, REASON_WRITEBACK, REASON_WRITING,
 )
 from numalab.mm._mm_types cimport (
-    CHUNK_FILL, CHUNK_HOTTER, CHUNK_LIVE, HOLE, LRU_ACTIVE_ANON, MemMap, MmStruct, NR_ISOLATED_ANON,
-    NR_ISOLATED_FILE, NR_LRU_LISTS, NR_NODE_STATS, NR_WRITEBACK, PGDEACTIVATE, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active,
-    PG_dirty, PG_isolated, PG_locked, PG_lru, PG_reclaim, PG_referenced, PG_swapbacked, PG_swapcache, PG_unevictable,
-    PG_workingset, PG_writeback, PSWPOUT, SWP_SYNCHRONOUS_IO, lru_list, mapped_item, memmap,
-    page, page_mapping,
+    CHUNK_FILL, CHUNK_HOTTER, CHUNK_LIVE, HOLE, LRU_ACTIVE_ANON, MemMap, MmStruct, NR_ISOLATED_ANON, NR_ISOLATED_FILE,
+    NR_LRU_LISTS, NR_NODE_STATS, NR_WRITEBACK, PGDEACTIVATE, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active, PG_dirty,
+    PG_isolated, PG_locked, PG_lru, PG_reclaim, PG_referenced, PG_swapbacked, PG_swapcache, PG_unevictable,
+    PG_workingset, PG_writeback, PSWPOUT, SWP_SYNCHRONOUS_IO, lru_list, mapped_item, mapping_c, memmap, page,
+    page_mapping,
 )
 from numalab.mm._page_alloc cimport free_pages_bulk, nl_prefetchw
 from numalab.mm._rmap cimport mig_item, rmap_referenced, rmap_unmap, try_to_unmap_one
 from numalab.mm._shmem cimport shmem_writepage
 from numalab.mm._swap cimport add_to_swap_cache, area_of, delete_from_swap_cache, slot_alloc, slot_bytes
-from numalab.mm._tlbbatch cimport (
-    set_tlb_ubc_flush_pending, tlb_batch_begin, tlbflush_unmap_batch, try_to_unmap_flush,
-)
+from numalab.mm._writeback cimport write_page
+from numalab.mm._tlbbatch cimport set_tlb_ubc_flush_pending, tlb_batch_begin, tlbflush_unmap_batch, try_to_unmap_flush
 
 cdef enum:
     BATCH = 512
@@ -47,6 +44,7 @@ cdef enum:
     PAGEOUT_YOUNG_STAYS = 2     # an accessed bit is cleared and the page stays for this time
     PAGEOUT_REAP_LATER = 4      # a page that was written stays for this time, even if that is over
     PAGEOUT_KEEP = 8            # a page that is out stays isolated
+    PAGEOUT_WRITE_FILES = 16    # dirty pages of files are written here; 6.12 leaves them to the flusher
 
 
 # ---------------------------------------------------------------- isolation from the cold end
@@ -355,6 +353,7 @@ cdef void write_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t flags, b
     cdef uint8_t *here
     cdef uint8_t *next
     cdef page *p
+    cdef mapping_c *mapping
     for i in range(b.n):
         pfn = b.item[i].src
         p = &m.hot[pfn]
@@ -366,7 +365,15 @@ cdef void write_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t flags, b
             stay(b, pfn, REASON_PINNED)
             continue
         if p.flags & PG_dirty:
-            if page_mapping(m, pfn) != NULL and not shmem_writepage(m, pfn):
+            mapping = page_mapping(m, pfn)
+            if mapping != NULL and mapping.bdi:
+                if flags & PAGEOUT_WRITE_FILES and write_page(m, pfn):
+                    cost += h.cost.swap_page
+                    stay(b, pfn, REASON_WRITING)
+                else:
+                    stay(b, pfn, REASON_DIRTY)
+                continue
+            if mapping != NULL and not shmem_writepage(m, pfn):
                 stay(b, pfn, REASON_NO_SWAP)
                 continue
             p.flags &= ~<uint32_t>PG_dirty
@@ -386,7 +393,7 @@ cdef void write_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t flags, b
                 continue
         if p.flags & PG_swapcache:
             delete_from_swap_cache(m, pfn)
-        else:                                   # of shared memory, and still the zeros that it began with
+        else:                                   # the disk has it too; shared memory: still zeros, as it began
             delete_from_page_cache(m, pfn)
         if flags & PAGEOUT_KEEP:
             stay(b, pfn, REASON_NONE)

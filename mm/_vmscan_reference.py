@@ -38,6 +38,7 @@ from numalab.mm._reference import View, is_page, pte_tables, ptes, tlb_flush_mm,
 from numalab.mm._rmap_reference import MigItem, mapped_item, rmap_referenced, rmap_unmap, try_to_unmap_one
 from numalab.mm._shmem_reference import shmem_writepage
 from numalab.mm._swap_reference import add_to_swap_cache, delete_from_swap_cache, slot_alloc
+from numalab.mm._writeback_reference import write_page
 from numalab.mm.migrate.ledger import Phase, Reason
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 BATCH = 512
 PAGEOUT_AGE, PAGEOUT_YOUNG_STAYS, PAGEOUT_REAP_LATER, PAGEOUT_KEEP = 1, 2, 4, 8
+PAGEOUT_WRITE_FILES = 16
 
 
 # ---------------------------------------------------------------- isolation from the cold end
@@ -223,8 +225,21 @@ def unmap_outgoing(m: View, b: Outgoing, cpu: int, pfns: list[int], flags: int, 
     charge(m, stats, Phase.UNMAP, len(pfns) * m.cost["unmap_page"])
 
 
-def write_page(m: View, pfn: int, flags: int, stats: MigrateStats) -> bool:
-    """pageout(): the page's bytes go to its slot; whether that is over, and the page may go at once."""
+def pageout(m: View, pfn: int, flags: int, stats: MigrateStats) -> Reason | None:
+    """pageout(): what is dirty goes to the disk, or to its slot; None: that is over, and the page may go at once."""
+    mapping = page_mapping(m, pfn)
+    if mapping is not None and mapping.bdi:
+        if not flags & PAGEOUT_WRITE_FILES or not write_page(m, pfn):
+            return Reason.DIRTY
+        charge(m, stats, Phase.COPY, m.cost["swap_page"])
+        return Reason.WRITING
+    if mapping is not None and not shmem_writepage(m, pfn):
+        return Reason.NO_SWAP
+    return None if swap_writepage(m, pfn, flags, stats) else Reason.WRITING
+
+
+def swap_writepage(m: View, pfn: int, flags: int, stats: MigrateStats) -> bool:
+    """The page's bytes go to its slot; whether that is over, and the page may go at once."""
     entry = m.cold.private[pfn]
     m.hot.flags[pfn] &= ~c.PG_dirty
     m.write_slot(pfn, entry)
@@ -246,16 +261,12 @@ def write_outgoing(m: View, b: Outgoing, cpu: int, flags: int, stats: MigrateSta
             b.left.append((pfn, Reason.MAPPED))
         elif m.hot.refcount[pfn] != 2:  # the isolation and the cache
             b.left.append((pfn, Reason.PINNED))
-        elif (
-            m.hot.flags[pfn] & c.PG_dirty and page_mapping(m, pfn) is not None and not shmem_writepage(m, pfn)
-        ):
-            b.left.append((pfn, Reason.NO_SWAP))
-        elif m.hot.flags[pfn] & c.PG_dirty and not write_page(m, pfn, flags, stats):
-            b.left.append((pfn, Reason.WRITING))
+        elif m.hot.flags[pfn] & c.PG_dirty and (reason := pageout(m, pfn, flags, stats)) is not None:
+            b.left.append((pfn, reason))
         else:
             if m.hot.flags[pfn] & c.PG_swapcache:
                 delete_from_swap_cache(m, pfn)
-            else:  # of shared memory, and still the zeros that it began with
+            else:  # the disk has it too; shared memory: still zeros, as it began
                 delete_from_page_cache(m, pfn)
             if flags & PAGEOUT_KEEP:
                 b.left.append((pfn, Reason.NONE))

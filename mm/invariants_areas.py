@@ -150,6 +150,17 @@ def check_files(state: State, report: Report) -> None:
         entries = [entry & 1 for _, entry in file.entries()]
         report.same(3, "file", f"pages of file {file.id}", entries.count(0), file.nrpages)
         report.same(3, "file", f"swap entries in file {file.id}", entries.count(1), file.nr_swapped)
+    for disk in filter(None, state.mem.bdis):
+        blocks = [block for file in state.files if file.bdi == disk.number for _, block in file.blocks()]
+        name = disk.disk.name
+        report.same(
+            11,
+            "disk",
+            f"blocks of {name} that files have",
+            sorted(blocks),
+            np.flatnonzero(disk.used).tolist(),
+        )
+        report.same(11, "disk", f"blocks of {name} in use", len(blocks), int(disk.row["nr_used"]))
     for column, field in ((0, "mapping"), (1, "index")):
         pfns, expected = state.in_files[:, 2], state.in_files[:, column]
         got = state.mem.cold[pfns][field].astype(np.int64)

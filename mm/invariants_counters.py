@@ -29,6 +29,7 @@ def check_counters(state: State, report: Report) -> None:
         ("nr_mapped", ~anon & mapped),
         ("nr_file_pages", (state.cached > 0) | frames.has(PG.SWAPCACHE)),
         ("nr_shmem", (state.cached > 0) & swapbacked),
+        ("nr_dirty", (state.cached > 0) & ~swapbacked & frames.has(PG.DIRTY)),
         ("nr_page_table_pages", frames.has(PG.TABLE)),
         ("nr_mlock", frames.has(PG.MLOCKED)),
         ("nr_swapcached", frames.has(PG.SWAPCACHE)),

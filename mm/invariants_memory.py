@@ -34,6 +34,7 @@ class PG:
     """Bits of page.flags (``_mm_types.pxd``); a test compares."""
 
     LOCKED = 1 << 0
+    DIRTY = 1 << 3
     ACTIVE = 1 << 5
     LRU = 1 << 4
     UNEVICTABLE = 1 << 6

@@ -40,6 +40,8 @@ class Kernels:
     page_alloc: ModuleType
     lru: ModuleType
     filemap: ModuleType
+    readahead: ModuleType
+    writeback: ModuleType
     memory: ModuleType
     rmap: ModuleType
     migrate: ModuleType

@@ -14,6 +14,7 @@ from numalab.mm._constants import PGMAJFAULT
 from numalab.mm.kernels import Why
 from numalab.mm.mpol import MPOL_BIND
 from numalab.mm.page_alloc import OutOfMemory, Slowpath
+from numalab.mm.readahead import filemap_fault
 from numalab.mm.rmap import anon_vma_prepare
 from numalab.mm.shared_policy import get_vma_policy, interleave_index
 from numalab.mm.stack import expand_stack
@@ -96,12 +97,14 @@ def handle_mm_fault(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bo
                 continue
             if why == Why.WAIT_IO:
                 raise UserFault(max(va, start), signal.SIGBUS, BUS_ADRERR)
+        if why == Why.FILE:
+            why = filemap_fault(vma, ctx, va)
+            if why == Why.FILE:
+                raise UserFault(max(va, start), signal.SIGBUS, BUS_ADRERR)
         if why == Why.NEED_RECLAIM:
             if va > start:  # use what there is: reclaim might take it away again
                 break
             slow.reclaim(_policy_nodes(vma, ctx, va))
-        elif why == Why.FILE:
-            raise UserFault(max(va, start), signal.SIGBUS, BUS_ADRERR)
         elif why in (Why.MIGRATION_ENTRY, Why.WAIT_PAGE):
             wait_on_page(mem, entry)
         elif why != Why.DONE:

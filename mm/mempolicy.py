@@ -224,8 +224,7 @@ def _queue_pages_range(
     alone).
     """
     before = mem.hw.now
-    if engine.shared_too and flags & MPOL_MF_MOVE:
-        flags |= MPOL_MF_MOVE_ALL
+    flags |= engine.flags
     vma = find_vma_intersection(mm, start, end)
     if vma is None or (start < vma.start and not holes_ok):
         raise KernelError(EFAULT, "the range begins with a hole")

@@ -36,6 +36,7 @@ SECTION_SHIFT = 15
 NR_ORDERS = 11
 NR_LRU_LISTS = 5
 NR_SWAP_AREAS = 24
+NR_BDIS = 8
 MAX_NUMNODES = 64
 NO_PFN = 0xFFFFFFFF
 
@@ -65,6 +66,9 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "swap_info": np.dtype([
         ("map", "<u8"), ("cache", "<u8"), ("store", "<u8"), ("pages", "<u4"), ("used", "<u4"), ("next", "<u4"),
         ("flags", "<u4"), ("prio", "<i4"), ("turn", "<u4"),
+    ]),
+    "backing_dev": np.dtype([
+        ("store", "<u8"), ("used", "<u8"), ("blocks", "<u4"), ("nr_used", "<u4"), ("next", "<u4"), ("pad", "<u4"),
     ]),
 }  # fmt: skip
 
@@ -184,6 +188,8 @@ def _bind_counters(mem: MemMap, topology: Topology) -> None:
     mem.bind("event", np.zeros(len(VM_EVENTS), np.int64))
     mem.bind("swap", np.zeros(NR_SWAP_AREAS, DTYPES["swap_info"]))
     mem.swap_areas = [None] * NR_SWAP_AREAS
+    mem.bind("bdi", np.zeros(NR_BDIS, DTYPES["backing_dev"]))
+    mem.bdis = [None] * NR_BDIS
     mem.bind("weights", np.ones(MAX_NUMNODES, np.uint8))
 
 

@@ -22,7 +22,7 @@ from numalab.mm._migrate import MigrateStats, PageList
 from numalab.mm.migrate.ledger import Reason
 from numalab.mm.nodemask import nodes_in
 from numalab.mm.swap import lru_add_drain
-from numalab.mm.swap_state import swap_writepages
+from numalab.mm.writeback import submit_writes, wakeup_flusher_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,10 +66,12 @@ def shrink_folio_list(
         reasons.append(why[:n].copy())
         writing = staying[-1][reasons[-1] == Reason.WRITING]
         if len(writing):
-            swap_writepages(mem, writing)
+            submit_writes(mem, writing)
     if not staying:
         return pages[:0], why[:0]
     stay, because = np.concatenate(staying), np.concatenate(reasons)
+    if (because == Reason.DIRTY).any():
+        wakeup_flusher_threads(mem)
     active = stay[because == Reason.ACTIVE]
     mem.hot["flags"][active] |= np.uint32(c.PG_active)
     mem.event[c.PGACTIVATE] += len(active)
@@ -99,7 +101,7 @@ def _shrink_inactive_list(mem: MemMap, nid: int, kind: int, nr: int, sc: ScanCon
     reclaimed = stats.moved + stats.freed
     mem.event[c.PGSTEAL_KSWAPD if sc.kswapd else c.PGSTEAL_DIRECT] += reclaimed
     sc.nr_reclaimed += reclaimed
-    sc.nr_writing += int((why == Reason.WRITING).sum())
+    sc.nr_writing += int(np.isin(why, (Reason.WRITING, Reason.DIRTY)).sum())
 
 
 def _shrink_active_list(mem: MemMap, nid: int, kind: int, nr: int, sc: ScanControl) -> None:

@@ -10,17 +10,52 @@ import numpy as np
 import numpy.typing as npt
 
 from numalab.arch._hw import Hardware
+from numalab.arch.disk import Disk
 from numalab.arch.topology import Topology
 from numalab.mm import mmzone
-from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
+from numalab.mm._mm_types import VMA, AddressSpace, AllocCtx, MmStruct
+from numalab.mm.backing_dev import FileDisk
 from numalab.mm.invariants import Broken, check_invariants
 from numalab.mm.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE
-from numalab.mm.mmap import do_mmap, dup_mmap, exit_mmap, mm_alloc
+from numalab.mm.mmap import do_mmap, do_munmap, dup_mmap, exit_mmap, mm_alloc
+from numalab.mm.vm_flags import (
+    VM_MAYEXEC,
+    VM_MAYREAD,
+    VM_MAYSHARE,
+    VM_MAYWRITE,
+    VM_READ,
+    VM_SHARED,
+    VM_WRITE,
+)
+from numalab.mm.vma_tree import vma_insert
 
-__all__ = ["PAGE", "PTE_PFN", "MmMachine"]
+__all__ = ["PAGE", "PTE_PFN", "DiskFile", "MmMachine"]
 
 PAGE = 4096
 PTE_PFN = 0x000FFFFFFFFFF000
+_FILE_FLAGS = VM_READ | VM_WRITE | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC
+
+
+class DiskFile:
+    """An open file on a disk of its own, of so many blocks. Page n holds n; the last ``holes`` pages have no block."""
+
+    path = "/file"
+
+    def __init__(self, m: MmMachine, pages: int, *, blocks: int, holes: int = 0) -> None:
+        self.disk = Disk(m.hw, m.mem.timers, "vda", blocks)
+        self.store = FileDisk(m.mem, self.disk)
+        self.mapping = AddressSpace(m.mem, pages, self.store.number)
+        for index in range(pages - holes):
+            self.mapping.set_block(index, index + 1)
+            self.store.bytes_of(index + 1)[:] = index & 255
+        self.store.used[1 : pages - holes + 1] = 1
+        self.store.row["nr_used"] = pages - holes
+
+    def get_file(self) -> None:
+        """It is open all the time."""
+
+    def fput(self, cpu: int) -> None:
+        """It is open all the time."""
 
 
 class MmMachine:
@@ -60,6 +95,16 @@ class MmMachine:
         """Anonymous memory, at a given address or anywhere; returns its address."""
         flags = (MAP_SHARED if shared else MAP_PRIVATE) | MAP_ANONYMOUS | (MAP_FIXED if at else 0)
         return do_mmap(mm, self.ctx, at, pages * PAGE, prot, flags)
+
+    def map_file(
+        self, mm: MmStruct, file: DiskFile, pages: int, at: int, *, shared: bool, offset: int = 0
+    ) -> int:
+        """Pages of a file from ``offset`` on at an address; returns it."""
+        do_munmap(mm, self.ctx, at, pages * PAGE)
+        vma = VMA(mm, at, at + pages * PAGE, offset, _FILE_FLAGS | (VM_SHARED | VM_MAYSHARE if shared else 0))
+        vma.attach_file(file)
+        vma_insert(mm, vma)
+        return at
 
     def check(self, *, isolated: Iterable[int] = (), held: dict[int, int] | None = None) -> list[Broken]:
         return check_invariants(self.mem, self.mms, [self.ctx], isolated=list(isolated), held=held)

@@ -31,7 +31,9 @@ from numalab.mm.mremap import do_mremap
 from numalab.mm.swapfile import swapon
 from numalab.mm.vma import vma_modify
 from numalab.mm.vma_tree import vma_lookup
+from numalab.mm.writeback import filemap_write_and_wait
 
+from tests.mm_machine import DiskFile
 from tests.strategies import Step, policies, policy
 from tests.twins import Machine, Pair
 
@@ -51,6 +53,8 @@ prots = st.sampled_from((RW, RW, RW, PROT_READ, 0))
 life = (
     st.tuples(st.just("map"), who, places, few, prots),
     st.tuples(st.just("map shared"), who, places, few, prots),
+    st.tuples(st.just("map file"), who, places, few, st.booleans(), st.integers(0, 40)),
+    st.tuples(st.just("sync")),
     st.tuples(st.just("fault"), who, places, few, st.booleans()),
     st.tuples(st.just("fault"), who, places, few, st.just(True)),
     st.tuples(st.just("fault"), who, places, few, st.just(True)),
@@ -80,6 +84,9 @@ def tune(batch: int, high: int) -> Callable[[Machine], object]:
     def action(machine: Machine) -> None:
         machine.mem.zones["pcp_batch"], machine.mem.zones["pcp_high"] = batch, high
         swapon(machine.mem, Disk(machine.hw, machine.mem.timers, "disk", 48))
+        machine.kept["file"] = DiskFile(
+            machine, 48, blocks=44, holes=8
+        )  # one hole more than there is room for
         mm = machine.new_mm()
         for place, pages in zip(PLACES, (24, 16, 700), strict=True):
             machine.map(mm, pages, place)
@@ -126,6 +133,24 @@ class Spaces:
     def map_shared(self, who: int, place: tuple[int, int], pages: int, prot: int) -> None:
         note = ("map shared", who, place, pages, prot)
         self.act(who, lambda m, mm, _: m.map(mm, pages, where(place), prot, shared=True), note)
+
+    def map_file(self, who: int, place: tuple[int, int], pages: int, shared: bool, offset: int) -> None:
+        self.act(
+            who,
+            lambda m, mm, _: m.map_file(
+                mm, m.kept["file"], pages, where(place), shared=shared, offset=offset
+            ),
+            ("map file", who, place, pages, shared, offset),
+        )
+
+    def sync(self) -> None:
+        """What is dirty of the file goes to its disk."""
+
+        def action(machine: Machine) -> object:
+            filemap_write_and_wait(machine.kept["file"].mapping, 0, 48)
+            return machine.kept["file"].disk.store
+
+        self.pair.both(action, "sync")
 
     def fault(self, who: int, place: tuple[int, int], pages: int, write: bool) -> None:
         at = where(place)

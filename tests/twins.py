@@ -127,6 +127,14 @@ def _state(machine: Machine) -> Iterator[tuple[str, Array]]:
         yield "swap counts", area.map
         yield "swap cache", area.cache
         yield "swap contents", area.disk.store.view(np.uint64).reshape(-1, 512)[area.map > 0]
+    for disk in filter(None, mem.bdis):
+        yield "disk", np.array([int(disk.row[name]) for name in ("blocks", "nr_used", "next")])
+        yield "blocks", disk.used
+        yield "disk contents", disk.disk.store.view(np.uint64).reshape(-1, 512)[disk.used > 0]
+    for mapping in mem.mappings():
+        yield "pages of a file", np.array(mapping.entries())
+        yield "blocks of a file", np.array(mapping.blocks())
+        yield "counts of a file", np.array([mapping.nrpages, mapping.nr_swapped, mapping.wb_err])
     yield "event", mem.event
     yield "tlb tags", hw.tlb["tag"]
     yield "tlb ptes", np.where(hw.tlb["tag"] != 0, hw.tlb["pte"], 0)

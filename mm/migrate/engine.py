@@ -23,21 +23,25 @@ if TYPE_CHECKING:
 
 __all__ = ["ENGINES", "Engine", "engine_of"]
 
+#: Of MPOL_MF_INTERNAL (``_migrate``): anonymous pages are taken even if others map them; pages of a file are not, if
+#: another process maps the file too and nobody for writing.
+MF_V5_FILTER = 16
+
 
 @dataclass(frozen=True)
 class Engine:
     """One way of moving pages.
 
     pairs: (mask of nodes to vacate, destination) in order, from the two sets of migrate_pages(2); -1 = anywhere.
-    passes_over: areas with these VM_* flags are left alone by migrate_pages(2) and mbind(2).  shared_too: takes
-    anonymous pages that several processes map, also without MPOL_MF_MOVE_ALL.  migrate: gets rid of the isolated pages
+    passes_over: areas with these VM_* flags are left alone by migrate_pages(2) and mbind(2).  flags: MF_V5_FILTER or 0,
+    how pages that several processes map are judged without MPOL_MF_MOVE_ALL.  migrate: gets rid of the isolated pages
     of a list; returns how many stay, or -ENOMEM.  aims: it can put a page where move_pages(2) wants it.
     """
 
     name: str
     pairs: Callable[[int, int], Iterable[tuple[int, int]]]
     passes_over: int
-    shared_too: bool
+    flags: int
     migrate: Callable[[MemMap, AllocCtx, PageList, Target, Ledger], int]
     aims: bool = True
 
@@ -49,7 +53,7 @@ ENGINES = {
             "swap",
             pairs=evictions,
             passes_over=VM_LOCKED,
-            shared_too=True,
+            flags=MF_V5_FILTER,
             migrate=swap.migrate_pages,
             aims=False,
         ),
@@ -57,14 +61,14 @@ ENGINES = {
             "direct",
             pairs=partial(node_pairs, shared_stay=False),
             passes_over=VM_LOCKED,
-            shared_too=False,
+            flags=0,
             migrate=direct.migrate_pages,
         ),
         Engine(
             "batched",
             pairs=node_pairs,
             passes_over=0,
-            shared_too=False,
+            flags=0,
             migrate=batched.migrate_pages,
         ),
     )

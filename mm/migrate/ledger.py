@@ -33,6 +33,7 @@ class Reason(enum.IntEnum):
     WRITING = 10
     ACCESSED = 11
     ACTIVE = 12
+    DIRTY = 13
 
 
 class Phase(enum.IntEnum):

@@ -59,8 +59,7 @@ def _migrate_to_node(
 ) -> int:
     pages = PageList()
     before = mem.hw.now
-    if engine.shared_too:
-        flags |= MPOL_MF_MOVE_ALL
+    flags |= engine.flags
     for vma in mm.vmas.values():
         if not vma.flags & engine.passes_over:
             mem.k.migrate.queue_range(mem, mm, vma.start, vma.end, sources, False, flags, pages)

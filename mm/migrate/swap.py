@@ -19,7 +19,7 @@ from numalab.mm import _constants as c
 from numalab.mm._migrate import MigrateStats, PageList
 from numalab.mm.migrate.ledger import Reason
 from numalab.mm.migrate.passes import one_pass
-from numalab.mm.swap_state import swap_writepages
+from numalab.mm.writeback import submit_writes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +32,7 @@ __all__ = ["migrate_pages"]
 
 LAST_PASS = 10
 BATCH = 512
-PAGEOUT_YOUNG_STAYS, PAGEOUT_REAP_LATER, PAGEOUT_KEEP = 2, 4, 8
+PAGEOUT_YOUNG_STAYS, PAGEOUT_REAP_LATER, PAGEOUT_KEEP, PAGEOUT_WRITE_FILES = 2, 4, 8, 16
 #: Left for good at the first try; everything else may go in a later pass.
 PERMANENT = (Reason.NO_SWAP,)
 
@@ -42,7 +42,11 @@ def migrate_pages(mem: MemMap, ctx: AllocCtx, pages: PageList, target: Target, l
     stats = MigrateStats()
     todo = pages.take()
     ledger.isolated += len(todo)
-    flags = PAGEOUT_REAP_LATER | (PAGEOUT_YOUNG_STAYS | PAGEOUT_KEEP if mem.v5_quirks else 0)
+    flags = (
+        PAGEOUT_REAP_LATER
+        | PAGEOUT_WRITE_FILES
+        | (PAGEOUT_YOUNG_STAYS | PAGEOUT_KEEP if mem.v5_quirks else 0)
+    )
     failed: list[NDArray[np.uint32]] = []
     evicted = todo[:0]
     for number in range(LAST_PASS + 1):
@@ -84,5 +88,5 @@ def _try(
     left, why = left[:n], why[:n]
     writing = (why == Reason.WRITING) & (mem.hot["flags"][left] & np.uint32(c.PG_writeback) != 0)
     if writing.any():
-        swap_writepages(mem, left[writing])
+        submit_writes(mem, left[writing])
     return tried, left, why

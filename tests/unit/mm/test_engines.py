@@ -19,11 +19,12 @@ from numalab.mm.migrate.engine import ENGINES
 from numalab.mm.migrate.ledger import Pass, Reason
 from numalab.mm.migrate.nodes import do_migrate_pages
 from numalab.mm.mlock import do_mlock
+from numalab.mm.mmap import do_munmap
 from numalab.mm.nodemask import nodelist_parse, nodes_in
 from numalab.mm.obstacles import Obstacles
 from numalab.mm.swapfile import swap_areas, swapoff, swapon
 
-from tests.mm_machine import PAGE, MmMachine
+from tests.mm_machine import PAGE, DiskFile, MmMachine
 
 MOVE = 2
 CONTENT = b"".join(bytes([i + 1]) * PAGE for i in range(8))
@@ -256,6 +257,69 @@ def test_pages_shared_after_fork_go_too(bench: Bench) -> None:
     assert bench.passes[-1].moved == 8
     assert read_user(child, bench.ctx, bench.data, 8 * PAGE) == CONTENT
     assert bench.intact()
+
+
+FILE_AT = 0x20000000
+
+
+def map_whole_file(bench: Bench, mm: MmStruct, file: DiskFile, *, shared: bool) -> None:
+    bench.map_file(mm, file, 8, FILE_AT, shared=shared)
+
+
+def on_node_0(bench: Bench, file: DiskFile) -> int:
+    return sum(bench.mem.node_of(entry >> 1) == 0 for _, entry in file.mapping.entries())
+
+
+def test_a_clean_page_of_a_file_is_gone_in_pass_0(bench: Bench) -> None:
+    do_munmap(bench.mm, bench.ctx, bench.data, 8 * PAGE)
+    file = DiskFile(bench, 8, blocks=10)
+    map_whole_file(bench, bench.mm, file, shared=True)
+    touch_user(bench.mm, bench.ctx, FILE_AT, PAGE, 8, False)
+    assert bench.vacate() == 0
+    assert [(p.moved, p.left) for p in bench.passes] == [(8, {})]
+    assert file.mapping.nrpages == 0
+    assert file.disk.writes == 0
+    assert [read_user(bench.mm, bench.ctx, FILE_AT + i * PAGE, 1)[0] for i in range(8)] == list(range(8))
+
+
+def test_a_dirty_page_of_a_file_is_written_in_pass_0_and_reaped_in_pass_1(bench: Bench) -> None:
+    do_munmap(bench.mm, bench.ctx, bench.data, 8 * PAGE)
+    file = DiskFile(bench, 8, blocks=10)
+    map_whole_file(bench, bench.mm, file, shared=True)
+    touch_user(bench.mm, bench.ctx, FILE_AT, PAGE, 8, True, 99)
+    assert bench.vacate() == 0
+    assert [(p.moved, p.left) for p in bench.passes] == [(0, {Reason.WRITING: 8}), (8, {})]
+    assert file.disk.writes == 8
+    assert [read_user(bench.mm, bench.ctx, FILE_AT + i * PAGE, 1)[0] for i in range(8)] == [99] * 8
+
+
+def test_a_page_of_a_shared_library_is_neither_collected_nor_counted(bench: Bench) -> None:
+    """In 2005 it mattered who maps the file, not who maps the page."""
+    other = bench.new_mm()
+    file = DiskFile(bench, 8, blocks=10)
+    for mm in (bench.mm, other):
+        map_whole_file(bench, mm, file, shared=False)
+    touch_user(bench.mm, bench.ctx, FILE_AT, PAGE, 8, False)
+    assert bench.vacate() == 0
+    assert bench.mem.ledger.isolated == 8  # the anonymous ones
+    assert bench.mem.ledger.shared == 8
+    assert bench.mem.ledger.failed == {}
+    assert on_node_0(bench, file) == 8
+    do_munmap(other, bench.ctx, FILE_AT, 8 * PAGE)  # nobody else has the library any more
+    assert bench.vacate() == 0
+    assert on_node_0(bench, file) == 0
+
+
+def test_a_file_that_somebody_may_write_is_collected_from_all(bench: Bench) -> None:
+    other = bench.new_mm()
+    file = DiskFile(bench, 8, blocks=10)
+    map_whole_file(bench, bench.mm, file, shared=False)
+    map_whole_file(bench, other, file, shared=True)
+    for mm in (bench.mm, other):
+        touch_user(mm, bench.ctx, FILE_AT, PAGE, 8, False)
+    assert bench.vacate() == 0
+    assert on_node_0(bench, file) == 0
+    assert bench.mem.ledger.shared == 0
 
 
 # --- V5's own mistakes -----------------------------------------------------------------------------------------

@@ -180,6 +180,16 @@ def a_file_counts_what_it_has_in_swap_wrong(m: Scene) -> None:
     file_of(m).nr_swapped += 1
 
 
+@breaks(11, "disk", "blocks of vda that files have")
+def a_block_that_a_file_has_is_free(m: Scene) -> None:
+    m.disk.store.used[2] = 0
+
+
+@breaks(11, "disk", "blocks of vda in use")
+def a_disk_counts_its_blocks_wrong(m: Scene) -> None:
+    m.disk.store.row["nr_used"] -= 1
+
+
 @breaks(3, "page cache", "index of a cached page")
 def a_cached_page_thinks_it_is_elsewhere_in_its_file(m: Scene) -> None:
     m.mem.cold["index"][m.pfn(m.parent, m.file)] += 1

@@ -15,7 +15,7 @@ from numalab.mm.mprotect import do_mprotect
 from numalab.mm.swap import lru_add_drain_all
 from numalab.mm.swapfile import swapon
 
-from tests.mm_machine import PAGE, MmMachine
+from tests.mm_machine import PAGE, DiskFile, MmMachine
 
 __all__ = ["BREAKERS", "Breaker", "Scene", "breaks"]
 
@@ -29,7 +29,7 @@ class Scene(MmMachine):
     locked: 8 locked pages of the parent. none: 2 pages with PROT_NONE. far: one page with tables of its own.
     batched: 3 pages in the LRU batch of CPU 1. freed: a frame in a per-CPU set. block, order: a free block, never used.
     swapped: 4 pages of the parent, 1 in the swap cache and mapped, 1 in the cache, 2 in slots of area.
-    file: 6 pages of shared memory of the parent, 5 of them written.
+    file: 6 pages of shared memory of the parent, 5 of them written. disk: a file on a disk, which nobody maps.
     own, shared: frames of one and of two processes. Each node has two CPUs, and half of it was never used.
     """
 
@@ -54,6 +54,7 @@ class Scene(MmMachine):
         touch_user(mm, self.ctx, FAR, PAGE, 1, True)
         self.child = self.fork(mm)
         touch_user(self.child, self.ctx, self.data, PAGE, 5, True)
+        self.disk = DiskFile(self, 4, blocks=10)
         self.file = self.map(mm, 6, shared=True)
         write_user(mm, self.ctx, self.file, b"shared" * 3000)
         heir = self.fork(mm)
