@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from numalab.arch._hw import EV_SYS_ENTER, EV_SYS_EXIT
 from numalab.arch.errno import ENOMEM, ENOSYS, KernelError
@@ -29,10 +30,12 @@ from numalab.mm.memory import OutOfMemory
 from numalab.syscalls.kinds import convert
 from numalab.syscalls.table import BY_NUMBER, Syscall
 
-__all__ = ["SyscallEvent", "check_alive", "do_syscall"]
+__all__ = ["SyscallEvent", "check_alive", "do_syscall", "on_behalf"]
 
 _MASK = (1 << 64) - 1
 _MAX_ARGS = 6
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -116,3 +119,20 @@ def _call(k: Kernel, task: Task, handler: Callable[..., int], row: Syscall, raw:
         # No frame for a page that the call had to touch: the task dies on its way back and never sees the result.
         out_of_memory(k, task)
         return -ENOMEM
+
+
+def on_behalf(k: Kernel, task: Task, work: Callable[[], T]) -> T:
+    """Something that the kernel does for the current task without having been called; what it returns.
+
+    As in a system call, no memory or a bug of the kernel is the end of the task. Errors: those that the work raises.
+    """
+    try:
+        return work()
+    except KernelError:
+        raise
+    except OutOfMemory:
+        out_of_memory(k, task)
+        exit_to_user_mode(k, task)
+        raise AssertionError("a task went on that was killed") from None
+    except Exception as bug:  # noqa: BLE001
+        oops(k, task, bug)

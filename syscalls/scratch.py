@@ -26,6 +26,7 @@ from numalab.mm.mmap import do_mmap
 from numalab.mm.munmap import do_munmap
 from numalab.mm.vm_flags import VM_READ, VM_WRITE
 from numalab.mm.vma_tree import vma_lookup
+from numalab.syscalls.entry import on_behalf
 from numalab.syscalls.memory import UserMemory
 
 __all__ = ["Scratch"]
@@ -59,21 +60,23 @@ class Scratch:
         for size in sizes:
             offsets.append(end)
             end += -(-size // _ALIGN) * _ALIGN
-        self._ensure(end)
+        if on_behalf(self._k, self._task, lambda: self._ensure(end)):
+            self._memory.write(self._base, self._tag)
         addresses = [self._base + offset for offset in offsets]
         for address, item in zip(addresses, items, strict=True):
             if isinstance(item, bytes):
                 self._memory.write(address, item)
         return addresses
 
-    def _ensure(self, size: int) -> None:
-        """Make sure that there are `size` bytes of scratch area that the program has not taken away."""
+    def _ensure(self, size: int) -> bool:
+        """Make sure that there are `size` bytes of scratch area; True if it is a new one, which has no tag yet."""
         if self._usable():
             if size <= self._size:
-                return
+                return False
             assert self._task.mm is not None
             do_munmap(self._task.mm, self._task.ctx, self._base, self._size)
         self._map(max(_MIN_SIZE, -(-size // PAGE_SIZE) * PAGE_SIZE))
+        return True
 
     def _usable(self) -> bool:
         """Whether the area is where it was and still ours: mapped, with both rights, and with our tag at its start."""
@@ -97,7 +100,7 @@ class Scratch:
         return True
 
     def _map(self, size: int) -> None:
-        """Map a new area, at its usual place if that is free, and tag it with a number that no other has had."""
+        """Map a new area, at its usual place if that is free, and choose a tag that no other has had."""
         mm, ctx = self._task.mm, self._task.ctx
         assert mm is not None
         prot, flags = PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS
@@ -110,4 +113,3 @@ class Scratch:
         self._size = size
         self._k.scratch_tags += 1
         self._tag = _TAG.pack(b"scratch", self._k.scratch_tags)
-        self._memory.write(self._base, self._tag)

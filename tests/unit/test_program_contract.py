@@ -345,6 +345,25 @@ def test_the_scratch_area_grows(machine: Machine) -> None:
     assert machine.run(main) == 0
 
 
+def test_no_memory_for_the_scratch_area_is_the_programs_end() -> None:
+    """As for anything else that the kernel touches for it: no exception of ours comes out."""
+    reached: list[str] = []
+
+    def main(sys: Sys) -> None:
+        sys.mmap(2 * PAGE, flags=abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_LOCKED)
+        sys.mmap(PAGE, flags=abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_LOCKED)
+        sys.mlockall(abi.MCL_FUTURE)
+        try:
+            sys.migrate_pages(0, {0}, {0})
+        finally:
+            reached.append("unwound")
+
+    with numalab.boot("1x16p") as machine:
+        assert machine.run(main) == -abi.SIGKILL
+        machine.check_invariants()
+    assert reached == ["unwound"]
+
+
 def test_a_program_without_friendly_calls_has_no_scratch_area(machine: Machine) -> None:
     def main(sys: Sys) -> None:
         sys.mmap(PAGE)

@@ -7,7 +7,7 @@ import pytest
 import numalab
 from numalab.kernel import mm_release
 from numalab.kernel.state import KernelBug
-from numalab.syscalls import entry, memory
+from numalab.syscalls import entry, memory, scratch
 from numalab.syscalls.sys import Sys
 from numalab.syscalls.table import BY_NUMBER
 
@@ -48,6 +48,10 @@ def test_a_failing_access_and_a_failing_exit(monkeypatch: pytest.MonkeyPatch) ->
             patch.setattr(mm_release, "exit_mmap", failing)
             with pytest.raises(KernelBug, match="ZeroDivisionError"):
                 machine.run(lambda sys: 0)
+        with monkeypatch.context() as patch:
+            patch.setattr(scratch, "do_mmap", failing)
+            with pytest.raises(KernelBug, match="ZeroDivisionError"):
+                machine.run(lambda sys: sys.migrate_pages(0, {0}, {1}))
 
 
 def test_of_several_failures_each_is_raised_in_its_turn() -> None:
