@@ -5,9 +5,8 @@ clock. Deliberately different: one virtual clock for all CPUs, no caches, no int
 entries a CPU.
 
 RAM is one sparse private mapping of the host, from physical address 0 to the end of the last node, so that a physical
-address is an offset. It is mapped without reserving memory (a terabyte machine starts with nothing resident), aligned
-to 2 MiB, and the host is asked for huge pages, which makes a first touch six times cheaper. Holes between nodes cost
-nothing.
+address is an offset. It is aligned to 2 MiB, and the host is asked for huge pages, which makes a first touch six times
+cheaper. Holes between nodes cost nothing.
 """
 
 import mmap
@@ -16,6 +15,7 @@ import numpy as np
 
 from numalab.arch import costs as _costs
 from numalab.arch import topology as _topology
+from numalab.arch.sparse import sparse_mapping
 
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
@@ -23,28 +23,10 @@ from libc.string cimport memcpy
 from numalab.arch._hw cimport PAGE_SHIFT, TLB_ENTRIES, TRACE_RING, tlb_entry, trace_entry
 
 cdef Py_ssize_t _HUGE = 2 << 20
-cdef int _MAP_NORESERVE = 0x4000    # Python 3.11 has no name for it
 
 TLB_DTYPE = np.dtype([("tag", "<u8"), ("pte", "<u8")])
 RING_DTYPE = np.dtype([("time", "<u8"), ("id", "<u4"), ("cpu", "<u4"), ("a", "<u8"), ("b", "<u8"), ("c", "<u8")])
 MAX_NODES = 64
-
-
-def _map_ram(uint64_t size):
-    """A sparse private mapping of `size` bytes. Raises MemoryError that names the host's setting if it is refused."""
-    try:
-        mapping = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
-    except (OSError, ValueError, OverflowError) as error:
-        raise MemoryError(
-            f"the host refuses to map {size >> 20} MiB of sparse memory ({error}): "
-            "set the sysctl vm.overcommit_memory to 0 or 1 and check `ulimit -v`, or boot a smaller machine"
-        ) from None
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        try:
-            mapping.madvise(mmap.MADV_HUGEPAGE)
-        except OSError:
-            pass    # a host kernel without huge pages: slower first touches, nothing else
-    return mapping
 
 
 cdef class Hardware:
@@ -65,7 +47,7 @@ cdef class Hardware:
 
         # Anonymous mappings are page aligned only: take one huge page more and begin at the boundary inside.
         size = <uint64_t>self.topology.max_pfn << PAGE_SHIFT
-        self._map = _map_ram(size + _HUGE)
+        self._map = sparse_mapping(size + _HUGE, huge=True)
         whole = np.frombuffer(self._map, dtype=np.uint8)
         bytes_of_map = whole
         start = -<uint64_t>&bytes_of_map[0] & (_HUGE - 1)
@@ -73,7 +55,7 @@ cdef class Hardware:
         self.h.ram = &bytes_of_map[0] + start
         self.h.nr_frames = size >> PAGE_SHIFT
 
-        self.h.levels = self.topology.boot.get("page_table_levels", 4)
+        self.h.levels = self.topology.boot["page_table_levels"]
         self.h.nr_cpus = self.topology.nr_cpus
         self.tlb = np.zeros((self.h.nr_cpus, TLB_ENTRIES), dtype=TLB_DTYPE)
         tlb = self.tlb

@@ -7,7 +7,6 @@ Time is virtual; figures of real disks stand in docs (a disk of 2005: 8 ms and 6
 
 from __future__ import annotations
 
-import contextlib
 import mmap
 import os
 from collections.abc import Callable
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from numalab.arch.sparse import sparse
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["Disk"]
 
 PAGE_SIZE = 4096
-MAP_NORESERVE = 0x4000  # has no name in Python 3.11
 
 
 class Disk:
@@ -55,7 +55,9 @@ class Disk:
         self._hw = hw
         self._timers = timers
         self._busy_until = 0
-        self.store = _in_memory(pages) if file is None else _in_file(Path(file), pages)
+        self.store = (
+            sparse(pages * PAGE_SIZE, np.uint8, huge=True) if file is None else _in_file(Path(file), pages)
+        )
 
     @property
     def synchronous(self) -> bool:
@@ -72,15 +74,6 @@ class Disk:
         self._busy_until = start + self.latency + pages * self.page_ns
         ok = not self.failing
         self._timers.add(self._busy_until, lambda: done(ok))
-
-
-def _in_memory(pages: int) -> npt.NDArray[np.uint8]:
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
-    mapping = mmap.mmap(-1, pages * PAGE_SIZE, flags=flags)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        with contextlib.suppress(OSError):  # a host kernel without huge pages: slower, nothing else
-            mapping.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(mapping, np.uint8)
 
 
 def _in_file(path: Path, pages: int) -> npt.NDArray[np.uint8]:

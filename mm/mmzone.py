@@ -12,15 +12,14 @@ their top byte for any number of sections.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import mmap
 from collections import Counter, deque
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from numalab.arch.sparse import sparse
 from numalab.arch.timers import Timers
 from numalab.mm._mm_types import MemMap
 from numalab.mm.kernels import Kernels
@@ -85,21 +84,6 @@ VM_EVENTS = (
     "unevictable_pgs_munlocked", "unevictable_pgs_cleared", "pswpin", "pswpout", "swap_ra", "swap_ra_hit",
     "pgscan_kswapd", "pgscan_direct", "pgsteal_kswapd", "pgsteal_direct", "pgreuse", "pgrefill",
 )  # fmt: skip
-
-
-def sparse(count: int, dtype: Any, *, huge: bool = False) -> np.ndarray[Any, Any]:
-    """A zeroed array that costs no host memory until it is written (MAP_NORESERVE, as for RAM).
-
-    huge: ask the host for huge pages, where a random access would else miss its TLB.
-    """
-    dtype = np.dtype(dtype)
-    size = max(1, count) * dtype.itemsize
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE has no name in Python 3.11
-    mapping = mmap.mmap(-1, size, flags=flags)
-    if huge and hasattr(mmap, "MADV_HUGEPAGE"):
-        with contextlib.suppress(OSError):  # a host kernel without them
-            mapping.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(mapping, dtype=dtype, count=max(1, count))
 
 
 def build(hw: Hardware, *, twins: bool = False, debug_vm: bool = False) -> MemMap:

@@ -14,9 +14,9 @@ import numpy as np
 
 from numalab.arch._pagetable_reference import swp_entry
 from numalab.arch.errno import EBUSY, EINVAL, EIO, ENOMEM, EPERM, KernelError
+from numalab.arch.sparse import sparse
 from numalab.mm import _constants as c
 from numalab.mm.kernels import Why
-from numalab.mm.mmzone import sparse
 from numalab.mm.page_alloc import OutOfMemory, Slowpath
 from numalab.mm.shared_policy import shared_policy_lookup
 from numalab.mm.swap_state import read_swap_page, wait_on_page

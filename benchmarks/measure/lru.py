@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from numalab.mm.mmzone import sparse
+from numalab.arch.sparse import sparse
 
 from benchmarks import build, machine
 from benchmarks.clock import Contender, now, shortest

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from numalab.mm.mmzone import sparse
+from numalab.arch.sparse import sparse
 
 from benchmarks import build, machine
 from benchmarks.clock import Contender, now, shortest
