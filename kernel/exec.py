@@ -15,7 +15,8 @@ from numalab.arch.errno import EAGAIN, ENOMEM, KernelError
 from numalab.kernel.cred import exec_cred
 from numalab.kernel.mm_release import mm_replace
 from numalab.kernel.state import Kernel
-from numalab.kernel.task import Task, commit_creds
+from numalab.kernel.task import Task
+from numalab.kernel.ucount import check_nproc_exceeded, commit_creds
 from numalab.mm.memory import OutOfMemory
 from numalab.mm.mmap import exit_mmap, mm_alloc, setup_stack
 
@@ -44,15 +45,16 @@ def new_mm(k: Kernel, ctx: AllocCtx) -> MmStruct:
 def begin_new_exec(k: Kernel, task: Task, comm: str) -> None:
     """Replace the memory of the current task by a new one, and drop what does not survive execve().
 
-    Errors: ENOMEM, EAGAIN (other threads are alive: ending them first is not supported).
+    Errors: EAGAIN (too many tasks of its user, or other threads of its own, whose end is not supported), ENOMEM.
     """
+    check_nproc_exceeded(k, task)
     if sum(thread.alive for thread in task.signal.threads) > 1:
         raise KernelError(EAGAIN, "execve() with several threads")
     # The new memory first: if there is none for it, the old program goes on.
     mm = new_mm(k, task.ctx)
     old = task.cred
     mm_replace(task, mm, SUID_DUMP_USER if (old.euid, old.egid) == (old.uid, old.gid) else SUID_DUMP_DISABLE)
-    commit_creds(task, exec_cred(old))
+    commit_creds(k, task, exec_cred(old))
     task.comm = comm[:15]
     task.sighand.flush_handlers()
     if task.files is not None:

@@ -105,6 +105,7 @@ def _exit_notify(k: Kernel, task: Task) -> None:
     """
     leader = task.group_leader
     task.state = State.ZOMBIE
+    k.nr_programs -= 1
     if task is not leader:
         _release_task(k, task)
     group = leader.signal
@@ -131,6 +132,7 @@ def _release_task(k: Kernel, task: Task) -> None:
     """release_task(): the zombie is gone, its pid free."""
     task.state = State.DEAD
     k.pids.remove(task)
+    k.nproc[task.cred.uid] -= 1
     if task.parent is not None and task in task.parent.children:
         task.parent.children.remove(task)
     task.signal.threads.remove(task)

@@ -34,6 +34,7 @@ from numalab.kernel.fs.file import FilesStruct
 from numalab.kernel.signal import SIGCHLD, SIGINT
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import MmUsers, Signal, State, Task, TaskExit
+from numalab.kernel.ucount import check_task_limits
 from numalab.mm._mm_types import AllocCtx
 from numalab.mm.memory import OutOfMemory
 from numalab.mm.mmap import dup_mmap
@@ -57,7 +58,7 @@ def copy_process(k: Kernel, parent: Task, program: Program, flags: int = SIGCHLD
 
     flags: CLONE_* and the exit signal, as clone(2) takes them.  CLONE_VM shares the memory, CLONE_FILES the
     descriptors, CLONE_THREAD makes a thread of the same process (it needs CLONE_SIGHAND, which needs CLONE_VM).
-    Errors: EINVAL (flags that exclude each other, or that do not exist here), EAGAIN (no pid), ENOMEM.
+    Errors: EINVAL (flags that exclude each other, or that do not exist here), EAGAIN (too many tasks), ENOMEM.
     """
     if flags & ~_CLONE_KNOWN:
         raise KernelError(EINVAL, f"clone flags {flags & ~_CLONE_KNOWN:#x} do not exist here")
@@ -66,6 +67,7 @@ def copy_process(k: Kernel, parent: Task, program: Program, flags: int = SIGCHLD
     ):
         raise KernelError(EINVAL)
     thread = bool(flags & CLONE_THREAD)
+    check_task_limits(k, parent)
     # What can fail comes first; a pid that is then not used is passed over, as in Linux.
     pid = k.pids.alloc()
     mm, users = parent.mm, parent.mm_users
@@ -119,7 +121,9 @@ def _dup_ctx(ctx: AllocCtx) -> AllocCtx:
 def _add_task(k: Kernel, task: Task, program: Program | None) -> None:
     """Enter a task into the pid table; with a program, make it runnable."""
     k.pids.add(task)
+    k.nproc[task.cred.uid] += 1
     if program is not None:
+        k.nr_programs += 1
         task.program = lambda: _ret_from_fork(k, task, program)
         k.sched.wake_up_new_task(task)
 
@@ -201,9 +205,13 @@ def create_kthread(k: Kernel, comm: str, *, pid: int | None = None) -> Task:
 
 
 def spawn(k: Kernel, comm: str, program: Program, cred: Cred) -> Task:
-    """A new process under init, with fresh memory, as if init had forked and executed a program. Runnable."""
+    """A new process under init, with fresh memory, as if init had forked and executed a program. Runnable.
+
+    Errors: EAGAIN (too many tasks), ENOMEM.
+    """
+    check_task_limits(k, k.init)
     task = _bare_task(k, k.pids.alloc(), comm, k.init)
-    task.cred = cred
+    task.cred, task.signal.rlimits = cred, dict(k.init.signal.rlimits)
     task.mm, task.mm_users = new_mm(k, task.ctx), MmUsers()
     task.files = FilesStruct()
     k.init.children.append(task)

@@ -156,7 +156,7 @@ class Machine:
         """
         self._check_open()
         task = self.spawn(main, *(args if argv is None else argv)) if main is not None else None
-        if not self.run_until(lambda: not self._programs()):
+        if not self.run_until(lambda: not self.kernel.nr_programs):
             raise Deadlock(self._who_waits())
         if self.kernel.debug_vm:
             self.check_invariants()
@@ -173,10 +173,6 @@ class Machine:
         self._raise_failure()
         return finished
 
-    def _programs(self) -> list[Task]:
-        """Tasks that have a program to finish."""
-        return [task for task in self.kernel.pids if task.alive and not task.unkillable]
-
     def _raise_failure(self) -> None:
         """Raise what a program did not catch; of several, the first: the others' turn comes at the next run."""
         if self.kernel.failures:
@@ -187,7 +183,9 @@ class Machine:
 
     def _who_waits(self) -> str:
         waiting = "; ".join(
-            f"task {task.pid} ({task.comm}) waits for {task.waiting_on}" for task in self._programs()
+            f"task {task.pid} ({task.comm}) waits for {task.waiting_on}"
+            for task in self.tasks
+            if task.alive and not task.unkillable
         )
         return f"nothing can run any more: {waiting}"
 

@@ -16,6 +16,7 @@ from numalab.kernel.kswapd import kswapd_run
 from numalab.kernel.sched import Scheduler
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import KTHREADD_PID
+from numalab.kernel.ucount import fork_init
 from numalab.mm import mmzone
 
 __all__ = ["start_kernel"]
@@ -42,6 +43,7 @@ def start_kernel(
     mem.waits = k.sched
     k.syscall_cost = hw.cost["syscall"]
     create_init(k)
+    fork_init(k)
     create_kthread(k, "kthreadd", pid=KTHREADD_PID)
     kswapd_run(k)
     build_tree(k)

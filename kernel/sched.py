@@ -29,6 +29,7 @@ import greenlet
 
 from numalab.arch._hw import EV_SCHED_SWITCH
 from numalab.arch.errno import EINTR, EINVAL, KernelError
+from numalab.kernel.rq import RunQueue
 from numalab.kernel.task import State, Task
 from numalab.kernel.wait import WaitQueue
 from numalab.mm.waits import ClockWaits
@@ -62,8 +63,7 @@ class Scheduler:
         self.current: Task | None = None
         self.choose: Callable[[Sequence[Task]], Task] | None = None
         self._random = random.Random(seed)
-        # The current task is in the run queue too; those that sleep or have ended are not.
-        self._runnable: dict[int, Task] = {}
+        self._rq = RunQueue()
         # Tasks that no signal wakes, and what each waits for.
         self._uninterruptible: dict[Task, Callable[[], bool]] = {}
         self._hub: greenlet.greenlet | None = None  # whoever called run(); None = nothing is being run
@@ -75,7 +75,7 @@ class Scheduler:
 
     def load(self, cpu: int) -> int:
         """Runnable tasks on a CPU."""
-        return sum(task.cpu == cpu for task in self._runnable.values())
+        return sum(task.cpu == cpu for task in self._rq)
 
     def select_cpu(self, task: Task) -> int:
         """Where a task shall run: where it is if it may, else the least loaded allowed CPU, the lowest of equals."""
@@ -108,13 +108,13 @@ class Scheduler:
         task.greenlet = greenlet.greenlet(task.program)
         task.start_time = self.hw.now
         task.state = State.RUNNING
-        self._runnable[task.pid] = task
+        self._rq.enqueue(task)
 
     def wake_up_process(self, task: Task) -> None:
         """try_to_wake_up(): make a sleeping task runnable; it looks at its condition itself. Others are left alone."""
         if task.state is State.INTERRUPTIBLE:
             task.state = State.RUNNING
-            self._runnable[task.pid] = task
+            self._rq.enqueue(task)
 
     def signal_wake_up(self, task: Task) -> None:
         """A signal has become pending for the task: let it come round and take it."""
@@ -155,7 +155,7 @@ class Scheduler:
             task.state = State.UNINTERRUPTIBLE
             task.waiting_on = what
             task.nvcsw += 1
-            del self._runnable[task.pid]
+            self._rq.dequeue(task)
             self._uninterruptible[task] = done
             try:
                 self._switch_out(task)
@@ -168,12 +168,12 @@ class Scheduler:
             if done():
                 del self._uninterruptible[task]
                 task.state = State.RUNNING
-                self._runnable[task.pid] = task
+                self._rq.enqueue(task)
 
     def yield_(self) -> None:
         """sched_yield(): let another runnable task go first, if there is one."""
         task = self._me()
-        if len(self._runnable) > 1:
+        if len(self._rq) > 1:
             task.nivcsw += 1
             self._switch_out(task)
 
@@ -189,7 +189,7 @@ class Scheduler:
 
     def exit_current(self) -> None:
         """The current task has ended: take it off the run queue. Its greenlet still has to unwind."""
-        self._runnable.pop(self._me().pid, None)
+        self._rq.dequeue(self._me())
 
     def _me(self) -> Task:
         if self.current is None:
@@ -201,7 +201,7 @@ class Scheduler:
         task.state = State.INTERRUPTIBLE
         task.waiting_on = queue.what
         task.nvcsw += 1
-        del self._runnable[task.pid]
+        self._rq.dequeue(task)
         queue.tasks.append(task)
         # `finally`, as the switch does not come back when the machine is closed meanwhile.
         try:
@@ -237,7 +237,7 @@ class Scheduler:
             while not done():
                 self.timers.expire()
                 self._wake_uninterruptible()
-                if self._runnable:
+                if self._rq:
                     self._switch_to(self._pick_next())
                 elif not self.timers.skip():  # with nobody to run, time passes until somebody's sleep is over
                     return False
@@ -247,12 +247,9 @@ class Scheduler:
 
     def _pick_next(self) -> Task:
         """Whose turn it is: `choose` decides, or else the seed among those that were not the last to run."""
-        tasks = sorted(self._runnable.values(), key=lambda task: task.pid)
         if self.choose is not None:
-            return self.choose(tasks)
-        if len(tasks) > 1 and self._previous in tasks:
-            tasks.remove(self._previous)
-        return tasks[0] if len(tasks) == 1 else self._random.choice(tasks)
+            return self.choose(sorted(self._rq, key=lambda task: task.pid))
+        return self._rq.draw(self._random, self._previous)
 
     def _switch_to(self, task: Task) -> None:
         """context_switch(): run a task until it comes back or ends."""
@@ -276,7 +273,7 @@ class Scheduler:
 
     def discard(self, tasks: Sequence[Task]) -> None:
         """Unwind the programs of tasks that will never run again (the machine is being closed)."""
-        self._runnable.clear()
+        self._rq.clear()
         self._uninterruptible.clear()
         self.timers.clear()
         for task in tasks:

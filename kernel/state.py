@@ -6,6 +6,7 @@ Everything in this folder is handed a `Kernel`; several machines can thus live i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ class KernelBug(RuntimeError):
 class Kernel:
     """One booted machine.
 
+    max_threads: most tasks there may be.  nr_programs: tasks with a program to finish.  nproc: tasks of each user, by
+    real id, zombies included (what RLIMIT_NPROC counts).
     failures: tasks whose program ended with an exception that nobody caught, in order; `Machine.run` raises them.
     tracers: called with every system call when it begins and when it ends; exit_watchers: with every task that ends.
     """
@@ -42,6 +45,9 @@ class Kernel:
     top_cpuset: Cpuset
     root: Directory = field(default_factory=Directory)
     pids: PidMap = field(default_factory=PidMap)
+    max_threads: int = 0
+    nr_programs: int = 0
+    nproc: Counter[int] = field(default_factory=Counter)
     failures: list[Task] = field(default_factory=list)
     tracers: list[Callable[[Any], object]] = field(default_factory=list)
     exit_watchers: list[Callable[[Task], object]] = field(default_factory=list)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from numalab.arch.errno import EAGAIN, KernelError
 from numalab.kernel.cpuset import Cpuset
-from numalab.kernel.cred import Cap, Cred, cleared_on_commit, has_cap
+from numalab.kernel.cred import Cap, Cred, has_cap
 from numalab.kernel.fs.file import FilesStruct
 from numalab.kernel.signal import SIGCHLD, SigHand, SigInfo
 from numalab.kernel.wait import WaitQueue
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from numalab.mm._mm_types import AllocCtx, MemPolicy, MmStruct
 
 __all__ = [
-    "INIT_PID", "KTHREADD_PID", "RLIMIT_MEMLOCK", "RLIMIT_STACK", "RLIM_INFINITY", "RLIM_NLIMITS", "MmUsers", "PidMap",
-    "Signal", "State", "Task", "TaskExit",
-    "capable", "commit_creds",
+    "INIT_PID", "KTHREADD_PID", "RLIMIT_MEMLOCK", "RLIMIT_NPROC", "RLIMIT_SIGPENDING", "RLIMIT_STACK", "RLIM_INFINITY",
+    "RLIM_NLIMITS", "MmUsers", "PidMap", "Signal", "State", "Task", "TaskExit", "capable",
 ]  # fmt: skip
 
 INIT_PID, KTHREADD_PID = 1, 2
@@ -41,7 +40,7 @@ PID_MAX = 4194304
 UNUSED_PID = 4190000  # never given out: programs and recordings use it as "no such process"
 
 RLIM_INFINITY = (1 << 64) - 1
-RLIMIT_STACK, RLIMIT_CORE, RLIMIT_NOFILE, RLIMIT_MEMLOCK = 3, 4, 7, 8
+RLIMIT_STACK, RLIMIT_CORE, RLIMIT_NPROC, RLIMIT_NOFILE, RLIMIT_MEMLOCK, RLIMIT_SIGPENDING = 3, 4, 6, 7, 8, 11
 RLIM_NLIMITS = 16
 
 
@@ -150,6 +149,7 @@ class Task:
         self.cpus_allowed = cpus_allowed
         self.files = files
         self.kthread = kthread
+        self.nproc_exceeded = False  # it became a user who has too many tasks: execve() will refuse
         self.exit_signal = SIGCHLD  # 0 for threads: nobody waits for them
         self.state = State.RUNNING
         self.exit_code = 0  # as wait4 reports it: status << 8, or the signal that ended it
@@ -251,13 +251,3 @@ class PidMap:
 def capable(task: Task, cap: Cap) -> bool:
     """Whether the task has a capability in its effective set."""
     return has_cap(task.cred, cap)
-
-
-def commit_creds(task: Task, new: Cred) -> None:
-    """Install new credentials; when they changed who the task is, others may not look into it any more.
-
-    The dumpable flag becomes that of set-user-id programs (fs.suid_dumpable, 0).
-    """
-    if cleared_on_commit(task.cred, new) and task.mm_users is not None:
-        task.mm_users.dumpable = 0
-    task.cred = new

@@ -8,7 +8,8 @@ from __future__ import annotations
 from numalab.arch.errno import EINVAL, EPERM, ESRCH, KernelError
 from numalab.kernel import cred as rules
 from numalab.kernel.state import Kernel
-from numalab.kernel.task import Task, commit_creds
+from numalab.kernel.task import Task
+from numalab.kernel.ucount import commit_creds
 from numalab.syscalls.uaccess import get_user, put_user
 
 __all__ = [
@@ -43,37 +44,37 @@ def getegid(k: Kernel, task: Task) -> int:
 
 def setuid(k: Kernel, task: Task, uid: int) -> int:
     """setuid(2). Errors: EINVAL, EPERM."""
-    commit_creds(task, rules.setuid(task.cred, uid))
+    commit_creds(k, task, rules.setuid(task.cred, uid))
     return 0
 
 
 def setgid(k: Kernel, task: Task, gid: int) -> int:
     """setgid(2). Errors: EINVAL, EPERM."""
-    commit_creds(task, rules.setgid(task.cred, gid))
+    commit_creds(k, task, rules.setgid(task.cred, gid))
     return 0
 
 
 def setreuid(k: Kernel, task: Task, ruid: int, euid: int) -> int:
     """setreuid(2). Errors: EPERM."""
-    commit_creds(task, rules.setreuid(task.cred, ruid, euid))
+    commit_creds(k, task, rules.setreuid(task.cred, ruid, euid))
     return 0
 
 
 def setregid(k: Kernel, task: Task, rgid: int, egid: int) -> int:
     """setregid(2). Errors: EPERM."""
-    commit_creds(task, rules.setregid(task.cred, rgid, egid))
+    commit_creds(k, task, rules.setregid(task.cred, rgid, egid))
     return 0
 
 
 def setresuid(k: Kernel, task: Task, ruid: int, euid: int, suid: int) -> int:
     """setresuid(2). Errors: EPERM."""
-    commit_creds(task, rules.setresuid(task.cred, ruid, euid, suid))
+    commit_creds(k, task, rules.setresuid(task.cred, ruid, euid, suid))
     return 0
 
 
 def setresgid(k: Kernel, task: Task, rgid: int, egid: int, sgid: int) -> int:
     """setresgid(2). Errors: EPERM."""
-    commit_creds(task, rules.setresgid(task.cred, rgid, egid, sgid))
+    commit_creds(k, task, rules.setresgid(task.cred, rgid, egid, sgid))
     return 0
 
 
@@ -138,5 +139,5 @@ def capset(k: Kernel, task: Task, header: int, data: int) -> int:
         effective |= e << 32 * i
         permitted |= p << 32 * i
         inheritable |= h << 32 * i
-    commit_creds(task, rules.capset(task.cred, effective, permitted, inheritable))
+    commit_creds(k, task, rules.capset(task.cred, effective, permitted, inheritable))
     return 0

@@ -13,6 +13,7 @@ from numalab.arch.errno import EINVAL, KernelError
 from numalab.kernel.fs.inode import Directory, Opening, PseudoFile
 from numalab.kernel.fs.sysfs_mm import kstrtoint
 from numalab.kernel.state import Kernel
+from numalab.kernel.ucount import MAX_THREADS
 from numalab.mm.mmzone import LOWMEM_RESERVE_RATIO, WATERMARK_SCALE_FACTOR, setup_pagesets
 from numalab.mm.vm_flags import MAX_MAP_COUNT, MMAP_MIN_ADDR
 
@@ -36,7 +37,8 @@ def add_sysctl(k: Kernel, proc: Directory) -> None:
     for name, value in fixed.items():
         proc.add(f"sys/{name}", _file(_fixed(value)))
     for name, attribute, most in (("swappiness", "swappiness", 200), ("page-cluster", "page_cluster", 31)):
-        proc.add(f"sys/vm/{name}", _number(k, attribute, most))
+        proc.add(f"sys/vm/{name}", _number(k.mem, attribute, 0, most))
+    proc.add("sys/kernel/threads-max", _number(k, "max_threads", 1, MAX_THREADS))
     proc.add("sys/vm/lowmem_reserve_ratio", _file(lambda: "\t".join(map(str, LOWMEM_RESERVE_RATIO))))
     proc.add("sys/vm/min_free_kbytes", _file(lambda: str(int(k.mem.zones["watermark"][:, 0].sum()) * 4)))
     proc.add(
@@ -61,13 +63,13 @@ def _file(show: Callable[[], str], store: Callable[[str], None] | None = None) -
     return PseudoFile(0o644, lambda opening: show() + "\n", take)
 
 
-def _number(k: Kernel, attribute: str, most: int) -> PseudoFile:
-    """A parameter of mm's that is a number from 0 to ``most``. Errors: EINVAL."""
+def _number(owner: object, attribute: str, least: int, most: int) -> PseudoFile:
+    """A parameter that is a number from ``least`` to ``most``. Errors: EINVAL."""
 
     def store(text: str) -> None:
-        setattr(k.mem, attribute, kstrtoint(text.strip(), 0, most))
+        setattr(owner, attribute, kstrtoint(text.strip(), least, most))
 
-    return _file(lambda: str(getattr(k.mem, attribute)), store)
+    return _file(lambda: str(getattr(owner, attribute)), store)
 
 
 def _set_fraction(k: Kernel, text: str) -> None:

@@ -6,7 +6,7 @@ from numalab.kernel import cred as rules
 from numalab.kernel.cred import ALL_CAPS, Cap, Cred
 from numalab.kernel.machine import Machine
 from numalab.kernel.ptrace import ptrace_may_access
-from numalab.kernel.task import commit_creds
+from numalab.kernel.ucount import commit_creds
 
 ROOT = Cred()
 USER = rules.setresuid(ROOT, 1000, 1000, 1000)
@@ -60,9 +60,9 @@ def test_files_of_proc_go_by_the_file_system_ids(machine: Machine) -> None:
 def test_changing_the_user_makes_a_process_opaque(machine: Machine) -> None:
     task = machine.spawn(lambda sys: 0)
     assert task.mm_users is not None
-    commit_creds(task, rules.capset(task.cred, 0, 0, 0))
+    commit_creds(machine.kernel, task, rules.capset(task.cred, 0, 0, 0))
     assert task.mm_users.dumpable == 1
-    commit_creds(task, USER)
+    commit_creds(machine.kernel, task, USER)
     assert task.mm_users.dumpable == 0
     machine.run()
 
