@@ -17,7 +17,9 @@ and makes the call, then reads back what the slots ask for.
 
 from __future__ import annotations
 
+import math
 import operator
+import reprlib
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -32,6 +34,7 @@ __all__ = ["Answer", "Bound", "Rusage", "bind"]
 _MASK = (1 << 64) - 1
 _UNWRITTEN = 0x7FFFFFF1  # neither a node nor an errno: what a status array holds before the call
 _CAP_VERSION_3 = 0x20080522
+_MASK_BITS = 1 << 15  # a page of them: no call reads more
 _CPU_BYTES = 128  # of a cpu_set_t, as the C library has it
 _MOST = 16 << 20  # bytes of room for one output, however large the count
 
@@ -87,7 +90,7 @@ class Bound:
 
 
 def bind(row: Syscall, given: tuple[Any, ...], named: dict[str, Any]) -> Bound:
-    """Match Python values to the arguments of a call. Raises TypeError for what cannot be an argument of it."""
+    """Match Python values to the arguments of a call. Raises TypeError or ValueError for what cannot be one."""
     # The common case costs no more than it must: only numbers, and all of them.
     if not named and len(given) == len(row.args) and all(map(_is_int, given)):
         return Bound(row, [operator.index(value) & _MASK for value in given], [])
@@ -154,7 +157,7 @@ def _count_for(row: Syscall, values: list[Any], index: int) -> int:
             continue
         if arg.kind is Kind.NODEMASK and value is not None:
             # One more than the bits that are read; whole words.
-            top = max(_members(value, arg.name), default=0)
+            top = min(max(_members(value, arg.name), default=0), _MASK_BITS)
             counts.append(-(-(top + 1) // 64) * 64 + 1)
         elif arg.kind is Kind.NODEMASK_OUT:
             # As many as the kernel may have, whatever this machine has.
@@ -189,7 +192,7 @@ def _bits(members: list[int], size: int) -> bytes:
     """A bit mask of at least `size` bytes. Raises TypeError for a negative member."""
     if any(member < 0 for member in members):
         raise TypeError("a mask has no negative members")
-    mask = sum(1 << member for member in set(members))
+    mask = sum(1 << member for member in set(members) if member < _MASK_BITS)
     return mask.to_bytes(max(size, -(-mask.bit_length() // 8)), "little")
 
 
@@ -204,12 +207,20 @@ def _cpumask(arg: Arg, value: Any, length: int) -> bytes:
     return _bits(_members(value, arg.name), min(length, _CPU_BYTES))
 
 
+def _pack(form: str, arg: Arg, members: list[int]) -> bytes:
+    """Numbers of C types, as a `struct` format. Raises ValueError if there are too few or many, or one does not fit."""
+    try:
+        return struct.pack("<" + form, *members)
+    except struct.error as error:
+        raise ValueError(f"{arg.name} is {reprlib.repr(members)}: {error}") from None
+
+
 def _array(form: str) -> Callable[[Arg, Any, int], bytes]:
     """An array of numbers of one C type."""
 
     def pack(arg: Arg, value: Any, count: int) -> bytes:
         members = _members(value, arg.name)
-        return struct.pack(f"<{len(members)}{form}", *members)
+        return _pack(f"{len(members)}{form}", arg, members)
 
     return pack
 
@@ -231,19 +242,21 @@ def _data(arg: Arg, value: Any, count: int) -> bytes:
 def _timespec(arg: Arg, value: Any, count: int) -> bytes:
     """Seconds as a float, or (seconds, nanoseconds)."""
     if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{arg.name} is {value}: give a number of seconds")
         value = divmod(round(value * 1e9), 1_000_000_000)
-    return struct.pack("<2q", *_members(value, arg.name))
+    return _pack("2q", arg, _members(value, arg.name))
 
 
 def _pair(arg: Arg, value: Any, count: int) -> bytes:
     """struct rlimit: (soft, hard)."""
-    return struct.pack("<2Q", *(member & _MASK for member in _members(value, arg.name)))
+    return _pack("2Q", arg, [member & _MASK for member in _members(value, arg.name)])
 
 
 def _cap_data(arg: Arg, value: Any, count: int) -> bytes:
     """(effective, permitted, inheritable) as two structures of three words: the low halves, then the high ones."""
     sets = _members(value, arg.name)
-    return b"".join(struct.pack("<3I", *(s >> 32 * i & 0xFFFFFFFF for s in sets)) for i in range(2))
+    return b"".join(_pack("3I", arg, [s >> 32 * i & 0xFFFFFFFF for s in sets]) for i in range(2))
 
 
 _INPUT: dict[Kind, Callable[[Arg, Any, int], bytes]] = {
@@ -256,7 +269,7 @@ _INPUT: dict[Kind, Callable[[Arg, Any, int], bytes]] = {
     Kind.BUF: _data,
     Kind.TIMESPEC: _timespec,
     Kind.RLIMIT: _pair,
-    Kind.CAP_HEADER: lambda arg, value, count: struct.pack("<Ii", *_members(value, arg.name)),
+    Kind.CAP_HEADER: lambda arg, value, count: _pack("Ii", arg, _members(value, arg.name)),
     Kind.CAP_DATA: _cap_data,
 }
 

@@ -8,6 +8,7 @@ program's handler runs, or the process ends.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import index
 from typing import Concatenate, ParamSpec, TypeVar
 
 from numalab.kernel.exit import exit_to_user_mode, force_sig_fault, oops
@@ -26,6 +27,7 @@ _END = 1 << 64
 _USER_END = (
     1 << 56
 )  # no program can have an address from here on, with four levels of page tables or with five
+_MOST = 1 << 62  # accesses to one place, more than there is time for
 _PIECE = 1 << 20  # a long access goes by pieces of this, so that one that soon faults costs little
 
 P = ParamSpec("P")
@@ -41,14 +43,14 @@ class UserMemory:
 
     def read(self, addr: int, n: int) -> bytes:
         """n bytes at an address. A bad one is a SIGSEGV; ValueError if n is negative."""
+        addr, n = index(addr) % _END, index(n)
         if n < 0:
             raise ValueError(f"{n} bytes cannot be read")
-        addr %= _END
         return b"".join(self._access(read_user, at, size) for at, size in _pieces(addr, n))
 
     def write(self, addr: int, data: bytes | bytearray | memoryview) -> None:
         """Store bytes at an address. A bad one is a SIGSEGV; what lies before it is written."""
-        addr %= _END
+        addr = index(addr) % _END
         view = memoryview(data).cast("B")
         for at, size in _pieces(addr, len(view)):
             self._access(write_user, at, view[at - addr : at - addr + size])
@@ -60,12 +62,12 @@ class UserMemory:
 
         A bad address is a SIGSEGV; ValueError for a negative count or stride.
         """
+        addr, count, stride, value = index(addr) % _END, index(count), index(stride), index(value)
         if count < 0 or stride < 0 or not 0 <= value <= 255:
             raise ValueError(f"cannot touch {count} bytes {stride} apart with {value}")
-        addr %= _END
-        if stride:
-            # Beyond the end of all addresses there is nothing: the access before that faults already.
-            count = min(count, -(-max(_USER_END - addr, 1) // stride))
+        stride = min(stride, _USER_END)
+        # Beyond the end of all addresses there is nothing: the access before that faults already.
+        count = min(count, -(-max(_USER_END - addr, 1) // stride) if stride else _MOST)
         if count:
             self._access(touch_user, addr, stride, count, write, value)
 

@@ -69,6 +69,40 @@ def test_what_cannot_be_an_argument_is_a_typeerror() -> None:
             bound(name, *args, **named)
 
 
+@pytest.mark.parametrize(
+    ("name", "args", "why"),
+    [
+        ("nanosleep", (float("inf"),), "request is inf: give a number of seconds"),
+        ("nanosleep", (float("nan"),), "request is nan"),
+        ("nanosleep", (2.0**63,), r"request is \[9223372036854775808, 0\]: "),
+        ("nanosleep", ((1,),), r"request is \[1\]: "),
+        ("setrlimit", (7, (1, 2, 3)), r"rlim is \[1, 2, 3\]: "),
+        ("move_pages", (0, [0], [1 << 31]), r"nodes is \[2147483648\]: "),
+        ("move_pages", (0, [-1]), r"pages is \[-1\]: "),
+        ("capset", (None, (1, 2)), r"data is \[1, 2\]: "),
+    ],
+)
+def test_what_does_not_fit_is_a_valueerror(name: str, args: tuple[Any, ...], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        bound(name, *args)
+
+
+@pytest.mark.parametrize("node", [10**9, 1 << 64, 10**30])
+def test_a_member_beyond_all_masks_takes_no_room(machine: Machine, node: int) -> None:
+    assert all(len(item) <= 4096 for item in bound("set_mempolicy", 2, {0, node})[1].values())  # type: ignore[arg-type]
+
+    def main(sys: Sys) -> None:
+        for call in (
+            lambda: sys.migrate_pages(0, {0}, {node}),
+            lambda: sys.set_mempolicy(abi.MPOL_BIND, {0, node}),
+            lambda: sys.sched_setaffinity(0, {node}),
+        ):
+            with pytest.raises(OSError, match="Invalid argument"):
+                call()
+
+    assert machine.run(main) == 0
+
+
 def test_outputs_are_attributes_of_the_answer() -> None:
     answer = Answer(3, {"mode": 2})
     assert (answer, answer + 1, answer.mode) == (3, 4, 2)
