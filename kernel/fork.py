@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import traceback
 from collections.abc import Callable
 
 import greenlet
@@ -31,6 +30,7 @@ from numalab.kernel.cred import Cred
 from numalab.kernel.exec import new_mm
 from numalab.kernel.exit import do_exit, do_group_exit, exit_to_user_mode
 from numalab.kernel.fs.file import FilesStruct
+from numalab.kernel.report import format_exception
 from numalab.kernel.signal import SIGCHLD, SIGINT
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import MmUsers, Signal, State, Task, TaskExit
@@ -41,7 +41,7 @@ from numalab.mm.mmap import dup_mmap
 
 __all__ = [
     "CLONE_FILES", "CLONE_PARENT", "CLONE_SIGHAND", "CLONE_THREAD", "CLONE_VM", "CSIGNAL", "Program", "copy_process",
-    "create_init", "create_kthread", "spawn",
+    "create_init", "create_kthread", "spawn", "status_of_exit",
 ]  # fmt: skip
 
 CSIGNAL = 0xFF
@@ -142,30 +142,31 @@ def _ret_from_fork(k: Kernel, task: Task, program: Program) -> None:
 
 
 def _run_program(k: Kernel, task: Task, program: Program) -> int:
-    """Run the program; returns its exit code (status << 8, or a signal)."""
+    """Run the program; returns its exit code (status << 8, or a signal). Raises TaskExit if it is being unwound."""
     try:
         # The way to the program leads past pending signals: it may have been killed before it ever ran.
         exit_to_user_mode(k, task)
-        return _status(program(task)) << 8
-    except (TaskExit, greenlet.GreenletExit):
-        raise
-    except SystemExit as leave:
-        return _status_of_exit(leave) << 8
+        code = _status(program(task)) << 8
     except BaseException as error:  # noqa: BLE001
-        # What unwinding a task that has ended raises (a finally block that fails) concerns nobody.
-        if task.alive and not k.closed:
-            _report(k, task, error)
-        return SIGINT if isinstance(error, KeyboardInterrupt) else 1 << 8
+        code = _uncaught(k, task, error) if task.alive and not k.closed else 0
+    # The task has ended, or its machine: what comes out of it now (of a finally block, perhaps) concerns nobody.
+    if k.closed or not task.alive:
+        raise TaskExit
+    return code
 
 
-def _report(k: Kernel, task: Task, error: BaseException) -> None:
-    """An exception came out of a program: tell whoever runs the machine, or print it."""
+def _uncaught(k: Kernel, task: Task, error: BaseException) -> int:
+    """An exception came out of a program: tell whoever runs the machine, or print it. Returns the exit code."""
+    if isinstance(error, SystemExit):
+        return status_of_exit(error) << 8
     task.exception = error
     if isinstance(error, KeyboardInterrupt) or task.parent is k.init:
         k.failures.append(task)
-        return
-    sys.stderr.write(f"task {task.pid} ({task.comm}) died of an uncaught exception:\n")
-    traceback.print_exception(error)
+    else:
+        sys.stderr.write(
+            f"task {task.pid} ({task.comm}) died of an uncaught exception:\n{format_exception(error)}"
+        )
+    return SIGINT if isinstance(error, KeyboardInterrupt) else 1 << 8
 
 
 def _status(value: object) -> int:
@@ -173,7 +174,7 @@ def _status(value: object) -> int:
     return value & 0xFF if isinstance(value, int) else 0
 
 
-def _status_of_exit(leave: SystemExit) -> int:
+def status_of_exit(leave: SystemExit) -> int:
     """exit(n), exit() = 0, exit("message") = 1 and the message on stderr: what the interpreter does with SystemExit."""
     if leave.code is None or isinstance(leave.code, int):
         return _status(leave.code)

@@ -16,6 +16,7 @@ What a program meets, and never another exception of the kernel's:
 
 from __future__ import annotations
 
+import inspect
 import operator
 import os
 from collections.abc import Callable
@@ -36,7 +37,7 @@ from numalab.syscalls.memory import UserMemory
 from numalab.syscalls.scratch import Scratch
 from numalab.syscalls.table import BY_NAME
 
-__all__ = ["Main", "Sys", "program_of"]
+__all__ = ["Main", "Sys", "check_program", "program_of"]
 
 Main = Callable[..., object]
 """`main(sys, *args)`. An int it returns is the exit status; anything else means 0."""
@@ -183,6 +184,7 @@ class Sys:
             return copy_process(k, task, program, flags).pid
 
         self._check()
+        check_program(child)
         return self._result(do_syscall(self._k, self.task, BY_NAME[name].number, (flags,), handler))
 
     def execve(self, program: Main, *args: object, argv: list[str] | None = None) -> NoReturn:
@@ -196,6 +198,7 @@ class Sys:
             return 0
 
         self._check()
+        check_program(program)
         self._result(do_syscall(self._k, self.task, BY_NAME["execve"].number, (), handler))
         new = Sys(self._k, self.task, list(self.argv) if argv is None else argv)
         self._replaced = ExecImage(new, program, args)
@@ -209,6 +212,8 @@ class Sys:
         Errors: EINVAL (no such signal, or one that cannot be handled).
         """
         self._check()
+        if not isinstance(action, Disposition) and not callable(action):
+            raise TypeError(f"a signal's action is SIG_DFL, SIG_IGN or a function, not {action!r}")
         if not 1 <= sig <= NSIG or sig in (SIGKILL, SIGSTOP):
             raise OSError(EINVAL, strerror(EINVAL))
         actions = self.task.sighand.action
@@ -260,6 +265,16 @@ def _method(name: str) -> Callable[..., Answer]:
     return call
 
 
+def check_program(main: Main) -> None:
+    """Raises TypeError for what cannot be a program: calling an async function or a generator runs nothing of it."""
+    if not callable(main):
+        raise TypeError(f"a program is a function, not {main!r}")
+    tests = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    # An object that can be called is what its class says.
+    if any(test(function) for test in tests for function in (main, type(main).__call__)):
+        raise TypeError(f"{_comm(main)}() is async or a generator: a program is a plain function")
+
+
 def _comm(main: Main) -> str:
     """The name that /proc shows for a program."""
     return str(getattr(main, "__name__", "python"))
@@ -275,5 +290,6 @@ def _run_image(sys: Sys, main: Main, args: tuple[object, ...]) -> object:
 
 
 def program_of(k: Kernel, main: Main, argv: list[str]) -> Program:
-    """What the kernel runs for `main(sys)` spawned from outside."""
+    """What the kernel runs for `main(sys)` spawned from outside. Raises TypeError for what is no program."""
+    check_program(main)
     return lambda task: _run_image(Sys(k, task, argv), main, ())

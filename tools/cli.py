@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from numalab.tools.errors import UsageError
+from numalab.tools.errors import UsageError, one_line
 
 __all__ = ["main"]
 
@@ -52,8 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--strace", action="store_true", help="print every system call on standard error")
     run.add_argument("program", metavar="PROGRAM", help="defines main(sys); or a scenario")
-    # REMAINDER: what follows the program is the program's, even if it looks like an option of ours.
-    run.add_argument("args", nargs=argparse.REMAINDER, metavar="ARGS", help="become sys.argv")
+    _add_arguments(run)
 
     conform = commands.add_parser("conform", help="compare with recorded answers of a real kernel")
     # May be given again, and takes several words; a directory behind them is told apart in conform.py.
@@ -74,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("--png", type=Path, metavar="FILE", help="draw the chart as a picture, too")
     compare.add_argument("program", metavar="PROGRAM", help="defines main(sys); or a scenario")
-    compare.add_argument("args", nargs=argparse.REMAINDER, metavar="ARGS", help="become sys.argv")
+    _add_arguments(compare)
 
     bench = commands.add_parser("bench", help="what migrations cost, by engine, size and share of obstacles")
     bench.add_argument("what", metavar="WHAT", help="migrate")
@@ -85,6 +84,13 @@ def _parser() -> argparse.ArgumentParser:
     shell = commands.add_parser("repl", help="a shell on a running machine (also: numalab alone)")
     shell.add_argument("--machine", default="quad", metavar="SPEC", help=_MACHINE_HELP)
     return parser
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What follows the program is the program's, even if it looks like an option of ours; it may be nothing."""
+    parser.add_argument(
+        "args", nargs=argparse.REMAINDER, metavar="ARGS", help="become sys.argv"
+    ).required = False
 
 
 def _dispatch(argv: Sequence[str]) -> int:
@@ -130,20 +136,33 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     argv: the words behind the command's name, by default those of this process.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the descriptor was closed when we were started
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     try:
         status = _dispatch(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
+        if not sys.stdout.closed:
+            sys.stdout.flush()
         return status
     except UsageError as error:
-        print(f"numalab: {error}", file=sys.stderr)
+        print(f"numalab: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         # As a shell reports a command that Ctrl-C ended; whoever pressed it knows why.
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        # Whoever read our output has gone; what is left in the buffer must not be reported again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        # Of files we have said what is wrong with them; what is left is our output: a full disk, say.
+        print(f"numalab: {one_line(error)}", file=sys.stderr)
+        _give_up_output()
+        return 1
+
+
+def _give_up_output() -> None:
+    """Nobody takes our output: what is left in the buffer must not be reported again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

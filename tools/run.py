@@ -1,17 +1,19 @@
 """``numalab run``: a scenario or a Python program on a freshly booted machine.
 
-A ``.py`` program defines ``main(sys)`` and gets its arguments as ``sys.argv``; its exit status becomes
-ours, 128 + N for a death by signal N.  An exception that it does not catch is printed as Python prints it,
-without the frames of this package.  A ``.scn`` scenario prints one line an operation and always exits 0.
+A ``.py`` program defines ``main(sys)`` and gets its arguments as ``sys.argv``; its exit status becomes ours, 128 + N
+for a death by signal N, which is said as a shell says it.  An exception that it does not catch is printed as Python
+prints it, without the frames of this package.  A ``.scn`` scenario prints one line an operation and always exits 0.
 """
 
 from __future__ import annotations
 
 import os
+import select
+import signal
 import sys as host
 import traceback
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
     from numalab.kernel.machine import Machine
 
 __all__ = ["boot", "main", "scenario_output"]
-
-_ROOT = Path(__file__).resolve().parent.parent
-_FLOORS = [_ROOT / floor for floor in ("arch", "mm", "kernel", "syscalls", "tools")]
 
 
 def boot(spec: str, *, seed: int = 0, engine: str | None = None, strace: bool = False) -> Machine:
@@ -35,7 +34,7 @@ def boot(spec: str, *, seed: int = 0, engine: str | None = None, strace: bool = 
     import numalab  # noqa: PLC0415
 
     try:
-        machine = numalab.boot(spec, seed, migration=engine or "batched")
+        machine = numalab.boot(spec, seed, migration="batched" if engine is None else engine)
     except (ValueError, MemoryError) as error:
         raise UsageError(str(error)) from None
     if strace:
@@ -57,15 +56,16 @@ def main(program: str, args: Sequence[str], machine: Machine) -> int:
     The name's ending says what it is, as it does for people.  Raises UsageError if it cannot be read or is neither.
     """
     path = Path(program)
+    if path.suffix not in (".py", ".scn"):
+        name = program or "PROGRAM is empty"
+        raise UsageError(f"{name}: a program is a .py file that defines main(sys), or a .scn scenario")
     try:
         data = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{program}: {error.strerror}") from None
     if path.suffix == ".scn":
         return _run_scenario(machine, data)
-    if path.suffix == ".py":
-        return _run_python(machine, program, data, args)
-    raise UsageError(f"{program}: a program is a .py file that defines main(sys), or a .scn scenario")
+    return _run_python(machine, program, data, args)
 
 
 def _run_scenario(machine: Machine, data: bytes) -> int:
@@ -84,51 +84,59 @@ def _run_python(machine: Machine, program: str, data: bytes, args: Sequence[str]
     Everything that it raises is its own affair and is shown as Python shows it, also while it is being loaded.
     """
     from numalab import Deadlock, KernelBug  # noqa: PLC0415
+    from numalab.kernel.fork import status_of_exit  # noqa: PLC0415
+    from numalab.kernel.report import format_exception  # noqa: PLC0415
 
-    module = types.ModuleType("__numalab_program__")
-    module.__file__ = program
-    host.modules[module.__name__] = module  # dataclasses and pickle look a class's module up
-    host.path.insert(0, str(Path(program).resolve().parent))
     try:
-        exec(compile(data, program, "exec", dont_inherit=True), module.__dict__)
-        main = getattr(module, "main", None)
-        if not callable(main):
-            raise UsageError(f"{program}: defines no main(sys)")
-        status = machine.run(main, argv=args)
-    except (UsageError, BrokenPipeError):
+        status = machine.run(_load(program, data), argv=args)
+    except (UsageError, KeyboardInterrupt):
         raise
+    except SystemExit as leave:
+        return status_of_exit(leave)
     except (Deadlock, KernelBug) as error:
         # Not the program's exception: the machine came to a stand.
         print(f"numalab: {error}", file=host.stderr)
         if os.environ.get("NUMALAB_TRACEBACK"):
             traceback.print_exception(error)
         return 1
-    except Exception as error:  # noqa: BLE001 - whatever a program raises
-        _print_traceback(error)
+    except BaseException as error:  # whatever a program raises
+        if isinstance(error, BrokenPipeError) and _reader_has_gone():
+            raise
+        if not host.stdout.closed:
+            host.stdout.flush()  # what it printed comes first
+        host.stderr.write(format_exception(error))
         return 1
-    return status if status >= 0 else 128 - status
+    if status >= 0:
+        return status
+    if -status not in (signal.SIGINT, signal.SIGPIPE):  # of these a shell says nothing
+        print(signal.strsignal(-status) or f"Signal {-status}", file=host.stderr)
+    return 128 - status
 
 
-def _print_traceback(error: Exception) -> None:
-    """The program's own traceback: our frames above and below its own say nothing to its author."""
-    report = traceback.TracebackException.from_exception(error)
-    _drop_our_frames(report)
-    host.stdout.flush()
-    # An error in the program's text has no frame of the program's.
-    host.stderr.write("".join(report.format() if report.stack else report.format_exception_only()))
+def _reader_has_gone() -> bool:
+    """Whether standard output is a pipe that nobody reads. A program may also write into a pipe of its machine's."""
+    poll = select.poll()
+    try:
+        poll.register(host.stdout, 0)
+    except ValueError:  # closed, or no file at all
+        return False
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
-def _drop_our_frames(report: traceback.TracebackException | None) -> None:
-    """Leave only the program's frames, also in the exceptions that led to this one."""
-    while report is not None:
-        theirs = [frame for frame in report.stack if not _is_ours(frame.filename)]
-        report.stack = traceback.StackSummary.from_list(theirs)
-        for other in (report.__context__, *(report.exceptions or ())):
-            _drop_our_frames(other)
-        report = report.__cause__
+def _load(program: str, data: bytes) -> Callable[..., object]:
+    """The main(sys) of a program. Raises UsageError if it has none, and whatever running its text raises."""
+    from numalab.syscalls.sys import check_program  # noqa: PLC0415
 
-
-def _is_ours(filename: str) -> bool:
-    """Whether a file belongs to this package; examples and tests beside it do not."""
-    path = Path(filename).resolve()
-    return any(path.is_relative_to(floor) for floor in _FLOORS)
+    module = types.ModuleType("__numalab_program__")
+    module.__file__ = program
+    host.modules[module.__name__] = module  # dataclasses and pickle look a class's module up
+    host.path.insert(0, str(Path(program).resolve().parent))
+    exec(compile(data, program, "exec", dont_inherit=True), module.__dict__)
+    main: Callable[..., object] | None = getattr(module, "main", None)
+    if main is None:
+        raise UsageError(f"{program}: defines no main(sys); if it boots a machine itself, run it with python")
+    try:
+        check_program(main)
+    except TypeError as error:
+        raise UsageError(f"{program}: {error}") from None
+    return main

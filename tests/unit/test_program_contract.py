@@ -133,7 +133,13 @@ def test_an_exception_of_a_child_is_printed_and_makes_its_status_1(
         return sys.wait()[1]
 
     assert machine.run(main) == 1
-    assert "ValueError: of the child" in capsys.readouterr().err
+    assert capsys.readouterr().err.splitlines() == [
+        "task 101 (main) died of an uncaught exception:",
+        "Traceback (most recent call last):",
+        f'  File "{__file__}", line {child.__code__.co_firstlineno + 1}, in child',
+        '    raise ValueError("of the child")',
+        "ValueError: of the child",
+    ], "its own frame, and none of ours"
 
 
 def test_a_finally_block_after_death_can_do_nothing(machine: Machine) -> None:

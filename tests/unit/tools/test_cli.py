@@ -38,13 +38,21 @@ def test_wrong_use_is_one_line(capsys, program) -> None:
     assert "no/such.py" in one_line_error(capsys, "run", "no/such.py")
     assert "--machine" in one_line_error(capsys, "run", "--machine")
     assert "bogus" in one_line_error(capsys, "run", "--bogus", "x.py")
-    assert "PROGRAM" in one_line_error(capsys, "run")
+    assert "are required: PROGRAM (see" in one_line_error(capsys, "run")
+    assert "are required: PROGRAM (see" in one_line_error(capsys, "compare")
+    assert "PROGRAM is empty" in one_line_error(capsys, "run", "")
+    assert "a\\nb.py: No such file" in one_line_error(capsys, "run", "a\nb.py")
+    assert "engine ''" in one_line_error(capsys, "run", "--engine", "", program(""))
+    assert "/dev/zero: a program is" in one_line_error(capsys, "run", "/dev/zero")
     assert "frob" in one_line_error(capsys, "frob")
     assert "seed" in one_line_error(capsys, "run", "--seed", "x", "x.py")
     assert "'octo'" in one_line_error(capsys, "run", "--machine", "octo", program(""))
     assert "'warp'" in one_line_error(capsys, "run", "--engine", "warp", program(""))
     assert ".scn" in one_line_error(capsys, "run", program("", "program.txt"))
     assert "main(sys)" in one_line_error(capsys, "run", program("x = 1"))
+    assert "not 3" in one_line_error(capsys, "run", program("main = 3"))
+    assert "async" in one_line_error(capsys, "run", program("async def main(sys): pass"))
+    assert "generator" in one_line_error(capsys, "run", program("def main(sys): yield"))
     assert "/nonexistent" in one_line_error(capsys, "conform", "/nonexistent")
     assert "octo" in one_line_error(capsys, "conform", "--machine", "octo")
 
@@ -78,6 +86,45 @@ def test_a_scenario_prints_a_line_an_operation_and_exits_0(capfdbinary, program)
 )
 def test_the_status_of_a_program(program, body: str, status: int) -> None:
     assert cli.main(["run", program(f"def main(sys):\n    {body}\n"), "a", "--machine"]) == status
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "word"),
+    [
+        ("sys.memory.write(0, b'x')", 139, "Segmentation fault\n"),
+        ("sys.kill(sys.getpid(), 9)", 137, "Killed\n"),
+        ("sys.kill(sys.getpid(), 33)", 161, "Signal 33\n"),
+        ("sys.kill(sys.getpid(), 2)", 130, ""),
+        ("sys.kill(sys.getpid(), 13)", 141, ""),
+        ("sys.memory.touch(sys.mmap(60 << 20, flags=0x4022), 60 << 8)", 137, "Killed\n"),
+    ],
+)
+def test_a_death_by_signal_is_said_as_a_shell_says_it(
+    capsys, program, body: str, status: int, word: str
+) -> None:
+    path = program(f"def main(sys):\n    {body}\n")
+    assert cli.main(["run", "--machine", "1x32M swap=0", path]) == status
+    assert capsys.readouterr().err == word
+
+
+@pytest.mark.parametrize(
+    "error",
+    ["GeneratorExit(1)", "type('Own', (BaseException,), {})(1)", "BrokenPipeError(1)", "SystemError(1)"],
+)
+def test_whatever_a_program_raises_is_shown_with_its_own_frames(capsys, program, error: str) -> None:
+    path = program(f"def main(sys):\n    raise {error}\n")
+    assert cli.main(["run", path]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if line.strip().startswith("File ")] == [
+        f'  File "{path}", line 2, in main'
+    ]
+    assert lines[-1].endswith(": 1")
+
+
+@pytest.mark.parametrize(("text", "status"), [("raise SystemExit(4)", 4), ("raise SystemExit", 0)])
+def test_a_program_may_leave_while_it_is_loaded(capsys, program, text: str, status: int) -> None:
+    assert cli.main(["run", program(text)]) == status
+    assert capsys.readouterr().err == ""
 
 
 def test_an_uncaught_exception_has_the_programs_traceback(capsys, program) -> None:
@@ -132,6 +179,32 @@ def test_a_reader_that_goes_away_is_no_traceback(program) -> None:
         assert process.stderr is not None
         assert process.stderr.read() == ""
     assert process.returncode == 141
+
+
+@pytest.mark.parametrize("flush", ["", ", flush=True"])
+def test_a_program_whose_reader_goes_away_ends_without_a_word(program, flush: str) -> None:
+    path = program(f"def main(sys):\n    while True:\n        print('x' * 1000{flush})\n")
+    shell = (
+        f"{sys.executable} -m numalab.tools.cli run {path} | head -c 1 >/dev/null; echo ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("141\n", "")
+
+
+@pytest.mark.parametrize("argv", [["--version"], ["run", "PROGRAM"]])
+def test_output_that_nobody_can_take_is_one_line(program, argv: list[str]) -> None:
+    words = [program(SCENARIO, "x.scn") if word == "PROGRAM" else word for word in argv]
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "numalab.tools.cli", *words]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "numalab: [Errno 28] No space left on device\n")
+
+
+def test_closed_descriptors_do_no_harm(program) -> None:
+    path = program("def main(sys):\n    print(sys.getpid())\n    return 3\n")
+    shell = f"{sys.executable} -m numalab.tools.cli run {path} >&- 2>&-; echo $?"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
+    assert done.stdout == "3\n"
 
 
 def test_control_c_is_no_traceback(program) -> None:
