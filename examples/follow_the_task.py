@@ -8,6 +8,9 @@ migrate_pages(2) brings it along.  The worker notices nothing: its bytes and its
 """
 
 from collections import Counter
+from sys import argv
+
+import numalab
 
 PAGE = 4096
 PAGES = 256
@@ -44,3 +47,8 @@ def nodes(sys, start):
     """Pages of the region per node."""
     counts = Counter(sys.move_pages(0, [start + page * PAGE for page in range(PAGES)]).status)
     return ", ".join(f"node {node}: {n}" for node, n in sorted(counts.items()))
+
+
+if __name__ == "__main__":
+    with numalab.boot("quad") as machine:
+        raise SystemExit(machine.run(main, *argv[1:]))

@@ -3,6 +3,9 @@
 numalab run examples/hello_numa.py [NODE]
 """
 
+from sys import argv
+
+import numalab
 from numalab import abi
 
 PAGE = 4096
@@ -29,3 +32,8 @@ def main(sys):
         print(f"{name}: {sys.move_pages(0, addresses).status}")
     print(sys.memory.read(far + PAGE, 6).decode())
     return 0
+
+
+if __name__ == "__main__":
+    with numalab.boot("quad") as machine:
+        raise SystemExit(machine.run(main, *argv[1:]))

@@ -7,6 +7,10 @@ under `direct` and `batched` they are copied at once. A child shares an eighth o
 pages are moved by today's engine only.
 """
 
+from sys import argv
+
+import numalab
+
 PAGE = 4096
 
 
@@ -31,3 +35,10 @@ def main(sys):
     where = sys.move_pages(0, [data + page * PAGE for page in range(pages)], None).status
     print({node: where.count(node) for node in sorted(set(where))})
     sys.kill(child, 9)
+
+
+if __name__ == "__main__":
+    for engine in ("swap", "direct", "batched"):
+        with numalab.boot("quad", migration=engine) as machine:
+            print(f"{engine}: ", end="")
+            machine.run(main, *argv[1:])

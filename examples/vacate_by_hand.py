@@ -8,7 +8,9 @@ says what became of each.  What the kernel would not move is listed with the rea
 
 import errno
 from collections import Counter
+from sys import argv
 
+import numalab
 from numalab import abi
 
 PAGE = 4096
@@ -43,3 +45,8 @@ def where(sys, start):
     counts = Counter(status)
     untouched = counts.pop(-errno.ENOENT, 0)
     return ", ".join(f"node {node}: {n}" for node, n in sorted(counts.items())) + f", untouched: {untouched}"
+
+
+if __name__ == "__main__":
+    with numalab.boot("quad") as machine:
+        raise SystemExit(machine.run(main, *argv[1:]))

@@ -13,13 +13,14 @@ from numalab.tools.compare import pass_lines
 PAGE, PAGES = 4096, 32
 
 
-def main(sys):
+def migrate_what_is_in_use(sys):
     data = sys.mmap(PAGES * PAGE)
     sys.memory.write(data, b"in use" * 20000)
     sys.migrate_pages(0, {0}, {1})
 
 
-for quirks in (True, False):
-    with numalab.boot("quad", migration="swap", v5_quirks=quirks) as machine:
-        machine.run(main)
-        print("as V5 was:" if quirks else "as it is here:", *pass_lines(machine.mem.ledger), sep="\n")
+if __name__ == "__main__":
+    for quirks in (True, False):
+        with numalab.boot("quad", migration="swap", v5_quirks=quirks) as machine:
+            machine.run(migrate_what_is_in_use)
+            print("as V5 was:" if quirks else "as it is here:", *pass_lines(machine.mem.ledger), sep="\n")

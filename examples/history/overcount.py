@@ -12,7 +12,7 @@ import numalab
 PAGE, PAGES = 4096, 32
 
 
-def main(sys):
+def migrate(sys):
     data = sys.mmap(PAGES * PAGE)
     sys.memory.write(data, b"x" * PAGES * PAGE)
     left = sys.migrate_pages(0, {0}, {1})
@@ -20,7 +20,8 @@ def main(sys):
     print(f"migrate_pages() = {left}; of {PAGES} pages {gone} are in swap")
 
 
-for quirks in (True, False):
-    with numalab.boot("quad", migration="swap", v5_quirks=quirks) as machine:
-        print("as V5 was:     " if quirks else "as it is here: ", end="")
-        machine.run(main)
+if __name__ == "__main__":
+    for quirks in (True, False):
+        with numalab.boot("quad", migration="swap", v5_quirks=quirks) as machine:
+            print("as V5 was:     " if quirks else "as it is here: ", end="")
+            machine.run(migrate)

@@ -16,7 +16,7 @@ PAGE, PAGES = 4096, 16
 MS = 1_000_000
 
 
-def main(sys):
+def migrate_with_obstacles(sys):
     data = sys.mmap(PAGES * PAGE)
     sys.memory.write(data, b"x" * PAGES * PAGE)
     frame = [machine.page_of(machine.sched.current, data + page * PAGE) for page in range(PAGES)]
@@ -32,7 +32,8 @@ def main(sys):
     )
 
 
-for engine in ("swap", "direct"):
-    with numalab.boot("quad", migration=engine) as machine:
-        machine.run(main)
-        machine.check_invariants()
+if __name__ == "__main__":
+    for engine in ("swap", "direct"):
+        with numalab.boot("quad", migration=engine) as machine:
+            machine.run(migrate_with_obstacles)
+            machine.check_invariants()

@@ -11,7 +11,7 @@ import numalab
 PAGE, PAGES = 4096, 32
 
 
-def main(sys):
+def migrate_with_one_page_held(sys):
     data = sys.mmap(PAGES * PAGE)
     sys.memory.write(data, b"x" * PAGES * PAGE)
     task = machine.sched.current
@@ -19,10 +19,11 @@ def main(sys):
     sys.migrate_pages(0, {0}, {1})
 
 
-for quirks in (True, False):
-    with numalab.boot("quad", migration="swap", v5_quirks=quirks) as machine:
-        machine.run(main)
-        vmstat = dict(line.split() for line in machine.read_file("/proc/vmstat").splitlines())
-        passes = len(machine.mem.ledger.passes)
-        who = "as V5 was:     " if quirks else "as it is here: "
-        print(f"{who}{PAGES} pages, {passes} passes, {vmstat['pswpout']} pages written")
+if __name__ == "__main__":
+    for quirks in (True, False):
+        with numalab.boot("quad", migration="swap", v5_quirks=quirks) as machine:
+            machine.run(migrate_with_one_page_held)
+            vmstat = dict(line.split() for line in machine.read_file("/proc/vmstat").splitlines())
+            passes = len(machine.mem.ledger.passes)
+            who = "as V5 was:     " if quirks else "as it is here: "
+            print(f"{who}{PAGES} pages, {passes} passes, {vmstat['pswpout']} pages written")

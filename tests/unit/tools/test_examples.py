@@ -69,6 +69,27 @@ def test_history(name: str) -> None:
         assert piece in done.stdout
 
 
+@pytest.mark.parametrize("name", HISTORY)
+def test_history_boots_its_own_machines(capsys, name: str) -> None:
+    assert cli.main(["run", str(EXAMPLES / "history" / name)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.endswith("defines no main(sys); if it boots a machine itself, run it with python\n")
+
+
+@pytest.mark.parametrize("name", [path.name for path in EXAMPLES.glob("*.py")])
+def test_an_example_is_a_script_too(capsys, name: str) -> None:
+    """`python examples/NAME ARGS` does what `numalab run` does; with the three engines, three times."""
+    args = {"hello_numa.py": ["3"], "three_engines.py": ["40"], "follow_the_task.py": ["3"]}.get(name, [])
+    command = [sys.executable, str(EXAMPLES / name), *args]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    expected = run(capsys, name, *args)
+    if name == "three_engines.py":
+        expected = [f"{engine}: {line}" for engine in ("swap", "direct", "batched") for line in expected]
+    assert done.stdout.splitlines() == expected
+    assert done.stderr == ""
+
+
 def test_every_example_is_tested() -> None:
     text = Path(__file__).read_text()
     assert [path.name for path in EXAMPLES.rglob("*.py") if path.name not in text] == []
