@@ -12,9 +12,9 @@
     id = 3
     ranges = ["1G-2G", "3G+256M"] # instead of size: where exactly, as START-END or START+SIZE
 
-    [boot]                        # boot parameters and sysctls; see node.DEFAULT_BOOT
+    [boot]                        # boot parameters and sysctls; see boot_params.PARAMETERS
     page_cluster = 0
-    "vm.swappiness" = 60
+    vm.swappiness = 60
 
 Every mistake is a TopologyError of one line: the file, the place in it, what is wrong, and what would be right.
 """
@@ -23,28 +23,25 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from numalab.arch import boot_params
+from numalab.arch.cmdline import TopologyError, parse_size
 from numalab.arch.node import (
-    DEFAULT_BOOT,
     LOCAL_DISTANCE,
     MAX_CPUS,
-    PAGE_SIZE,
     REMOTE_DISTANCE,
     Node,
     Topology,
-    TopologyError,
     align_up,
-    parse_size,
 )
 
 PRESETS = Path(__file__).with_name("presets")
 
 _TOP_KEYS = ("name", "node", "distances", "boot")
 _NODE_KEYS = ("id", "size", "ranges", "cpus")
-_BOOT_TYPES = {name: type(value) for name, value in DEFAULT_BOOT.items()}
 
 
 def preset_names() -> tuple[str, ...]:
@@ -77,15 +74,17 @@ def load_path(path: str) -> Topology:
     """Read a machine file. Raises TopologyError: unreadable, not TOML, or not a machine."""
     try:
         with open(path, "rb") as file:
-            data = tomllib.load(file)
+            return parse(tomllib.load(file), Path(path).stem)
     except OSError as error:
         raise TopologyError(f"machine file {path}: {error.strerror or error}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TopologyError(f"machine file {path}: not TOML: {str(error).splitlines()[0]}") from None
-    try:
-        return parse(data, Path(path).stem)
     except TopologyError as error:
         raise TopologyError(f"machine file {path}: {error}") from None
+    except RecursionError:
+        raise TopologyError(f"machine file {path}: lists or tables stand too deep in each other") from None
+    except ValueError:  # Python's limit on digits, met while reading or while naming the number in a message
+        raise TopologyError(f"machine file {path}: a number is too long: TOML's have 64 bits") from None
 
 
 def parse(data: Mapping[str, Any], name: str) -> Topology:
@@ -167,7 +166,11 @@ def _cpus(tables: Sequence[Mapping[str, Any]], ids: Sequence[int]) -> list[tuple
     counts: list[tuple[int, int, int]] = []
     for i, (table, nid) in enumerate(zip(tables, ids, strict=True)):
         value = table.get("cpus", 0)
-        if _is_int(value) and 0 <= value <= MAX_CPUS:
+        if _is_int(value):
+            if not 0 <= value <= MAX_CPUS:
+                raise TopologyError(
+                    f"node {nid}: cpus is {value}: a machine has up to {MAX_CPUS}, in all nodes"
+                )
             counts.append((nid, i, value))
         else:
             result[i] = _cpu_list(value, f"node {nid}")
@@ -186,6 +189,8 @@ def _cpu_list(value: object, where: str) -> tuple[int, ...]:
         numbers = []
         for part in value.split(","):
             first, _, last = part.partition("-")
+            if int(last or first) < int(first):
+                raise TopologyError(f"{where}: cpus {value!r}: {part} runs backwards: write {last}-{first}")
             numbers += range(int(first), int(last or first) + 1)
     else:
         raise TopologyError(
@@ -218,21 +223,22 @@ def _distances(matrix: object, ids: Sequence[int]) -> tuple[tuple[int, ...], ...
 
 
 def _boot(table: object) -> dict[str, Any]:
-    """The [boot] table. Names with a dot are sysctls and pass as they are; others must be known, and of their type."""
+    """The [boot] table."""
     if not isinstance(table, dict):
         raise TopologyError(f"boot is {table!r}: write a table, [boot]")
     boot: dict[str, Any] = {}
-    for key, given in table.items():
-        value = given
-        if "." not in key:
-            _only_keys({key: value}, _BOOT_TYPES, "[boot]")
-            if key == "swap":
-                value = parse_size(value, "[boot] swap", zero=True) * PAGE_SIZE
-            wanted = _BOOT_TYPES[key]
-            if type(value) is not wanted:
-                raise TopologyError(f"[boot] {key} is {value!r}: write {_EXAMPLES[wanted]}")
-        boot[key] = value
+    for name, given in _dotted(table):
+        short, value = boot_params.read(name, given, "[boot]")
+        if short in boot:
+            raise TopologyError(f"[boot]: {name} is given twice, as {short} too: keep one")
+        boot[short] = value
     return boot
 
 
-_EXAMPLES = {int: "a number", bool: "true or false", str: "a string"}
+def _dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The entries of a table by full name: to TOML, a name with a dot is a table in a table."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

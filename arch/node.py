@@ -8,14 +8,14 @@ between them, which cost nothing. A CPU belongs to exactly one node.
 People write names, files and specs; topology.load() turns those into what stands here.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any
 
-PAGE_SIZE = 4096
+from numalab.arch import boot_params
+from numalab.arch.cmdline import MAX_PFN, TopologyError, size_text
+
 SECTION_FRAMES = 32768
 """Frames in one section (128 MiB): SECTION_SIZE_BITS is 27 on x86-64."""
 MAX_NUMNODES = 64
@@ -26,25 +26,8 @@ REMOTE_DISTANCE = 20
 MAX_DISTANCE = 255
 """SLIT distances are bytes; 255 means "no way there"."""
 MAX_CPUS = 4096
-
-DEFAULT_BOOT: Mapping[str, Any] = MappingProxyType(
-    {
-        "page_cluster": 0,
-        "percpu_pagelist_high_fraction": 1000,
-        "numa_balancing": False,
-        "thp": "never",
-        "swap": 64 << 20,
-        "page_table_levels": 4,
-    }
-)
-"""Boot parameters and sysctls of a machine that does not say otherwise: those under which the conformance answers were
-recorded, so that `4x512M` answers as `quad` does. page_cluster: 2**n pages of swap readahead.
-percpu_pagelist_high_fraction: 1000 keeps the per-CPU page lists small, so that "node full" means full. swap: bytes of
-the RAM swap device, 0 = none."""
-
-
-class TopologyError(ValueError):
-    """A machine file or spec is wrong. The message is one line: what is wrong, where, what would be right."""
+NR_NODE_MEMBLKS = 2 * MAX_NUMNODES
+"""Memory ranges of a machine: NR_NODE_MEMBLKS on x86."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +53,7 @@ class Topology:
 
     nodes: ascending by id; ids may have gaps. distance[i][j]: from node i to node j, by id, as wide as nr_node_ids;
     rows of ids that do not exist hold the defaults, as Linux's node_distance() answers for them. boot: parameters
-    and sysctls by name (DEFAULT_BOOT and whatever the machine adds).
+    and sysctls by name (boot_params.PARAMETERS).
     Raises TopologyError.
     """
 
@@ -81,16 +64,13 @@ class Topology:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nodes", tuple(sorted(self.nodes, key=lambda node: node.id)))
-        object.__setattr__(self, "boot", {**DEFAULT_BOOT, **self.boot})
+        object.__setattr__(self, "boot", {**boot_params.DEFAULTS, **self.boot})
+        boot_params.check(self.boot)
         _check_nodes(self.nodes)
         if not self.distance:
             object.__setattr__(self, "distance", default_distance(self.nr_node_ids))
         else:
             _check_distance(self.distance, self.nr_node_ids)
-        if self.boot["page_table_levels"] not in (4, 5):
-            raise TopologyError(
-                f"boot: page_table_levels is {self.boot['page_table_levels']!r}, but must be 4 or 5"
-            )
 
     @cached_property
     def node_ids(self) -> tuple[int, ...]:
@@ -169,8 +149,15 @@ def _check_nodes(nodes: Sequence[Node]) -> None:
         raise TopologyError("no node has memory: give at least one of them a size, such as 512M")
     if not any(node.cpus for node in nodes):
         raise TopologyError("no node has a CPU: give at least one of them cpus = 1")
+    _check_ranges(nodes)
+    _check_cpus(nodes)
 
+
+def _check_ranges(nodes: Sequence[Node]) -> None:
+    """Memory ranges: whole, in reach, and nobody else's."""
     spans = sorted((start, end, node.id) for node in nodes for start, end in node.ranges)
+    if len(spans) > NR_NODE_MEMBLKS:
+        raise TopologyError(f"the machine has {len(spans)} memory ranges: {NR_NODE_MEMBLKS} is the limit")
     last, last_id = 0, -1
     for start, end, nid in spans:
         if start % SECTION_FRAMES:
@@ -182,9 +169,10 @@ def _check_nodes(nodes: Sequence[Node]) -> None:
             raise TopologyError(
                 f"node {nid}: the range {start:#x}..{end:#x} is empty: its end must lie after its start"
             )
-        if end > 1 << 40:
+        if end > MAX_PFN:
             raise TopologyError(
-                f"node {nid}: memory ends at frame {end:#x}, beyond 52 bits of physical address"
+                f"node {nid}: its memory reaches to {size_text(end)}: frame numbers have 32 bits, so that memory must "
+                f"end below {size_text(MAX_PFN + 1)}, holes included"
             )
         if start < last:
             raise TopologyError(
@@ -192,6 +180,9 @@ def _check_nodes(nodes: Sequence[Node]) -> None:
             )
         last, last_id = end, nid
 
+
+def _check_cpus(nodes: Sequence[Node]) -> None:
+    """CPU numbers: 0 and up without gaps, each once."""
     cpus = sorted((cpu, node.id) for node in nodes for cpu in node.cpus)
     if len(cpus) > MAX_CPUS:
         raise TopologyError(f"the machine has {len(cpus)} CPUs: {MAX_CPUS} is the limit")
@@ -222,30 +213,6 @@ def _check_distance(distance: Sequence[Sequence[int]], n: int) -> None:
             raise TopologyError(
                 f"distances: node {i} to {j} is {row[j]}, but must be {LOCAL_DISTANCE}..{MAX_DISTANCE}"
             )
-
-
-_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": PAGE_SIZE}
-_SIZE = re.compile(r"(0[xX][0-9a-fA-F]+|[0-9]+)\s*(p|pages?|[kKmMgGtT](?:i?[bB])?)?")
-
-
-def parse_size(text: object, where: str, *, zero: bool = False) -> int:
-    """Frames in a size that a person wrote: `512M`, `2G`, `1T`, `64K`, `16p` (pages), or 0 if zero is allowed.
-
-    Raises TopologyError, naming `where`, for anything else, for a part of a page, and for 0 where it makes no sense.
-    """
-    match = _SIZE.fullmatch(text.strip()) if isinstance(text, str) else None
-    if zero and (text == 0 or text == "0"):
-        return 0
-    if match is None or match[2] is None or isinstance(text, bool):
-        raise TopologyError(f"{where}: {text!r} is not a size: write 512M, 2G or, in pages, 16p")
-    size = int(match[1], 0) * _UNITS[match[2][0].upper()]
-    if size % PAGE_SIZE:
-        raise TopologyError(f"{where}: {text!r} is not a whole number of 4 KiB pages")
-    if size == 0 and not zero:
-        raise TopologyError(f"{where}: {text!r} is nothing: write a size such as 512M")
-    if size > 1 << 52:
-        raise TopologyError(f"{where}: {text!r} is more than 52 bits of physical address can reach (4096T)")
-    return size // PAGE_SIZE
 
 
 def align_up(pfn: int) -> int:

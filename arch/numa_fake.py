@@ -19,17 +19,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from numalab.arch import boot_params
+from numalab.arch.cmdline import PAGE_SIZE, TopologyError, parse_count, parse_size
 from numalab.arch.node import (
-    DEFAULT_BOOT,
     LOCAL_DISTANCE,
     MAX_CPUS,
     MAX_NUMNODES,
-    PAGE_SIZE,
     Node,
     Topology,
-    TopologyError,
     align_up,
-    parse_size,
 )
 
 GRAIN = (32 << 20) // PAGE_SIZE
@@ -37,9 +35,8 @@ GRAIN = (32 << 20) // PAGE_SIZE
 DEFAULT_MEM = (2 << 30) // PAGE_SIZE
 """Frames of the flat machine that `numa=fake=` splits when neither a machine nor mem= is given."""
 
-_GROUP = re.compile(r"(?P<count>\d+)[xX](?P<size>\w+)(?:,cpus=(?P<cpus>\d+))?")
-_PARAMETER = re.compile(r"([A-Za-z_][\w.]*)=(.*)")
-_WORDS = {"enable": True, "on": True, "disable": False, "off": False}
+_GROUP = re.compile(r"(?P<count>\d{1,18})[xX](?P<size>\w+)(?:,cpus=(?P<cpus>\d{1,18}))?")
+_PARAMETER = re.compile(r"([A-Za-z_][\w.-]*)=(.*)")
 
 
 def looks_like_groups(text: str) -> bool:
@@ -92,8 +89,8 @@ class _Real:
 def boot_line(words: Sequence[str], base: Topology | None) -> Topology:
     """Apply boot parameters to a machine, or to a flat one (one node, `mem=` bytes) if base is None.
 
-    Understood: numa=fake=..., numa=off, mem=SIZE, nr_cpus=N, transparent_hugepage=, and every name in the machine's
-    boot table (page_cluster=3, swap=0, numa_balancing=enable, vm.swappiness=10). Raises TopologyError.
+    Understood: numa=fake=..., numa=off, mem=SIZE, nr_cpus=N, and every boot parameter and sysctl (swap=0,
+    numa_balancing=enable, vm.page-cluster=3). Raises TopologyError.
     """
     fake: str | None = None
     off, mem, nr_cpus = False, 0, 0
@@ -109,12 +106,19 @@ def boot_line(words: Sequence[str], base: Topology | None) -> Topology:
             fake = value.removeprefix("fake=")
         elif key == "numa" and value == "off":
             off = True
+        elif key == "numa":
+            raise TopologyError(
+                f"boot parameter {word!r} is unknown: write numa=off, numa=fake=4 or numa=fake=512M"
+            )
         elif key == "mem":
             mem = parse_size(value, word)
         elif key in ("nr_cpus", "maxcpus"):
-            nr_cpus = _number(value, word)
+            # More than there can be is refused anyway, but should not be built first.
+            nr_cpus = min(parse_count(value, f"boot parameter {word!r}"), MAX_CPUS)
         else:
-            boot["thp" if key == "transparent_hugepage" else key] = _boot_value(key, value, word)
+            given = int(value) if re.fullmatch(r"-?\d{1,18}", value) else value
+            short, read = boot_params.read(key, given, f"boot parameter {word!r}")
+            boot[short] = read
 
     name = " ".join(words) if base is None else " ".join((base.name, *words))
     flat = base is None
@@ -129,26 +133,6 @@ def boot_line(words: Sequence[str], base: Topology | None) -> Topology:
             base, fake, f"numa=fake={fake}", own_cpus=flat and not any("cpus=" in word for word in words)
         )
     return replace(base, name=name, boot={**base.boot, **boot})
-
-
-def _number(value: str, word: str) -> int:
-    if not value.isdecimal() or int(value) == 0:
-        raise TopologyError(f"boot parameter {word!r}: {value!r} is not a count: write a number such as 4")
-    return min(int(value), MAX_CPUS)  # more of anything is refused anyway, but should not be built first
-
-
-def _boot_value(key: str, value: str, word: str) -> Any:
-    """The value of a parameter of the boot table, typed as its default is."""
-    if key == "swap":
-        return parse_size(value, word, zero=True) * PAGE_SIZE
-    if key not in DEFAULT_BOOT and "." not in key and key != "transparent_hugepage":
-        known = ", ".join(("numa", "mem", "nr_cpus", "transparent_hugepage", *DEFAULT_BOOT))
-        raise TopologyError(
-            f"boot parameter {word!r} is unknown: use {known} or a sysctl such as vm.swappiness=60"
-        )
-    if value in _WORDS and isinstance(DEFAULT_BOOT.get(key), bool):
-        return _WORDS[value]
-    return int(value) if re.fullmatch(r"-?\d+", value) else value
 
 
 def _limited(base: Topology, mem: int, nr_cpus: int) -> Topology:
@@ -191,8 +175,8 @@ def _emulated(base: Topology, fake: str, where: str, *, own_cpus: bool) -> Topol
     """Split the real nodes of a machine as `fake` says. own_cpus: the flat machine gets one CPU per fake node."""
     real = [_Real(node, node.nr_frames, []) for node in base.nodes if node.ranges]
     total = sum(r.left for r in real)
-    if match := re.fullmatch(r"(\d+)([uU])?", fake):
-        count = _number(match[1], where)
+    if match := re.fullmatch(r"(\d{1,18})([uU])?", fake):
+        count = parse_count(match[1], where)
         if match[2]:
             _split_uniform(real, count, where)
         else:

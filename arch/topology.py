@@ -7,22 +7,19 @@ numa_fake.py; this is the one place that knows all of them, and the name that th
 import os
 
 from numalab.arch import machine_file, numa_fake
+from numalab.arch.cmdline import PAGE_SIZE, TopologyError
 from numalab.arch.machine_file import preset_names
 from numalab.arch.node import (
-    DEFAULT_BOOT,
     LOCAL_DISTANCE,
     MAX_NUMNODES,
     NUMA_NO_NODE,
-    PAGE_SIZE,
     REMOTE_DISTANCE,
     SECTION_FRAMES,
     Node,
     Topology,
-    TopologyError,
 )
 
 __all__ = [
-    "DEFAULT_BOOT",
     "LOCAL_DISTANCE",
     "MAX_NUMNODES",
     "NUMA_NO_NODE",

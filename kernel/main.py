@@ -34,8 +34,8 @@ def start_kernel(
 
     seed: decides every choice of the scheduler.  costs: a preset of arch.costs.  twins: run on the plain-Python
     kernels.  debug_vm: poison freed frames, check the invariants after every run.
-    Raises ValueError for unknown costs, MemoryError when the host refuses the address space or a machine is too
-    small to hold init.
+    Raises ValueError for unknown costs, TopologyError for a machine too small to hold a program, MemoryError when the
+    host refuses the address space.
     """
     hw = Hardware(topology, costs)
     mem = mmzone.build(hw, twins=twins, debug_vm=debug_vm)

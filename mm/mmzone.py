@@ -21,13 +21,13 @@ import numpy as np
 
 from numalab.arch.sparse import sparse
 from numalab.arch.timers import Timers
+from numalab.arch.topology import Topology, TopologyError
 from numalab.mm._mm_types import MemMap
 from numalab.mm.kernels import Kernels
 from numalab.mm.waits import ClockWaits
 
 if TYPE_CHECKING:
     from numalab.arch._hw import Hardware
-    from numalab.arch.topology import Topology
 
 __all__ = ["DTYPES", "ZONE_NAMES", "build"]
 
@@ -38,6 +38,10 @@ NR_SWAP_AREAS = 24
 NR_BDIS = 8
 MAX_NUMNODES = 64
 NO_PFN = 0xFFFFFFFF
+#: A slot of a chunk is known by 32 bits, 6 of which tell it from the others of its chunk.
+MAX_CHUNKS = 1 << 26
+#: Frame 0, the zero page, and the root tables of init and of one program.
+MIN_FRAMES = 4
 
 #: Zone types and the frame below which each ends on x86-64; MOVABLE takes no frames by address.
 ZONE_NAMES = ("DMA", "DMA32", "Normal", "Movable")
@@ -90,8 +94,10 @@ def build(hw: Hardware, *, twins: bool = False, debug_vm: bool = False) -> MemMa
     """The memory of ``hw`` as it is after boot: everything free but the zero page.
 
     twins: run on the plain-Python kernels; debug_vm: poison freed frames.
+    Raises TopologyError for a machine too small, MemoryError when the host refuses the address space.
     """
     topology: Topology = hw.topology
+    _check_memory(topology)
     mem = MemMap(hw)
     mem.k = Kernels.load(twins)
     mem.topology = topology
@@ -99,8 +105,8 @@ def build(hw: Hardware, *, twins: bool = False, debug_vm: bool = False) -> MemMa
     mem.timers = Timers(hw)
     mem.waits = ClockWaits(mem.timers)
     mem.wake_kswapd = lambda nodes: None
-    mem.page_cluster = int(topology.boot.get("page_cluster", 3))
-    mem.swappiness = 60
+    mem.page_cluster = topology.boot["page_cluster"]
+    mem.swappiness = topology.boot["swappiness"]
     mem.lock_owners = {}
     mem.held = Counter()
     mem.migrations_asleep = 0
@@ -118,6 +124,21 @@ def build(hw: Hardware, *, twins: bool = False, debug_vm: bool = False) -> MemMa
     return mem
 
 
+def _check_memory(topology: Topology) -> None:
+    """Is there enough to begin with? Linux would panic. Raises TopologyError."""
+    if topology.nr_frames < MIN_FRAMES:
+        raise TopologyError(
+            f"machine {topology.name}: {topology.nr_frames}p of memory are too little to start a program: "
+            f"give it {MIN_FRAMES}p or more"
+        )
+    for node in topology.nodes:
+        if node.ranges == ((0, 1),):
+            raise TopologyError(
+                f"machine {topology.name}: node {node.id} has frame 0 only, which belongs to the firmware: "
+                "give it 2p or more"
+            )
+
+
 def _bind_pages(mem: MemMap, topology: Topology) -> None:
     frames = topology.max_pfn
     managed = sum(end - start for node in topology.nodes for start, end in node.ranges)
@@ -126,7 +147,7 @@ def _bind_pages(mem: MemMap, topology: Topology) -> None:
     mem.bind("order", sparse(frames, np.uint8))
     # A list is compacted when less than half of its slots are live, so twice the frames is the most that is needed.
     nr_lists = topology.nr_node_ids * NR_LRU_LISTS
-    limit = 2 * managed // 60 + 8 * nr_lists + 64
+    limit = min(2 * managed // 60 + 8 * nr_lists + 64, MAX_CHUNKS)
     mem.bind("chunks", sparse(64 * limit, np.uint32))
     mem.chunks[0] = 1
     mem.chunks[2] = limit
@@ -243,7 +264,7 @@ def setup_pagesets(mem: MemMap) -> None:
     The boot parameter ``percpu_pagelist_high_fraction`` works as the sysctl of that name.
     """
     topology: Topology = mem.topology
-    fraction = int(topology.boot.get("percpu_pagelist_high_fraction", 0))
+    fraction = topology.boot["percpu_pagelist_high_fraction"]
     cpus_of = {n.id: max(1, len(n.cpus)) for n in topology.nodes}
     for z in mem.zones:
         managed = int(z["managed"])
@@ -260,8 +281,6 @@ def _reserve_zero_page(mem: MemMap) -> None:
     It is never frame 0, which nobody gets: "no frame" to whoever reads pagemap, "no table" to the kernels.
     """
     zone = mem.zones[int(np.argmin(mem.zones["start"]))]
-    if zone["managed"] < 2:
-        raise MemoryError("the first node has no frame for the zero page: give it at least 2 pages")
     mem.zero_pfn = int(zone["start"])
     zone["virgin"] += 1
     zone["free"] -= 1

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
+from numalab.arch.boot_params import INT_MAX, PARAMETERS
 from numalab.arch.errno import EINVAL, KernelError
 from numalab.kernel.fs.inode import Directory, Opening, PseudoFile
 from numalab.kernel.fs.sysfs_mm import kstrtoint
@@ -20,7 +22,6 @@ from numalab.mm.vm_flags import MAX_MAP_COUNT, MMAP_MIN_ADDR
 __all__ = ["add_sysctl"]
 
 _FRACTION = "percpu_pagelist_high_fraction"
-_MIN_FRACTION = 8  # MIN_PERCPU_PAGELIST_HIGH_FRACTION
 
 
 def add_sysctl(k: Kernel, proc: Directory) -> None:
@@ -36,9 +37,9 @@ def add_sysctl(k: Kernel, proc: Directory) -> None:
     }
     for name, value in fixed.items():
         proc.add(f"sys/{name}", _file(_fixed(value)))
-    for name, attribute, most in (("swappiness", "swappiness", 200), ("page-cluster", "page_cluster", 31)):
-        proc.add(f"sys/vm/{name}", _number(k.mem, attribute, 0, most))
-    proc.add("sys/kernel/threads-max", _number(k, "max_threads", 1, MAX_THREADS))
+    for name, attribute in (("swappiness", "swappiness"), ("page-cluster", "page_cluster")):
+        proc.add(f"sys/vm/{name}", _number(k.mem, attribute, partial(_value, attribute)))
+    proc.add("sys/kernel/threads-max", _number(k, "max_threads", lambda text: _int(text, 1, MAX_THREADS)))
     proc.add("sys/vm/lowmem_reserve_ratio", _file(lambda: "\t".join(map(str, LOWMEM_RESERVE_RATIO))))
     proc.add("sys/vm/min_free_kbytes", _file(lambda: str(int(k.mem.zones["watermark"][:, 0].sum()) * 4)))
     proc.add(
@@ -63,13 +64,22 @@ def _file(show: Callable[[], str], store: Callable[[str], None] | None = None) -
     return PseudoFile(0o644, lambda opening: show() + "\n", take)
 
 
-def _number(owner: object, attribute: str, least: int, most: int) -> PseudoFile:
-    """A parameter that is a number from ``least`` to ``most``. Errors: EINVAL."""
+def _number(owner: object, attribute: str, parse: Callable[[str], int]) -> PseudoFile:
+    """A parameter that is a number and an attribute of ``owner``. Errors: those of ``parse``."""
+    return _file(lambda: str(getattr(owner, attribute)), lambda text: setattr(owner, attribute, parse(text)))
 
-    def store(text: str) -> None:
-        setattr(owner, attribute, kstrtoint(text.strip(), least, most))
 
-    return _file(lambda: str(getattr(owner, attribute)), store)
+def _int(text: str, low: int, high: int) -> int:
+    """A number, with blanks around it if need be, unlike in sysfs. Errors: EINVAL."""
+    return kstrtoint(text.strip(), low, high)
+
+
+def _value(name: str, text: str) -> int:
+    """proc_dointvec_minmax(): a number that the parameter may be. Errors: EINVAL."""
+    value = _int(text, 0, INT_MAX)
+    if not PARAMETERS[name].allows(value):
+        raise KernelError(EINVAL, f"{name} must be {PARAMETERS[name].expected}")
+    return value
 
 
 def _set_fraction(k: Kernel, text: str) -> None:
@@ -77,9 +87,6 @@ def _set_fraction(k: Kernel, text: str) -> None:
 
     Errors: EINVAL (no number, negative, or 1..7).
     """
-    # proc_dointvec() allows blanks around the number, unlike sysfs.
-    value = kstrtoint(text.strip(), 0, (1 << 31) - 1)
-    if 0 < value < _MIN_FRACTION:
-        raise KernelError(EINVAL)
-    k.mem.topology = replace(k.mem.topology, boot={**k.mem.topology.boot, _FRACTION: value})
+    boot = {**k.mem.topology.boot, _FRACTION: _value(_FRACTION, text)}
+    k.mem.topology = replace(k.mem.topology, boot=boot)
     setup_pagesets(k.mem)

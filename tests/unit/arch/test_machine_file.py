@@ -40,7 +40,8 @@ def test_everything_that_a_file_can_say(tmp_path: Path) -> None:
         page_cluster = 3
         swap = "1G"
         page_table_levels = 5
-        "vm.swappiness" = 10
+        vm.swappiness = 10
+        "kernel.numa_balancing" = 1
         """,
     )
     assert topology.name == "shop"
@@ -57,7 +58,8 @@ def test_everything_that_a_file_can_say(tmp_path: Path) -> None:
     assert topology.distance[1][2] == 20  # node 1 does not exist
     assert topology.boot["swap"] == 1 << 30
     assert topology.boot["page_cluster"] == 3
-    assert topology.boot["vm.swappiness"] == 10
+    assert topology.boot["swappiness"] == 10
+    assert topology.boot["numa_balancing"] is True
     assert topology.boot["thp"] == "never"
 
 
@@ -94,10 +96,16 @@ NODE = '[[node]]\nsize = "64M"\ncpus = 1\n'
         ('[[node]]\nranges = ["1G"]\n', ["START-END"]),
         ('[[node]]\nranges = ["64M-1G"]\ncpus = 1\n', ["inside a section", "start at 0x8000"]),
         ('[[node]]\nranges = ["1G-512M"]\ncpus = 1\n', ["is empty"]),
+        ('[[node]]\nranges = ["20T+16M"]\ncpus = 1\n', ["node 0", "reaches to 20971536M", "below 16T"]),
+        (f"[[node]]\nranges = {[f'{i}G+16M' for i in range(129)]}\ncpus = 1\n", ["129 memory ranges", "128"]),
         ("[[node]]\ncpus = 1\n", ["no node has memory"]),
+        (f"x = {'[' * 2000}{']' * 2000}\n" + NODE, ["too deep"]),
+        (f"id = {'9' * 5000}\n" + NODE, ["a number is too long"]),
+        (f"[[node]]\nid = 0x{'f' * 5000}\n", ["a number is too long"]),
         ('[[node]]\nsize = "64M"\n', ["no node has a CPU"]),
         ('[[node]]\nsize = "64M"\ncpus = -1\n', ["cpus is -1"]),
-        ('[[node]]\nsize = "64M"\ncpus = 5000\n', ["cpus is 5000"]),
+        ('[[node]]\nsize = "64M"\ncpus = 4097\n', ["cpus is 4097", "up to 4096"]),
+        ('[[node]]\nsize = "64M"\ncpus = "5-1"\n', ["5-1 runs backwards", "write 1-5"]),
         ('[[node]]\nsize = "64M"\ncpus = "0-x"\n', ["cpus is '0-x'"]),
         ('[[node]]\nsize = "64M"\ncpus = [0, 0]\n', ["names a CPU twice"]),
         ('[[node]]\nsize = "64M"\ncpus = [1]\n', ["cpu 0 is missing"]),
@@ -109,7 +117,14 @@ NODE = '[[node]]\nsize = "64M"\ncpus = 1\n'
         (NODE + "[boot]\npage_clutser = 3\n", ["[boot]", "did you mean page_cluster?"]),
         (NODE + '[boot]\npage_cluster = "3"\n', ["page_cluster is '3'", "write a number"]),
         (NODE + '[boot]\nnuma_balancing = "no"\n', ["true or false"]),
-        (NODE + "[boot]\npage_table_levels = 3\n", ["must be 4 or 5"]),
+        (NODE + "[boot]\npage_table_levels = 3\n", ["page_table_levels is 3", "4 or 5"]),
+        (NODE + '[boot]\nswap = "4096T"\n', ["swap is '4096T'", "0, or a size from 8K to below 16T"]),
+        (NODE + '[boot]\nswap = "4K"\n', ["swap is '4K'"]),
+        (NODE + '[boot]\nthp = "whatever"\n', ["thp is 'whatever'", "always or madvise or never"]),
+        (NODE + "[boot]\nvm.swappiness = [10]\n", ["vm.swappiness is [10]", "0..200"]),
+        (NODE + "[boot]\npage_cluster = true\n", ["page_cluster is True", "0..31"]),
+        (NODE + "[boot]\nfoo.bar = 1\n", ["'foo.bar' is unknown", "vm.swappiness"]),
+        (NODE + "[boot]\npage_cluster = 1\nvm.page-cluster = 2\n", ["page_cluster", "given twice"]),
     ],
 )
 def test_a_wrong_file_is_one_clear_line(tmp_path: Path, text: str, words: list[str]) -> None:

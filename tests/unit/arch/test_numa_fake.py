@@ -94,8 +94,9 @@ def test_other_parameters_reach_the_boot_table() -> None:
     assert boot["numa_balancing"] is True
     assert boot["thp"] == "madvise"
     assert boot["swap"] == 0
-    assert boot["vm.swappiness"] == 10
+    assert boot["swappiness"] == 10
     assert boot["percpu_pagelist_high_fraction"] == 1000
+    assert load("quad vm.page-cluster=4").boot["page_cluster"] == 4
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,20 @@ def test_other_parameters_reach_the_boot_table() -> None:
         ("numa=fale=4", ["numa=fale=4", "unknown"]),
         ("numa=fake=4 quad", ["'quad'", "machine comes first"]),
         ("quad page_clutser=3", ["page_clutser=3", "page_cluster"]),
-        ("quad page_table_levels=6", ["must be 4 or 5"]),
+        ("quad page_table_levels=6", ["page_table_levels=6", "4 or 5"]),
+        ("quad vm.swappiness=hello", ["'hello'", "0..200"]),
+        ("quad vm.swappiness=-4", ["-4", "0..200"]),
+        ("quad page_cluster=99", ["99", "0..31"]),
+        ("quad percpu_pagelist_high_fraction=7", ["7", "0 or 8..2147483647"]),
+        ("quad foo.bar=1", ["'foo.bar' is unknown"]),
+        ("quad swap=99T", ["'99T'", "below 16T"]),
+        ("quad nr_cpus=" + "9" * 5000, ["not a count"]),
+        ("quad numa=fake=" + "9" * 5000, ["not a size"]),
+        ("quad page_cluster=" + "9" * 5000, ["0..31"]),
+        ("9" * 5000 + "x1M", ["not a group of nodes"]),
+        ("1x" + "9" * 5000 + "M", ["not a size"]),
+        ("16x1T", ["node 15", "reaches to 16T", "below 16T"]),
+        ("1x17T", ["node 0", "reaches to 17T"]),
     ],
 )
 def test_a_wrong_line_is_one_clear_line(line: str, words: list[str]) -> None:

@@ -185,7 +185,7 @@ def test_a_wrong_distance_is_refused(distance: tuple[tuple[int, ...], ...], word
 
 
 def test_three_levels_do_not_exist() -> None:
-    with pytest.raises(TopologyError, match="must be 4 or 5"):
+    with pytest.raises(TopologyError, match="4 or 5"):
         replace(load("quad"), boot={"page_table_levels": 3})
 
 
@@ -193,3 +193,16 @@ def test_a_path_may_hold_blanks(tmp_path: Path) -> None:
     path = tmp_path / "my machine.toml"
     path.write_text('[[node]]\nsize = "64M"\ncpus = 1\n')
     assert load(str(path)).name == load(path).name == "my machine"
+
+
+@pytest.mark.parametrize(
+    ("boot", "words"),
+    [
+        ({"page_cluster": -5}, "0..31"),
+        ({"swap": "64M"}, "below 16T"),
+        ({"vm.swappiness": 10}, "'vm.swappiness' is unknown"),
+    ],
+)
+def test_boot_parameters_of_a_topology_are_checked(boot: dict[str, object], words: str) -> None:
+    with pytest.raises(TopologyError, match=words):
+        Topology("lab", (Node(0, ((0, 16),), (0,)),), boot=boot)
