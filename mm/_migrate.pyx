@@ -194,6 +194,8 @@ cdef uint32_t queue_table(memmap *m, mm_c *mm, uint64_t *table, uint64_t *at, ui
             continue
         if pte & PTE_SPECIAL:
             continue
+        if i + 16 < most and pte_mapped(ptes[i + 16]):
+            nl_prefetchw(&m.hot[pte_pfn(ptes[i + 16])])
         p = &m.hot[pfn]
         if p.flags & PG_reserved:
             continue
@@ -394,11 +396,11 @@ cdef void unmap_batch(memmap *m, batch *b, uint32_t cpu, uint32_t *pfns, uint32_
     cdef mig_item *item
     cdef page *p
     for i in range(n):
-        if i + 12 < n:
-            nl_prefetchw(&m.hot[pfns[i + 12]])
-        if i + 6 < n and m.hot[pfns[i + 6]].rmap:
-            nl_prefetchw(pte_at(m.h, m.hot[pfns[i + 6]].rmap))
-            nl_prefetchw(&m.cold[pfns[i + 6]])
+        if i + 24 < n:
+            nl_prefetchw(&m.hot[pfns[i + 24]])
+            nl_prefetchw(&m.cold[pfns[i + 24]])
+        if i + 12 < n and m.hot[pfns[i + 12]].rmap:
+            nl_prefetchw(pte_at(m.h, m.hot[pfns[i + 12]].rmap))
         pfn = pfns[i]
         p = &m.hot[pfn]
         if p.mapcount == 0 and p.refcount == 1:
@@ -534,7 +536,8 @@ cdef void move_batch(memmap *m, alloc_ctx *ctx, batch *b, uint32_t *dst, uint32_
     cdef uint64_t cost = 0
     cdef mig_item *item
     cdef mig_item *moved[512]
-    cdef uint8_t *next
+    cdef uint8_t *here
+    cdef uint8_t *there
     cdef page *p
     b.nr_multi = 0
     for i in range(b.n):                        # who may move: mapped no more, and held by the isolation alone
@@ -555,17 +558,24 @@ cdef void move_batch(memmap *m, alloc_ctx *ctx, batch *b, uint32_t *dst, uint32_
         b.nr_multi = 0
     if k < nr_dst:
         free_pages_bulk(m, ctx.cpu, dst + k, nr_dst - k)
+    for i in range(k):                          # nothing but copies, so that the next page is always on its way
+        src = moved[i].src
+        here = h.ram + (<uint64_t>src << PAGE_SHIFT)
+        there = h.ram + (<uint64_t>moved[i].dst << PAGE_SHIFT)
+        if stream:
+            copy_page_nt(there, here, NULL if i + 1 == k else h.ram + (<uint64_t>moved[i + 1].src << PAGE_SHIFT))
+        else:
+            memcpy(there, here, PAGE_SIZE)
+    if stream:
+        copy_fence()
     for i in range(k):
         item = moved[i]
         src = item.src
-        if i + 8 < k:
-            nl_prefetchw(&m.hot[moved[i + 8].dst])
-            nl_prefetchw(&m.cold[moved[i + 8].dst])
-        next = h.ram + (<uint64_t>(moved[i + 1].src if i + 1 < k else src) << PAGE_SHIFT)
-        if stream:
-            copy_page_nt(h.ram + (<uint64_t>item.dst << PAGE_SHIFT), h.ram + (<uint64_t>src << PAGE_SHIFT), next)
-        else:
-            memcpy(h.ram + (<uint64_t>item.dst << PAGE_SHIFT), h.ram + (<uint64_t>src << PAGE_SHIFT), PAGE_SIZE)
+        if i + 16 < k:
+            nl_prefetchw(&m.hot[moved[i + 16].src])
+            nl_prefetchw(&m.cold[moved[i + 16].src])
+            nl_prefetchw(&m.hot[moved[i + 16].dst])
+            nl_prefetchw(&m.cold[moved[i + 16].dst])
         cost += h.copy_cost[(m.hot[src].flags >> 26) * 64 + (m.hot[item.dst].flags >> 26)]
         copy_page_state(m, src, item.dst)
         if still_single(m, item):
@@ -574,13 +584,10 @@ cdef void move_batch(memmap *m, alloc_ctx *ctx, batch *b, uint32_t *dst, uint32_
             queue_multi(m, b, item)
         m.node_stat[(m.hot[src].flags >> 26) * NR_NODE_STATS
                     + (NR_ISOLATED_ANON if m.hot[src].flags & PG_swapbacked else NR_ISOLATED_FILE)] -= 1
-    if stream:
-        copy_fence()
+        page_free_prepare(m, src)
+        gone[i] = src
+        done[i] = item.dst
     orphans = rmap_remap(m, b.multi, b.nr_multi, True) if b.nr_multi else 0
-    for i in range(k):
-        gone[i] = moved[i].src
-        page_free_prepare(m, gone[i])
-        done[i] = moved[i].dst
     free_pages_bulk(m, ctx.cpu, gone, k)
     stats.moved += k
     if orphans:                                 # unmapped by their owner while they moved
