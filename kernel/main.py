@@ -43,9 +43,9 @@ def start_kernel(
     mem.waits = k.sched
     k.syscall_cost = hw.cost["syscall"]
     create_init(k)
-    fork_init(k)
     create_kthread(k, "kthreadd", pid=KTHREADD_PID)
     kswapd_run(k)
+    fork_init(k)
     build_tree(k)
     add_disks(k)
     return k

@@ -21,7 +21,9 @@ _FRAMES_PER_THREAD = 8 * 4  # kernel stacks (THREAD_SIZE: four pages) may fill a
 def fork_init(k: Kernel) -> None:
     """Let memory decide how many tasks there may be; a user may have half as many, as init's limits tell all others."""
     frames = int(k.mem.zones["managed"].sum())
-    k.max_threads = min(max(frames // _FRAMES_PER_THREAD, MIN_THREADS), MAX_THREADS)
+    # A machine may have more nodes, each with a kswapd, than its memory has room for tasks: some are left for programs.
+    least = max(MIN_THREADS, len(k.pids) + MIN_THREADS // 2)
+    k.max_threads = min(max(frames // _FRAMES_PER_THREAD, least), MAX_THREADS)
     half = k.max_threads // 2
     k.init.signal.rlimits |= {RLIMIT_NPROC: (half, half), RLIMIT_SIGPENDING: (half, half)}
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numalab.mm.mmzone import sparse
+from numalab.arch.sparse import sparse
 from numalab.mm.vm_flags import PAGE_SIZE
 
 if TYPE_CHECKING:
