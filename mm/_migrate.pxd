@@ -20,6 +20,7 @@ cdef enum:
     REASON_ACCESSED = 11        # used since it was last looked at
     REASON_ACTIVE = 12          # used so much that it belongs on the active list
     REASON_DIRTY = 13           # of a file, and the disk does not have it yet
+    REASON_MLOCKED = 14         # somebody has locked it in memory
     NR_REASONS = 16
 
 # Where the virtual time of a migration goes (mm.migrate.ledger.Phase).

@@ -17,7 +17,8 @@ from numalab.arch._pagetable cimport (
 )
 from numalab.mm._migrate_entry cimport mig_entry_make, mig_entry_pfn, mig_entry_restore
 from numalab.mm._mm_types cimport (
-    MemMap, NR_NODE_STATS, PG_NODE_SHIFT, PG_anon_exclusive, PG_dirty, anon_c, mapped_item, memmap, page, vma_c,
+    MemMap, NR_NODE_STATS, PG_NODE_SHIFT, PG_anon_exclusive, PG_dirty, VM_LOCKED, anon_c, mapped_item, memmap, page,
+    vma_c,
 )
 
 # What a walk does with each PTE that it finds.
@@ -101,7 +102,10 @@ cdef void walk_vma(memmap *m, vma_c *v, mig_item **items, uint32_t n, int what) 
             if what == RMAP_MIGRATE:
                 unmap_pte(m, item, pte)
             elif what == RMAP_SWAP:
-                try_to_unmap_one(m, item.src, pte, v.mm)
+                if v.flags & VM_LOCKED:
+                    item.dst = item.src
+                elif item.dst != item.src:
+                    try_to_unmap_one(m, item.src, pte, v.mm)
             elif what == RMAP_MKCLEAN:
                 pte[0] &= ~<uint64_t>(PTE_RW | PTE_DIRTY)
             elif pte[0] & PTE_ACCESSED:
@@ -127,7 +131,8 @@ cdef void walk_groups(memmap *m, mig_item **items, uint32_t n, int what) noexcep
 
 cdef uint32_t rmap_unmap(memmap *m, mig_item **items, uint32_t n, bint to_swap) noexcept nogil:
     """try_to_migrate() for a batch: every PTE of these pages becomes a migration entry. Returns how many are left
-    mapped. to_swap: try_to_unmap(), see try_to_unmap_one().
+    mapped. to_swap: try_to_unmap(), see try_to_unmap_one(), up to the first in a VM_LOCKED area: that one and those
+    behind it stay, and the page's dst is then its src.
     """
     cdef uint32_t i, left = 0
     cdef page *p

@@ -21,6 +21,7 @@ from numalab.mm._filemap_reference import unmap_from_file
 from numalab.mm._migrate_entry_reference import mig_entry_make, mig_entry_pfn, mig_entry_restore
 from numalab.mm._reference import View, is_page
 from numalab.mm._swap_reference import SWP_EXCLUSIVE, swap_dup
+from numalab.mm.vm_flags import VM_LOCKED
 
 if TYPE_CHECKING:
     from numalab.mm._mm_types import VMA, MemMap, MmStruct
@@ -122,14 +123,18 @@ def count_mapped(m: View, pfns: Sequence[int], n: int) -> int:
 def rmap_unmap(m: View, items: Sequence[MigItem], *, to_swap: bool = False) -> int:
     """try_to_migrate() for a batch: every PTE becomes a migration entry. Returns how many pages are left mapped.
 
-    to_swap: try_to_unmap(), see try_to_unmap_one().
+    to_swap: try_to_unmap(), see try_to_unmap_one(), up to the first in a VM_LOCKED area: that one and those behind it
+    stay, and the page's dst is then its src.
     """
     pages = [item.src for item in items]
     count_mapped(m, pages, -1)
     for item, at, vma in rmap_walk_anon(m, items):
         if is_page(m.ram[at]) and pt.pte_pfn(m.ram[at]) == item.src:
             if to_swap:
-                try_to_unmap_one(m, item.src, at, vma.mm)
+                if vma.flags & VM_LOCKED:
+                    item.dst = item.src
+                elif item.dst != item.src:
+                    try_to_unmap_one(m, item.src, at, vma.mm)
             else:
                 unmap_pte(m, item, at)
     for pfn in pages:

@@ -20,14 +20,15 @@ from numalab.mm._filemap cimport delete_from_page_cache
 from numalab.mm._lru cimport isolate_batch, lru_add_batch, lru_check_holes, lru_unlink_chunk, page_free_prepare
 from numalab.mm._migrate cimport (
     MigrateStats, PHASE_COPY, PHASE_FLUSH, PHASE_UNMAP, PageList, REASON_ACCESSED, REASON_ACTIVE, REASON_DIRTY,
-    REASON_LOCKED, REASON_MAPPED, REASON_NONE, REASON_NO_SWAP, REASON_PINNED, REASON_WRITEBACK, REASON_WRITING,
+    REASON_LOCKED, REASON_MAPPED, REASON_MLOCKED, REASON_NONE, REASON_NO_SWAP, REASON_PINNED, REASON_WRITEBACK,
+    REASON_WRITING,
 )
 from numalab.mm._mm_types cimport (
-    CHUNK_FILL, CHUNK_HOTTER, CHUNK_LIVE, HOLE, LRU_ACTIVE_ANON, MemMap, MmStruct, NR_ISOLATED_ANON, NR_ISOLATED_FILE,
-    NR_LRU_LISTS, NR_NODE_STATS, NR_WRITEBACK, PGDEACTIVATE, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active, PG_dirty,
-    PG_isolated, PG_locked, PG_lru, PG_reclaim, PG_referenced, PG_swapbacked, PG_swapcache, PG_unevictable,
-    PG_workingset, PG_writeback, PSWPOUT, SWP_SYNCHRONOUS_IO, lru_list, mapped_item, mapping_c, memmap, page,
-    page_mapping,
+    CHUNK_FILL, CHUNK_HOTTER, CHUNK_LIVE, HOLE, LRU_ACTIVE_ANON, MemMap, MmStruct, NO_PFN, NR_ISOLATED_ANON,
+    NR_ISOLATED_FILE, NR_LRU_LISTS, NR_NODE_STATS, NR_WRITEBACK, PGDEACTIVATE, PG_NODE_SHIFT, PG_ZONE_SHIFT,
+    PG_active, PG_dirty, PG_isolated, PG_locked, PG_lru, PG_mlocked, PG_reclaim, PG_referenced, PG_swapbacked,
+    PG_swapcache, PG_unevictable, PG_workingset, PG_writeback, PSWPOUT, SWP_SYNCHRONOUS_IO, lru_list, mapped_item,
+    mapping_c, memmap, page, page_mapping,
 )
 from numalab.mm._page_alloc cimport free_pages_bulk, nl_prefetchw
 from numalab.mm._rmap cimport mig_item, rmap_referenced, rmap_unmap, try_to_unmap_one
@@ -40,11 +41,11 @@ cdef enum:
     BATCH = 512
     NT_MIN = 2048               # stream the writes of a list this long past the cache
     PAGEOUT_AGE = 1             # a page in use is kept, or activated (folio_check_references)
-    # The rest is V5's of 2005 (mm/migrate/swap.py).
-    PAGEOUT_YOUNG_STAYS = 2     # an accessed bit is cleared and the page stays for this time
-    PAGEOUT_REAP_LATER = 4      # a page that was written stays for this time, even if that is over
+    # As in 2005 (mm/migrate/swap.py): dirty pages of files are written here, a page that was written stays for this
+    # time even if that is over, and a locked area is met in the middle of unmapping, not foreseen.
+    PAGEOUT_V5 = 4
+    PAGEOUT_YOUNG_STAYS = 2     # and its quirks: an accessed bit is cleared and the page stays for this time,
     PAGEOUT_KEEP = 8            # a page that is out stays isolated
-    PAGEOUT_WRITE_FILES = 16    # dirty pages of files are written here; 6.12 leaves them to the flusher
 
 
 # ---------------------------------------------------------------- isolation from the cold end
@@ -276,6 +277,8 @@ cdef int may_go(memmap *m, uint32_t pfn, uint32_t flags) noexcept nogil:
     cdef int reason
     if p.flags & PG_locked:
         return REASON_LOCKED
+    if p.flags & PG_mlocked and not flags & PAGEOUT_V5:     # folio_evictable()
+        return REASON_MLOCKED
     if p.flags & PG_writeback:
         return REASON_WRITEBACK
     if flags & PAGEOUT_AGE:
@@ -325,7 +328,8 @@ cdef void unmap_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t *pfns, u
         item = &b.item[b.n]
         b.n += 1
         item.src = pfn
-        if p.mapcount == 1 and p.rmap:
+        item.dst = NO_PFN
+        if p.mapcount == 1 and p.rmap and not p.flags & PG_mlocked:
             asid = <uint32_t>m.cold[p.rmap >> PAGE_SHIFT].mapping
             try_to_unmap_one(m, pfn, pte_at(m.h, p.rmap), m.mms[asid])
             p.rmap = 0
@@ -359,7 +363,7 @@ cdef void write_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t flags, b
         p = &m.hot[pfn]
         p.flags &= ~<uint32_t>PG_locked
         if p.mapcount:
-            stay(b, pfn, REASON_MAPPED)
+            stay(b, pfn, REASON_MLOCKED if p.flags & PG_mlocked else REASON_MAPPED)
             continue
         if p.refcount != 2:                     # the isolation and the cache
             stay(b, pfn, REASON_PINNED)
@@ -367,7 +371,7 @@ cdef void write_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t flags, b
         if p.flags & PG_dirty:
             mapping = page_mapping(m, pfn)
             if mapping != NULL and mapping.bdi:
-                if flags & PAGEOUT_WRITE_FILES and write_page(m, pfn):
+                if flags & PAGEOUT_V5 and write_page(m, pfn):
                     cost += h.cost.swap_page
                     stay(b, pfn, REASON_WRITING)
                 else:
@@ -388,7 +392,7 @@ cdef void write_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t flags, b
             if not area_of(m, m.cold[pfn].private).flags & SWP_SYNCHRONOUS_IO:
                 p.flags |= PG_writeback | PG_reclaim
                 m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_WRITEBACK] += 1
-            if p.flags & PG_writeback or flags & PAGEOUT_REAP_LATER:
+            if p.flags & PG_writeback or flags & PAGEOUT_V5:
                 stay(b, pfn, REASON_WRITING)
                 continue
         if p.flags & PG_swapcache:

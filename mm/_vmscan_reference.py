@@ -48,8 +48,7 @@ if TYPE_CHECKING:
     from numalab.mm._mm_types import MemMap, MmStruct
 
 BATCH = 512
-PAGEOUT_AGE, PAGEOUT_YOUNG_STAYS, PAGEOUT_REAP_LATER, PAGEOUT_KEEP = 1, 2, 4, 8
-PAGEOUT_WRITE_FILES = 16
+PAGEOUT_AGE, PAGEOUT_YOUNG_STAYS, PAGEOUT_V5, PAGEOUT_KEEP = 1, 2, 4, 8
 
 
 # ---------------------------------------------------------------- isolation from the cold end
@@ -178,6 +177,8 @@ def may_go(m: View, pfn: int, flags: int) -> Reason | None:
     """None if a page can be unmapped now, an anonymous one with a slot and in the swap cache; else why not."""
     if m.hot.flags[pfn] & c.PG_locked:
         return Reason.LOCKED
+    if m.hot.flags[pfn] & c.PG_mlocked and not flags & PAGEOUT_V5:  # folio_evictable()
+        return Reason.MLOCKED
     if m.hot.flags[pfn] & c.PG_writeback:
         return Reason.WRITEBACK
     reason = check_references(m, pfn) if flags & PAGEOUT_AGE else None
@@ -210,7 +211,8 @@ def unmap_outgoing(m: View, b: Outgoing, cpu: int, pfns: list[int], flags: int, 
             continue
         m.hot.flags[pfn] |= c.PG_locked
         b.pfns.append(pfn)
-        if m.hot.mapcount[pfn] == 1 and m.hot.rmap[pfn]:
+        locked = m.hot.flags[pfn] & c.PG_mlocked
+        if m.hot.mapcount[pfn] == 1 and m.hot.rmap[pfn] and not locked:
             at = m.hot.rmap[pfn] // 8
             asid = m.cold.mapping[m.hot.rmap[pfn] >> pt.PAGE_SHIFT]
             try_to_unmap_one(m, pfn, at, m.mem.mm_of(asid))
@@ -229,7 +231,7 @@ def pageout(m: View, pfn: int, flags: int, stats: MigrateStats) -> Reason | None
     """pageout(): what is dirty goes to the disk, or to its slot; None: that is over, and the page may go at once."""
     mapping = page_mapping(m, pfn)
     if mapping is not None and mapping.bdi:
-        if not flags & PAGEOUT_WRITE_FILES or not write_page(m, pfn):
+        if not flags & PAGEOUT_V5 or not write_page(m, pfn):
             return Reason.DIRTY
         charge(m, stats, Phase.COPY, m.cost["swap_page"])
         return Reason.WRITING
@@ -246,7 +248,7 @@ def swap_writepage(m: View, pfn: int, flags: int, stats: MigrateStats) -> bool:
     charge(m, stats, Phase.COPY, m.cost["swap_page"])
     m.event[c.PSWPOUT] += 1
     if m.swap.flags[pt.swp_type(entry)] & c.SWP_SYNCHRONOUS_IO:
-        return not flags & PAGEOUT_REAP_LATER
+        return not flags & PAGEOUT_V5
     m.hot.flags[pfn] |= c.PG_writeback | c.PG_reclaim
     m.node_stat[m.node(pfn), c.NR_WRITEBACK] += 1
     return False
@@ -258,7 +260,7 @@ def write_outgoing(m: View, b: Outgoing, cpu: int, flags: int, stats: MigrateSta
     for pfn in b.pfns:
         m.hot.flags[pfn] &= ~c.PG_locked
         if m.hot.mapcount[pfn]:
-            b.left.append((pfn, Reason.MAPPED))
+            b.left.append((pfn, Reason.MLOCKED if m.hot.flags[pfn] & c.PG_mlocked else Reason.MAPPED))
         elif m.hot.refcount[pfn] != 2:  # the isolation and the cache
             b.left.append((pfn, Reason.PINNED))
         elif m.hot.flags[pfn] & c.PG_dirty and (reason := pageout(m, pfn, flags, stats)) is not None:

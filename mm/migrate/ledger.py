@@ -34,6 +34,7 @@ class Reason(enum.IntEnum):
     ACCESSED = 11
     ACTIVE = 12
     DIRTY = 13
+    MLOCKED = 14
 
 
 class Phase(enum.IntEnum):

@@ -3,7 +3,8 @@
 Mirrors migrate_pages(list, NULL) of "Swap Migration V5" (Christoph Lameter, 31 Oct 2005) as merged before 2.6.16. Easy
 pages first: passes 0 to 2 pass over locked pages, later ones wait for the lock; pass 0 passes over pages under
 writeback. A dirty page takes two passes, one to write it and one to find it clean. There are up to eleven passes, as
-the test at the end of the loop had it, though its comment said ten.
+the test at the end of the loop had it, though its comment said ten. A page that somebody has locked in memory is met by
+try_to_unmap() only, which then goes no further: it stays, though who came before in the walk has lost it meanwhile.
 
 V5's own mistakes are not made here unless ``v5_quirks`` asks for them: a page in use survives a pass; evicted pages
 stay on the list, so that they are counted as left behind, and get a new slot and are written again in the next pass.
@@ -32,7 +33,7 @@ __all__ = ["migrate_pages"]
 
 LAST_PASS = 10
 BATCH = 512
-PAGEOUT_YOUNG_STAYS, PAGEOUT_REAP_LATER, PAGEOUT_KEEP, PAGEOUT_WRITE_FILES = 2, 4, 8, 16
+PAGEOUT_YOUNG_STAYS, PAGEOUT_V5, PAGEOUT_KEEP = 2, 4, 8
 #: Left for good at the first try; everything else may go in a later pass.
 PERMANENT = (Reason.NO_SWAP,)
 
@@ -42,11 +43,7 @@ def migrate_pages(mem: MemMap, ctx: AllocCtx, pages: PageList, target: Target, l
     stats = MigrateStats()
     todo = pages.take()
     ledger.isolated += len(todo)
-    flags = (
-        PAGEOUT_REAP_LATER
-        | PAGEOUT_WRITE_FILES
-        | (PAGEOUT_YOUNG_STAYS | PAGEOUT_KEEP if mem.v5_quirks else 0)
-    )
+    flags = PAGEOUT_V5 | (PAGEOUT_YOUNG_STAYS | PAGEOUT_KEEP if mem.v5_quirks else 0)
     failed: list[NDArray[np.uint32]] = []
     evicted = todo[:0]
     for number in range(LAST_PASS + 1):

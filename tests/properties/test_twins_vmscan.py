@@ -39,6 +39,16 @@ def paged_and_shared(who: int, place: tuple[int, int], pages: int, write: bool) 
     ]
 
 
+def locked_by_one_of_two(who: int, place: tuple[int, int], pages: int, locker: int, nid: int) -> list[Step]:
+    """Pages are shared after fork, and locked in the parent only; then one of the two is vacated."""
+    return [
+        ("fault", who, place, pages, True),
+        ("lock", who, place, pages, True),
+        ("fork", who),
+        ("migrate", locker, nid, nid + 1, "swap"),
+    ]
+
+
 script = steps(
     *life,
     st.tuples(
@@ -46,11 +56,14 @@ script = steps(
     ),
     st.tuples(st.just("refill"), nids, st.integers(1, 90)),
     st.tuples(st.just("advise"), who, places, few, st.sampled_from((MADV_COLD, MADV_WILLNEED))),
-    st.tuples(st.just("migrate"), who, nids, nids),
+    st.tuples(st.just("migrate"), who, nids, nids, st.sampled_from(("batched", "swap"))),
     st.tuples(st.just("disk"), st.sampled_from((0, 0, 1000)), st.sampled_from((False, False, True))),
     st.tuples(st.just("wait")),
     st.tuples(st.just("swap off")),
-    stories=(st.builds(paged_and_shared, who, places, few, st.booleans()),),
+    stories=(
+        st.builds(paged_and_shared, who, places, few, st.booleans()),
+        st.builds(locked_by_one_of_two, who, places, few, who, nids),
+    ),
     least=10,
 )
 
@@ -92,13 +105,14 @@ class Driver(Spaces):
             ("advise", who, place, pages, advice),
         )
 
-    def migrate(self, who: int, source: int, target: int) -> None:
+    def migrate(self, who: int, source: int, target: int, engine: str) -> None:
         def action(machine: Machine, mm: MmStruct, task: AllocCtx) -> object:
+            machine.mem.engine = engine
             nodes = [n.id for n in machine.mem.topology.nodes if n.ranges]
             masks = [1 << nodes[nid % len(nodes)] for nid in (source, target)]
             return do_migrate_pages(machine.mem, mm, task, *masks, 4)
 
-        self.act(who, action, ("migrate", who, source, target))
+        self.act(who, action, ("migrate", who, source, target, engine))
 
     def disk(self, latency: int, failing: bool) -> None:
         """The disk becomes another one."""

@@ -19,6 +19,7 @@ from numalab.mm.migrate.engine import ENGINES
 from numalab.mm.migrate.ledger import Pass, Reason
 from numalab.mm.migrate.nodes import do_migrate_pages
 from numalab.mm.mlock import do_mlock
+from numalab.mm.mman import MLOCK_ONFAULT
 from numalab.mm.mmap import do_munmap
 from numalab.mm.nodemask import nodelist_parse, nodes_in
 from numalab.mm.obstacles import Obstacles
@@ -249,6 +250,52 @@ def test_a_locked_area_is_passed_over_in_silence(bench: Bench) -> None:
     assert bench.vacate() == 0
     assert bench.passes[0].tried == 4
     assert bench.faults() == (0, 4)
+
+
+@pytest.mark.parametrize("quirks", [False, True])
+@pytest.mark.parametrize("locker", ["parent", "child"])
+def test_a_page_that_another_process_has_locked_stays(locker: str, quirks: bool) -> None:
+    """It cannot be foreseen: where the walk meets the locked area after another, that one is unmapped already."""
+    with Bench(quirks=quirks) as m:
+        if locker == "parent":
+            do_mlock(m.mm, m.ctx, m.data, 4 * PAGE, 0)
+            m.fork(m.mm)
+            mover, holder = m.mms[1], m.mm
+        else:
+            m.fork(m.mm)
+            do_mlock(m.mms[1], m.ctx, m.data, 4 * PAGE, MLOCK_ONFAULT)
+            mover, holder = m.mm, m.mms[1]
+        locked = [m.pfn(holder, m.data + i * PAGE) for i in range(4)]
+        assert do_migrate_pages(m.mem, mover, m.ctx, 1, 2, MOVE) == (8 if quirks else 4)
+        assert m.mem.ledger.failed == {Reason.MLOCKED: 4}
+        assert len(m.passes) == 11
+        assert [m.pfn(holder, m.data + i * PAGE) for i in range(4)] == locked
+        assert [bool(pte & 1) for pte in m.ptes(mover, m.data, 4)] == [locker == "parent"] * 4
+        assert m.check() == []
+        for mm in (mover, holder):
+            assert read_user(mm, m.ctx, m.data, 8 * PAGE) == CONTENT
+        assert m.check() == []
+
+
+def test_a_page_that_is_locked_while_a_pass_sleeps_stays() -> None:
+    with numalab.boot("2x16M", migration="swap") as machine:
+
+        def main(sys: Sys) -> None:
+            data = sys.mmap(2 * PAGE)
+            sys.memory.write(data, b"x" * 2 * PAGE)
+            machine.obstacles.writeback(machine.page_of(machine.sched.current, data), ns=10**6)  # type: ignore[arg-type]
+
+            def other(sys: Sys) -> None:
+                while not machine.mem.migrations_asleep:
+                    sys.sched_yield()
+                sys.mlock(data, PAGE)
+
+            sys.clone(other, flags=abi.CLONE_VM | abi.SIGCHLD)
+            assert sys.migrate_pages(0, {0}, {1}) == 1
+
+        assert machine.run(main) == 0
+        assert machine.mem.ledger.failed == {Reason.MLOCKED: 1}
+        machine.check_invariants()
 
 
 def test_pages_shared_after_fork_go_too(bench: Bench) -> None:
