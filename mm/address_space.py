@@ -19,9 +19,10 @@ from sortedcontainers import SortedDict
 
 from numalab.arch.errno import ENOMEM, KernelError
 from numalab.mm._mm_types import VMA, AllocCtx, MemMap, MmStruct
-from numalab.mm.memory import OutOfMemory, copy_page_range
+from numalab.mm.memory import copy_page_range
 from numalab.mm.munmap import unmap_areas
 from numalab.mm.overcommit import vm_enough_memory
+from numalab.mm.page_alloc import OutOfMemory, Slowpath
 from numalab.mm.rmap import anon_vma_fork
 from numalab.mm.vm_flags import (
     VM_ACCOUNT,
@@ -52,10 +53,13 @@ def mm_alloc(mem: MemMap, ctx: AllocCtx | None = None) -> MmStruct:
         asid = mem.alloc_asid()
     except MemoryError as error:
         raise KernelError(ENOMEM, str(error)) from error
-    pgd = mem.k.page_alloc.alloc_pgd(mem, ctx, asid)
-    if not pgd:
+    slow = Slowpath(mem, ctx)
+    try:
+        while not (pgd := mem.k.page_alloc.alloc_pgd(mem, ctx, asid)):
+            slow.reclaim()
+    except OutOfMemory as error:
         MmStruct(mem, 0, asid).close()  # gives the number back
-        raise KernelError(ENOMEM, "no frame for the root table")
+        raise KernelError(ENOMEM, "no frame for the root table") from error
     mm = MmStruct(mem, pgd, asid)
     mm.vmas = SortedDict()
     mm.start_brk = mm.brk = START_BRK

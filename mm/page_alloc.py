@@ -9,12 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from numalab.mm.swap import lru_add_drain_all
-from numalab.mm.vmscan import try_to_free_pages
+from numalab.mm.vmscan import reclaimable_pages, try_to_free_pages
 
 if TYPE_CHECKING:
     from numalab.mm._mm_types import AllocCtx, MemMap
 
 __all__ = ["OutOfMemory", "Slowpath", "drain_all_pages"]
+
+
+#: Attempts at reclaim in a row that free nothing, after which there is nothing to be had.
+MAX_RECLAIM_RETRIES = 16
 
 
 class OutOfMemory(Exception):
@@ -27,7 +31,7 @@ def drain_all_pages(mem: MemMap) -> int:
 
 
 class Slowpath:
-    """One request's way through the slow path: each step may free something, and none is tried twice in a row.
+    """One request's way through the slow path: each step may free something, and the request is then tried again.
 
     nodes: those the request may take frames from. Made anew for each request; ``progress()`` starts over after the
     kernel got further.
@@ -37,14 +41,15 @@ class Slowpath:
         self._mem = mem
         self._ctx = ctx
         self._nodes = mem.memory_nodes if nodes is None else nodes
-        self._drained = False
+        self.progress()
 
     def progress(self) -> None:
         """The kernel got further since the last call."""
         self._drained = False
+        self._no_progress_loops = 0
 
     def reclaim(self, nodes: int | None = None) -> None:
-        """Free something, or raise OutOfMemory.
+        """Free something, or have reason to hope that it will be so next time; else raise OutOfMemory.
 
         Frames in per-CPU sets and pages that wait in per-CPU LRU batches belong to nobody: they come first.
         nodes: this time only these.
@@ -56,7 +61,20 @@ class Slowpath:
             self._drained = True
             lru_add_drain_all(mem)
             drain_all_pages(mem)
-        elif not try_to_free_pages(mem, self._ctx.cpu, nodes):
+            return
+        if try_to_free_pages(mem, self._ctx.cpu, nodes):
+            self._no_progress_loops = 0
+        elif not self._should_reclaim_retry(nodes):
             raise OutOfMemory
-        else:
-            drain_all_pages(mem)
+        drain_all_pages(mem)
+
+    def _should_reclaim_retry(self, nodes: int) -> bool:
+        """should_reclaim_retry() after an attempt in vain: would there be room if all went that can be reclaimed?"""
+        self._no_progress_loops += 1
+        if self._no_progress_loops > MAX_RECLAIM_RETRIES:
+            return False
+        zones = [zone for zone in self._mem.zones if nodes >> int(zone["node"]) & 1]
+        return any(
+            int(zone["free"]) + reclaimable_pages(self._mem, int(zone["node"])) > int(zone["watermark"][0])
+            for zone in zones
+        )

@@ -15,6 +15,7 @@ from numalab.arch._pagetable_reference import SWP_TYPE_SHIFT, swp_entry, swp_off
 from numalab.mm import _constants as c
 from numalab.mm.kernels import Why
 from numalab.mm.shared_policy import get_vma_policy, interleave_index
+from numalab.mm.swap import folio_get, folio_put
 from numalab.mm.vm_flags import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -52,8 +53,12 @@ def read_swap_page(mem: MemMap, ctx: AllocCtx, policy: MemPolicy | None, ilx: in
             if near == slot and not there:
                 return Why.NEED_RECLAIM
     pfn = int(area.cache[slot])
-    wait_on_page(mem, pfn)
-    return Why.DONE if int(mem.hot["flags"][pfn]) & c.PG_uptodate else Why.WAIT_IO
+    folio_get(mem, pfn)  # whoever needs memory meanwhile would take it away again
+    try:
+        wait_on_page(mem, pfn)
+        return Why.DONE if int(mem.hot["flags"][pfn]) & c.PG_uptodate else Why.WAIT_IO
+    finally:
+        folio_put(mem, ctx.cpu, pfn)
 
 
 def madvise_willneed(mem: MemMap, mm: MmStruct, vma: VMA, ctx: AllocCtx, start: int, end: int) -> None:

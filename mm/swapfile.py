@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numalab.arch.disk import Disk
     from numalab.mm._mm_types import AddressSpace, AllocCtx, MemMap, MmStruct
 
-__all__ = ["SwapArea", "nr_swap_pages", "swap_areas", "swapoff", "swapon"]
+__all__ = ["SwapArea", "swap_areas", "swapoff", "swapon"]
 
 #: What the first area without a priority gets; later ones get less.
 FIRST_PRIO = -2
@@ -72,12 +72,6 @@ class SwapArea:
 def swap_areas(mem: MemMap) -> Iterator[SwapArea]:
     """The areas that are switched on, by type."""
     return (area for area in mem.swap_areas if area is not None)
-
-
-def nr_swap_pages(mem: MemMap) -> int:
-    """get_nr_swap_pages(): free slots in areas that give them out."""
-    rows = mem.swap[(mem.swap["pages"] > 0) & (mem.swap["flags"] & c.SWP_WRITEOK > 0)]
-    return int((rows["pages"].astype(np.int64) - 1 - rows["used"]).sum())
 
 
 def swapon(mem: MemMap, disk: Disk, prio: int | None = None) -> SwapArea:

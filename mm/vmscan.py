@@ -21,7 +21,7 @@ from numalab.mm import _constants as c
 from numalab.mm._migrate import MigrateStats, PageList
 from numalab.mm.migrate.ledger import Reason
 from numalab.mm.nodemask import nodes_in
-from numalab.mm.swap import lru_add_drain
+from numalab.mm.swap import lru_add_drain, nr_swap_pages
 from numalab.mm.writeback import submit_writes, wakeup_flusher_threads
 
 if TYPE_CHECKING:
@@ -29,17 +29,24 @@ if TYPE_CHECKING:
 
     from numalab.mm._mm_types import MemMap
 
-__all__ = ["balance_pgdat", "pgdat_balanced", "reclaim_pages", "shrink_folio_list", "try_to_free_pages"]
+__all__ = [
+    "balance_pgdat", "pgdat_balanced", "reclaim_pages", "reclaimable_pages", "shrink_folio_list", "try_to_free_pages",
+]  # fmt: skip
 
 SWAP_CLUSTER_MAX = 32
 DEF_PRIORITY = 12
 BATCH = 512
 PAGEOUT_AGE = 1
+#: HZ / 10: how long VMSCAN_THROTTLE_WRITEBACK sleeps at most.
+THROTTLE_NS = 100_000_000
 
 
 @dataclass
 class ScanControl:
-    """struct scan_control: what one reclaim wants, and how far it has come."""
+    """struct scan_control: what one reclaim wants, and how far it has come.
+
+    nr_writing: pages met that are being written, and for which it has not waited yet.
+    """
 
     cpu: int
     nr_to_reclaim: int
@@ -101,7 +108,7 @@ def _shrink_inactive_list(mem: MemMap, nid: int, kind: int, nr: int, sc: ScanCon
     reclaimed = stats.moved + stats.freed
     mem.event[c.PGSTEAL_KSWAPD if sc.kswapd else c.PGSTEAL_DIRECT] += reclaimed
     sc.nr_reclaimed += reclaimed
-    sc.nr_writing += int(np.isin(why, (Reason.WRITING, Reason.DIRTY)).sum())
+    sc.nr_writing += int(np.isin(why, [Reason.WRITING, Reason.WRITEBACK, Reason.DIRTY]).sum())
 
 
 def _shrink_active_list(mem: MemMap, nid: int, kind: int, nr: int, sc: ScanControl) -> None:
@@ -117,6 +124,14 @@ def _lru_size(mem: MemMap, nid: int, kind: int) -> int:
     return int(mem.node_stat[nid, kind])
 
 
+def reclaimable_pages(mem: MemMap, nid: int) -> int:
+    """zone_reclaimable_pages(), of a whole node: what could be had if everything went that may go."""
+    anon = nr_swap_pages(mem) > 0
+    return sum(
+        _lru_size(mem, nid, kind) for kind in range(0 if anon else c.LRU_INACTIVE_FILE, c.LRU_UNEVICTABLE)
+    )
+
+
 def _inactive_is_low(mem: MemMap, nid: int, inactive: int) -> bool:
     """inactive_is_low(): the larger the lists, the smaller the share that must be inactive."""
     few, many = _lru_size(mem, nid, inactive), _lru_size(mem, nid, inactive + 1)
@@ -126,7 +141,7 @@ def _inactive_is_low(mem: MemMap, nid: int, inactive: int) -> bool:
 
 def _scan_counts(mem: MemMap, nid: int, sc: ScanControl) -> list[int]:
     """get_scan_count(): pages to look at on each of the four lists."""
-    has_swap = bool(((mem.swap["pages"] > 0) & (mem.swap["used"] + 1 < mem.swap["pages"])).any())
+    has_swap = nr_swap_pages(mem) > 0
     sizes = [_lru_size(mem, nid, kind) for kind in range(4)]
     anon_weight = mem.swappiness if has_swap else 0
     weights = (anon_weight, anon_weight, 200 - anon_weight, 200 - anon_weight)
@@ -161,7 +176,8 @@ def shrink_node(mem: MemMap, nid: int, sc: ScanControl) -> None:
 def try_to_free_pages(mem: MemMap, cpu: int, nodes: int) -> int:
     """Direct reclaim: free about 32 pages of the nodes of a mask; returns how many it were.
 
-    0 means that there is nothing to be had: not even after writes that were under way have ended.
+    0 means that nothing could be had this time, not that nothing ever will: pages in use have lost their mark only
+    now, or what has been written meanwhile may go next time.
     """
     sc = ScanControl(cpu, SWAP_CLUSTER_MAX, kswapd=False)
     for sc.priority in range(DEF_PRIORITY, -1, -1):
@@ -170,17 +186,25 @@ def try_to_free_pages(mem: MemMap, cpu: int, nodes: int) -> int:
         if sc.nr_reclaimed >= sc.nr_to_reclaim:
             break
         if sc.nr_writing and sc.priority < DEF_PRIORITY - 2:
-            _wait_for_writes(mem)
+            _reclaim_throttle(mem)
             sc.nr_writing = 0
     return sc.nr_reclaimed
 
 
-def _wait_for_writes(mem: MemMap) -> None:
-    """reclaim_throttle(): what is being written comes free soon; looking at ever more pages meanwhile is no use."""
-    writing = mem.node_stat[:, c.NR_WRITEBACK]
-    before = int(writing.sum())
-    if before:
-        mem.waits.wait("pages being written", lambda: int(writing.sum()) < before)
+def _reclaim_throttle(mem: MemMap) -> None:
+    """reclaim_throttle(): what is being written comes free soon; looking at ever more pages meanwhile is no use.
+
+    Sleeps until some write has ended, but not for ever: the disk may be stuck.
+    """
+
+    def ended() -> int:
+        """Writes begun, less those under way; what others begin meanwhile does not matter."""
+        return int(mem.event[c.PSWPOUT] - mem.node_stat[:, c.NR_WRITEBACK].sum())
+
+    before, deadline = ended(), mem.hw.now + THROTTLE_NS
+    timer = mem.timers.add(deadline, lambda: None)
+    mem.waits.wait("pages being written", lambda: ended() > before or mem.hw.now >= deadline)
+    timer.cancel()
 
 
 def pgdat_balanced(mem: MemMap, nid: int) -> bool:

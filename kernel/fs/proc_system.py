@@ -14,7 +14,8 @@ from numalab.kernel.fs.inode import Directory, text_file
 from numalab.kernel.fs.seq import lines
 from numalab.kernel.state import Kernel
 from numalab.mm.mmzone import NODE_STATS, ZONE_NAMES
-from numalab.mm.swapfile import nr_swap_pages, swap_areas
+from numalab.mm.swap import nr_swap_pages
+from numalab.mm.swapfile import swap_areas
 from numalab.mm.vmstat import node_meminfo, vmstat
 
 if TYPE_CHECKING:
