@@ -13,8 +13,6 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO, overload
 
-import numpy as np
-
 from numalab.arch._hw import Hardware
 from numalab.arch._pagetable_reference import pte_mapped, pte_pfn
 from numalab.arch.topology import Topology
@@ -25,7 +23,6 @@ from numalab.kernel.fs.namei import open_path
 from numalab.kernel.sched import Deadlock, Scheduler
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import Task
-from numalab.mm._constants import PG_isolated
 from numalab.mm._mm_types import MemMap
 from numalab.mm.invariants import Broken, InvariantError, check_invariants
 from numalab.mm.migrate.engine import ENGINES
@@ -246,11 +243,7 @@ class Machine:
         """Check that the state of memory is consistent; returns an empty list. Raises InvariantError if it is not."""
         self._check_open()
         k = self.kernel
-        # What a migration has isolated while it sleeps is in no list but its own.
-        asleep = (
-            np.flatnonzero(k.mem.hot["flags"] & np.uint32(PG_isolated)) if k.mem.migrations_asleep else ()
-        )
-        broken = check_invariants(k.mem, list(k.mms()), [task.ctx for task in k.pids], isolated=list(asleep))
+        broken = check_invariants(k.mem, list(k.mms()), [task.ctx for task in k.pids])
         if broken:
             raise InvariantError(broken)
         return broken

@@ -73,9 +73,10 @@ class Kernel:
             self.failures.append(task)
 
     def mms(self) -> Iterator[MmStruct]:
-        """Every address space in use, each once, in the order of the pids that use it."""
+        """Every address space, each once, in the order of the pids that use it; then those that fork still makes."""
         seen: set[int] = set()
         for task in self.pids:
             if task.mm is not None and id(task.mm) not in seen:
                 seen.add(id(task.mm))
                 yield task.mm
+        yield from self.mem.nascent

@@ -39,10 +39,12 @@ cdef class PageList:
     cdef uint32_t *pfns
     cdef readonly uint32_t n
     cdef uint32_t size
+    cdef object taken               # what take() gave out last
     cdef public int64_t scanned     # PTEs looked at
     cdef public int64_t nr_failed   # pages that should go but could not be isolated
     cdef public int64_t nr_shared   # pages passed over since others map them too
     cdef int reserve(self, uint32_t more) except -1 nogil
+    cdef object listed(self)
 
 
 cdef class Target:

@@ -79,11 +79,19 @@ cdef class PageList:
 
     def take(self):
         """All pages as a uint32 array; the list is empty afterwards."""
+        self.taken = self.listed()
+        self.n = 0
+        return self.taken
+
+    def frames(self):
+        """What is in the list, and before it what was taken out last: some of that has found another place by now."""
+        return self.listed() if self.taken is None else np.concatenate([self.taken, self.listed()])
+
+    cdef object listed(self):
         out = np.empty(self.n, np.uint32)
         cdef uint32_t[::1] view = out
         if self.n:
             memcpy(&view[0], self.pfns, self.n * sizeof(uint32_t))
-        self.n = 0
         return out
 
     def extend(self, uint32_t[::1] pfns) -> None:

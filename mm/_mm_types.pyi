@@ -10,6 +10,7 @@ from typing_extensions import disjoint_base
 from numalab.arch._hw import Hardware
 from numalab.arch.timers import Timers
 from numalab.arch.topology import Topology
+from numalab.mm._migrate import PageList
 from numalab.mm.backing_dev import FileDisk
 from numalab.mm.filemap import MappedFile
 from numalab.mm.kernels import Kernels
@@ -51,7 +52,8 @@ class MemMap:
     swappiness: int
     lock_owners: dict[int, str]
     held: Counter[int]
-    migrations_asleep: int
+    page_lists: list[PageList]
+    nascent: list[MmStruct]
     engine: str
     v5_quirks: bool
     asid_top: int

@@ -71,12 +71,14 @@ def mm_alloc(mem: MemMap, ctx: AllocCtx | None = None) -> MmStruct:
 def dup_mmap(mm: MmStruct, ctx: AllocCtx) -> MmStruct:
     """fork(): a copy that shares every page until one side writes. Locks are not inherited, policies are.
 
-    Areas that are DONTCOPY are left out, those that are WIPEONFORK come over empty.
+    Areas that are DONTCOPY are left out, those that are WIPEONFORK come over empty. Until it is done the copy is one of
+    ``mem.nascent``: who needs memory for tables may sleep, and no task has it yet.
     Raises KernelError(ENOMEM): no memory for the tables of the copy, which is taken down again.
     """
     child = mm_alloc(mm.mem, ctx)
     child.start_brk, child.brk, child.start_stack = mm.start_brk, mm.brk, mm.start_stack
     child.def_flags = mm.def_flags & VM_INIT_DEF_MASK
+    mm.mem.nascent.append(child)
     try:
         for vma in mm.vmas.values():
             if not vma.flags & VM_DONTCOPY:
@@ -84,6 +86,8 @@ def dup_mmap(mm: MmStruct, ctx: AllocCtx) -> MmStruct:
     except (KernelError, OutOfMemory) as error:
         exit_mmap(child, ctx)
         raise KernelError(ENOMEM, "no memory for the copy of the address space") from error
+    finally:
+        mm.mem.nascent.remove(child)
     return child
 
 

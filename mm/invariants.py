@@ -37,6 +37,7 @@ from numalab.mm.invariants_areas import (
 from numalab.mm.invariants_counters import check_counters, check_rss
 from numalab.mm.invariants_frames import check_buddies, check_frames, check_freed
 from numalab.mm.invariants_lru import check_lru
+from numalab.mm.invariants_memory import PG
 from numalab.mm.invariants_pages import (
     check_contents,
     check_migration_entries,
@@ -61,15 +62,15 @@ def check_invariants(
     """Everything that is broken on a machine; an empty list if nothing is.
 
     mms: all its address spaces (one that is missing makes its pages look lost); ctxs: its tasks', as far as known.
-    isolated: frames that a migration under way holds. held: frame -> references that nothing in the machine explains,
-    such as a test's own, beside those in ``mem.held``; a frame with 0 of them is somebody's all the same (taken
-    from the allocator directly).
+    isolated: frames that a test took off the LRU, beside those in ``mem.page_lists``. held: frame -> references that
+    nothing in the machine explains, such as a test's own, beside those in ``mem.held``; a frame with 0 of them is
+    somebody's all the same (taken from the allocator directly).
     """
     report = Report(mem)
     holders = dict(+mem.held)
     for pfn, n in (held or {}).items():
         holders[pfn] = holders.get(pfn, 0) + n
-    state = State(mem, list(mms), isolated, holders)
+    state = State(mem, list(mms), [*isolated, *_on_the_way(mem)], holders)
     for check in (
         check_frames,
         check_buddies,
@@ -90,3 +91,11 @@ def check_invariants(
         check(state, report)
     check_policies(state.mms, list(ctxs), report)
     return report.broken
+
+
+def _on_the_way(mem: MemMap) -> list[int]:
+    """What migrations that sleep have isolated: of the pages in their lists those that have not been moved by now."""
+    flags = mem.hot["flags"]
+    return [
+        pfn for pages in mem.page_lists for pfn in pages.frames().tolist() if int(flags[pfn]) & PG.ISOLATED
+    ]

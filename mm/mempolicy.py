@@ -18,7 +18,7 @@ from numalab.mm.migrate.batched import (
     PageList,
     Target,
     lru_cache_disable,
-    putback_movable_pages,
+    movable_pages,
 )
 from numalab.mm.migrate.engine import Engine, engine_of
 from numalab.mm.migrate.ledger import Ledger
@@ -173,11 +173,9 @@ def do_mbind(
     if flags & (MPOL_MF_MOVE | MPOL_MF_MOVE_ALL):
         lru_cache_disable(mem)
 
-    pages = PageList()
     engine = engine_of(mem)
     ledger = Ledger(engine.name, "mempolicy_mbind")
-    failed = False
-    try:
+    with movable_pages(mem, ctx) as pages:
         _queue_pages_range(mem, mm, start, end, nodes, flags, policy is None, pages, ledger, engine)
         _mbind_areas(mm, start, end, policy)
         failed = pages.nr_failed > 0
@@ -188,9 +186,6 @@ def do_mbind(
             # already, so the base to which the index is added is 0. Without a policy the task's own decides.
             target = Target(policy=ctx.policy if policy is None else policy, ilx=0)
             failed |= engine.migrate(mem, ctx, pages, target, ledger) != 0
-    finally:
-        if len(pages):
-            putback_movable_pages(mem, ctx, pages)
     if failed and flags & MPOL_MF_STRICT:
         raise KernelError(EIO, "not every page is where the policy wants it")
     return 0

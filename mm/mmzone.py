@@ -109,7 +109,8 @@ def build(hw: Hardware, *, twins: bool = False, debug_vm: bool = False) -> MemMa
     mem.swappiness = topology.boot["swappiness"]
     mem.lock_owners = {}
     mem.held = Counter()
-    mem.migrations_asleep = 0
+    mem.page_lists = []
+    mem.nascent = []
     mem.ledgers = deque(maxlen=256)
     mem.engine = "batched"
     mem.v5_quirks = False

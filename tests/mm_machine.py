@@ -107,7 +107,8 @@ class MmMachine:
         return at
 
     def check(self, *, isolated: Iterable[int] = (), held: dict[int, int] | None = None) -> list[Broken]:
-        return check_invariants(self.mem, self.mms, [self.ctx], isolated=list(isolated), held=held)
+        mms = [*self.mms, *self.mem.nascent]
+        return check_invariants(self.mem, mms, [self.ctx], isolated=list(isolated), held=held)
 
     # What is where
 

@@ -7,6 +7,8 @@ times more, one page at a time, where waiting is allowed. A full target ends the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +29,14 @@ if TYPE_CHECKING:
 
     from numalab.mm._mm_types import AllocCtx, MemMap
 
-__all__ = ["PageList", "Target", "lru_cache_disable", "migrate_pages", "putback_movable_pages"]
+__all__ = [
+    "PageList",
+    "Target",
+    "lru_cache_disable",
+    "migrate_pages",
+    "movable_pages",
+    "putback_movable_pages",
+]
 
 #: NR_MAX_MIGRATE_ASYNC_RETRY and NR_MAX_MIGRATE_SYNC_RETRY.
 ASYNC_PASSES = 3
@@ -49,6 +58,21 @@ def lru_cache_disable(mem: MemMap) -> None:
 def putback_movable_pages(mem: MemMap, ctx: AllocCtx, pages: PageList) -> None:
     """Give the pages of a list back to the LRU; the list is empty afterwards."""
     mem.k.lru.putback(mem, ctx.cpu, pages.take())
+
+
+@contextmanager
+def movable_pages(mem: MemMap, ctx: AllocCtx) -> Iterator[PageList]:
+    """A list for the pages of one migration; those in it at the end go back to the LRU.
+
+    Until then it is one of ``mem.page_lists``: whoever sleeps has isolated pages, and they are not lost.
+    """
+    pages = PageList()
+    mem.page_lists.append(pages)
+    try:
+        yield pages
+    finally:
+        putback_movable_pages(mem, ctx, pages)
+        mem.page_lists.remove(pages)
 
 
 def _nodes_of(mem: MemMap, target: Target) -> int:

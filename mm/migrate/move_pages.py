@@ -19,6 +19,7 @@ from numalab.mm.migrate.batched import (
     PageList,
     Target,
     lru_cache_disable,
+    movable_pages,
     putback_movable_pages,
 )
 from numalab.mm.migrate.engine import engine_of
@@ -69,7 +70,14 @@ class _Move:
     """One do_pages_move(): the batch being collected and where it started."""
 
     def __init__(
-        self, mem: MemMap, mm: MmStruct, ctx: AllocCtx, nr_pages: int, arrays: UserArrays, move_all: bool
+        self,
+        mem: MemMap,
+        mm: MmStruct,
+        ctx: AllocCtx,
+        nr_pages: int,
+        arrays: UserArrays,
+        move_all: bool,
+        batch: PageList,
     ) -> None:
         self.mem, self.mm, self.ctx = mem, mm, ctx
         self.nr_pages = nr_pages
@@ -77,7 +85,7 @@ class _Move:
         self.move_all = move_all
         self.engine = engine_of(mem, aiming=True)
         self.ledger = open_ledger(mem, self.engine.name, "syscall_or_cpuset")
-        self.batch = PageList()
+        self.batch = batch
         self.node = -1
         self.start = 0
 
@@ -160,12 +168,8 @@ def do_pages_move(
     outside ``task_nodes``), ENOMEM (a target filled up).
     """
     lru_cache_disable(mem)
-    move = _Move(mem, mm, ctx, nr_pages, arrays, move_all)
-    try:
-        return _move_all_entries(move, task_nodes)
-    finally:
-        # Pages may still wait here when an answer could not be written.
-        putback_movable_pages(mem, ctx, move.batch)
+    with movable_pages(mem, ctx) as batch:  # some may still wait in it when an answer could not be written
+        return _move_all_entries(_Move(mem, mm, ctx, nr_pages, arrays, move_all, batch), task_nodes)
 
 
 def _move_all_entries(move: _Move, task_nodes: int) -> int:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from numalab.mm.migrate.batched import (
-    PageList,
     Target,
     lru_cache_disable,
-    putback_movable_pages,
+    movable_pages,
 )
 from numalab.mm.migrate.engine import Engine, engine_of
 from numalab.mm.migrate.ledger import Ledger, open_ledger
@@ -57,16 +56,13 @@ def _migrate_to_node(
     flags: int,
     ledger: Ledger,
 ) -> int:
-    pages = PageList()
     before = mem.hw.now
     flags |= engine.flags
-    for vma in mm.vmas.values():
-        if not vma.flags & engine.passes_over:
-            mem.k.migrate.queue_range(mem, mm, vma.start, vma.end, sources, False, flags, pages)
-    isolating = len(pages) * mem.hw.cost["isolate_page"]
-    ledger.walked(mem.hw.now - before, pages.scanned, isolating, pages.nr_shared, pages.nr_failed)
-    err = 0
-    if len(pages):
-        err = engine.migrate(mem, ctx, pages, Target(nid=dest), ledger)
-        putback_movable_pages(mem, ctx, pages)
+    with movable_pages(mem, ctx) as pages:
+        for vma in mm.vmas.values():
+            if not vma.flags & engine.passes_over:
+                mem.k.migrate.queue_range(mem, mm, vma.start, vma.end, sources, False, flags, pages)
+        isolating = len(pages) * mem.hw.cost["isolate_page"]
+        ledger.walked(mem.hw.now - before, pages.scanned, isolating, pages.nr_shared, pages.nr_failed)
+        err = engine.migrate(mem, ctx, pages, Target(nid=dest), ledger) if len(pages) else 0
     return err if err < 0 else err + pages.nr_failed

@@ -72,10 +72,6 @@ def one_pass(
 def _sleep(mem: MemMap, pages: NDArray[np.uint32]) -> int:
     """Wait until none of these pages is locked or being written; returns how many ns that took."""
     begin = mem.hw.now
-    mem.migrations_asleep += 1
-    try:
-        for pfn in pages.tolist():
-            wait_on_page(mem, pfn)
-    finally:
-        mem.migrations_asleep -= 1
+    for pfn in pages.tolist():
+        wait_on_page(mem, pfn)
     return mem.hw.now - begin

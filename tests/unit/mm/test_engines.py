@@ -210,7 +210,7 @@ def test_a_page_that_is_used_between_passes_needs_another_round() -> None:
             sys.memory.write(data, b"before")
 
             def other(sys: Sys) -> None:
-                while not machine.mem.migrations_asleep:
+                while not machine.mem.page_lists:
                     sys.sched_yield()
                 sys.memory.write(data, b"after!")
 
@@ -286,7 +286,7 @@ def test_a_page_that_is_locked_while_a_pass_sleeps_stays() -> None:
             machine.obstacles.writeback(machine.page_of(machine.sched.current, data), ns=10**6)  # type: ignore[arg-type]
 
             def other(sys: Sys) -> None:
-                while not machine.mem.migrations_asleep:
+                while not machine.mem.page_lists:
                     sys.sched_yield()
                 sys.mlock(data, PAGE)
 
