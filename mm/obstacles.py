@@ -10,14 +10,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from numalab.mm import _constants as c
-from numalab.mm.mmzone import NODE_STATS
+from numalab.mm.swap import folio_get, folio_put
 
 if TYPE_CHECKING:
     from numalab.mm._mm_types import MemMap
 
 __all__ = ["Obstacles"]
-
-_WRITEBACK = NODE_STATS.index("nr_writeback")
 
 
 class Obstacles:
@@ -31,68 +29,73 @@ class Obstacles:
 
     def lock_page(self, pfn: int, ns: int | None = None, owner: str = "somebody") -> Callable[[], None]:
         """Hold a page's lock. Raises ValueError if it is held already."""
-        if int(self._mem.hot["flags"][pfn]) & c.PG_locked:
-            raise ValueError(f"page {pfn:#x} is locked by {self._mem.lock_owners.get(pfn, 'somebody')}")
-        self._mem.lock_owners[pfn] = owner
+        mem = self._mem
+        if int(mem.hot["flags"][pfn]) & c.PG_locked:
+            raise ValueError(f"page {pfn:#x} is locked by {mem.lock_owners.get(pfn, 'somebody')}")
+        mem.lock_owners[pfn] = owner
+        self._flags(pfn, c.PG_locked, 0)
 
         def unlock() -> None:
-            if self._mem.lock_owners.pop(pfn, None) is not None:
-                self._flags(pfn, 0, c.PG_locked)
+            del mem.lock_owners[pfn]
+            self._flags(pfn, 0, c.PG_locked)
 
-        return self._until(ns, lambda: self._flags(pfn, c.PG_locked, 0), unlock)
+        return self._held(pfn, ns, unlock)
 
     def writeback(self, pfn: int, ns: int | None = None) -> Callable[[], None]:
         """Keep a page under writeback. Raises ValueError if it is."""
-        if int(self._mem.hot["flags"][pfn]) & c.PG_writeback:
+        mem = self._mem
+        if int(mem.hot["flags"][pfn]) & c.PG_writeback:
             raise ValueError(f"page {pfn:#x} is being written")
-        node = int(self._mem.hot["flags"][pfn]) >> c.PG_NODE_SHIFT
-
-        def begin() -> None:
-            self._flags(pfn, c.PG_writeback, 0)
-            self._mem.node_stat[node, _WRITEBACK] += 1
+        node = mem.node_of(pfn)
+        self._flags(pfn, c.PG_writeback, 0)
+        mem.node_stat[node, c.NR_WRITEBACK] += 1
 
         def end() -> None:
-            if int(self._mem.hot["flags"][pfn]) & c.PG_writeback:
-                self._flags(pfn, 0, c.PG_writeback)
-                self._mem.node_stat[node, _WRITEBACK] -= 1
+            self._flags(pfn, 0, c.PG_writeback)
+            mem.node_stat[node, c.NR_WRITEBACK] -= 1
 
-        return self._until(ns, begin, end)
+        return self._held(pfn, ns, end)
 
     def pin(self, pfn: int, ns: int | None = None) -> Callable[[], None]:
         """A long-term pin (FOLL_PIN), as direct I/O or a device has one: a reference that says what it is for."""
-        return self._refs(pfn, ns, pins=1)
+        hot = self._mem.hot
+        hot["refcount"][pfn] += 1
+        hot["pincount"][pfn] += 1
+
+        def unpin() -> None:
+            hot["pincount"][pfn] -= 1
+            self._mem.k.lru.put_page(self._mem, 0, pfn)
+
+        return self._until(ns, unpin)
 
     def hold(self, pfn: int, ns: int | None = None) -> Callable[[], None]:
         """A reference that nothing explains, as get_user_pages() of 2005 took it."""
-        return self._refs(pfn, ns, pins=0)
+        return self._held(pfn, ns, lambda: None)
 
-    def _refs(self, pfn: int, ns: int | None, pins: int) -> Callable[[], None]:
-        mem, hot = self._mem, self._mem.hot
-        held = True
-
-        def take() -> None:
-            hot["refcount"][pfn] += 1
-            hot["pincount"][pfn] += pins
-            mem.held[pfn] += not pins
+    def _held(self, pfn: int, ns: int | None, end: Callable[[], None]) -> Callable[[], None]:
+        """Whoever stands in a page's way keeps it: it is not freed before he has gone."""
+        folio_get(self._mem, pfn)
 
         def release() -> None:
-            nonlocal held
-            if held:
-                held = False
-                hot["pincount"][pfn] -= pins
-                mem.held.subtract([pfn] * (not pins))
-                mem.k.lru.put_page(mem, 0, pfn)
+            end()
+            folio_put(self._mem, 0, pfn)
 
-        return self._until(ns, take, release)
+        return self._until(ns, release)
 
     def _flags(self, pfn: int, put: int, clear: int) -> None:
         flags = self._mem.hot["flags"]
         flags[pfn] = int(flags[pfn]) & ~clear | put
 
-    def _until(
-        self, ns: int | None, begin: Callable[[], None], end: Callable[[], None]
-    ) -> Callable[[], None]:
-        begin()
+    def _until(self, ns: int | None, end: Callable[[], None]) -> Callable[[], None]:
+        """``end``, to be called once: after ``ns``, or by whoever is told first."""
+        there = True
+
+        def once() -> None:
+            nonlocal there
+            if there:
+                there = False
+                end()
+
         if ns is not None:
-            self._mem.timers.add(self._mem.hw.now + ns, end)
-        return end
+            self._mem.timers.add(self._mem.hw.now + ns, once)
+        return once

@@ -16,10 +16,10 @@ import numpy as np
 from numalab.arch._hw import EV_MM_MIGRATE_PAGES, EV_MM_MIGRATE_PAGES_START
 from numalab.arch.errno import ENOMEM
 from numalab.arch.events import MODES, REASONS
+from numalab.mm import _constants as c
 from numalab.mm._migrate import MigrateStats, PageList, Target
 from numalab.mm.kernels import Why
 from numalab.mm.migrate.ledger import Ledger, Pass, Reason
-from numalab.mm.mmzone import VM_EVENTS
 from numalab.mm.mpol import MPOL_BIND
 from numalab.mm.page_alloc import OutOfMemory, Slowpath
 from numalab.mm.swap import lru_add_drain_all
@@ -42,9 +42,6 @@ __all__ = [
 ASYNC_PASSES = 3
 SYNC_PASSES = 7
 BATCH = 512
-
-_SUCCESS = VM_EVENTS.index("pgmigrate_success")
-_FAIL = VM_EVENTS.index("pgmigrate_fail")
 
 
 def lru_cache_disable(mem: MemMap) -> None:
@@ -113,7 +110,7 @@ class _Run:
         if moved:
             self.slow.progress()
         counts = {
-            Reason(int(r)): int(c) for r, c in zip(*np.unique(reasons, return_counts=True), strict=True)
+            Reason(int(r)): int(n) for r, n in zip(*np.unique(reasons, return_counts=True), strict=True)
         }
         self.ledger.passes.append(Pass(name, reached - at, moved, counts, began))
         self.full = why == Why.NO_TARGET
@@ -195,7 +192,7 @@ def migrate_pages(mem: MemMap, ctx: AllocCtx, pages: PageList, target: Target, l
     for left in run.failed:
         pages.extend(left)
     succeeded = run.stats.moved + run.stats.freed
-    mem.event[_SUCCESS] += succeeded
-    mem.event[_FAIL] += run.nr_failed
+    mem.event[c.PGMIGRATE_SUCCESS] += succeeded
+    mem.event[c.PGMIGRATE_FAIL] += run.nr_failed
     mem.hw.trace(EV_MM_MIGRATE_PAGES, ctx.cpu, succeeded, run.nr_failed, mode | reason << 8)
     return -ENOMEM if run.full else run.nr_failed

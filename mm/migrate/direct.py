@@ -16,7 +16,6 @@ from numalab.mm import _constants as c
 from numalab.mm._migrate import MigrateStats, PageList
 from numalab.mm.migrate.ledger import Reason
 from numalab.mm.migrate.passes import one_pass
-from numalab.mm.mmzone import VM_EVENTS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +29,6 @@ __all__ = ["migrate_pages"]
 PASSES = 10
 FORCE_FROM = 3
 BATCH = 512
-_FAIL = VM_EVENTS.index("pgmigrate_fail")
 
 
 def migrate_pages(mem: MemMap, ctx: AllocCtx, pages: PageList, target: Target, ledger: Ledger) -> int:
@@ -55,6 +53,6 @@ def migrate_pages(mem: MemMap, ctx: AllocCtx, pages: PageList, target: Target, l
         ledger.fail(Reason(int(reason)), int(count))
     ledger.take(stats)
     mem.event[c.PGMIGRATE_SUCCESS] += stats.moved + stats.freed
-    mem.event[_FAIL] += len(todo)
+    mem.event[c.PGMIGRATE_FAIL] += len(todo)
     pages.extend(todo)
     return -ENOMEM if (reasons == Reason.TARGET_FULL).any() else len(todo)

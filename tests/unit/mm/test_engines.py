@@ -12,7 +12,7 @@ import pytest
 import numalab
 from numalab import Sys, abi
 from numalab.arch.disk import Disk
-from numalab.mm._constants import PSWPOUT
+from numalab.mm._constants import NR_WRITEBACK, PSWPOUT
 from numalab.mm._mm_types import MmStruct
 from numalab.mm.memory import read_user, touch_user, write_user
 from numalab.mm.migrate.engine import ENGINES
@@ -426,6 +426,24 @@ def test_obstacles_refuse_what_cannot_be() -> None:
         m.obstacles.writeback(m.frame(1))
         with pytest.raises(ValueError, match="is being written"):
             m.obstacles.writeback(m.frame(1))
+
+
+@pytest.mark.parametrize("obstacle", ["lock_page", "writeback", "hold", "pin"])
+def test_a_page_with_an_obstacle_is_not_freed_before_that_has_gone(obstacle: str) -> None:
+    with Bench() as m:
+        pfn = m.frame(0)
+        release = getattr(m.obstacles, obstacle)(pfn)
+        late = getattr(m.obstacles, obstacle)(m.frame(1), ns=1000)
+        m.exit(m.mm)
+        assert m.check() == []
+        assert int(m.page(pfn)["refcount"]) == 1
+        release()
+        release()  # once more does no harm
+        assert int(m.page(pfn)["refcount"]) == 0
+        assert m.mem.timers.skip()
+        late()
+        assert m.check() == []
+        assert not m.mem.node_stat[:, NR_WRITEBACK].any()
 
 
 def test_every_engine_can_be_booted_and_no_other() -> None:
