@@ -398,6 +398,7 @@ def test_fork_without_memory_for_the_child_is_an_error(small: Machine) -> None:
         while True:
             sys.fork(lambda child: child.sleep(1))
 
+    small.kernel.max_threads = 1 << 20
     assert small.run(main) == 0
 
 
