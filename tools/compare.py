@@ -42,7 +42,7 @@ class Outcome:
     """What one engine made of the program.
 
     minor, major: faults after the first migration; placement: pages of the first process by node, at its last system
-    call; written, read: pages to and from swap; time: virtual ns from start to end.
+    call; written, read: pages to and from swap; time: virtual ns from start to end; said: on standard error.
     """
 
     engine: str
@@ -54,6 +54,7 @@ class Outcome:
     read: int
     placement: dict[int, int]
     time: int
+    said: str
 
     @property
     def moved(self) -> int:
@@ -115,7 +116,7 @@ def compare(program: str, args: Sequence[str], spec: str, seed: int, disk: str) 
                 area.disk.latency, area.disk.page_ns = DISKS[disk]
                 area.sync()
             watch, start = Watch(machine), machine.now
-            with _quiet():
+            with _quiet() as said:
                 status = run.main(program, args, machine)
             faults, major = watch.faults()
             before = watch.after or (faults, major)
@@ -129,14 +130,20 @@ def compare(program: str, args: Sequence[str], spec: str, seed: int, disk: str) 
                 int(machine.mem.event[c.PSWPIN]),
                 watch.placement,
                 machine.now - start,
+                said.getvalue(),
             )
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """What the program prints is the same three times, and not what was asked for."""
-    with io.TextIOWrapper(io.BytesIO(), "utf-8") as sink, contextlib.redirect_stdout(sink):
-        yield
+def _quiet() -> Iterator[io.StringIO]:
+    """What the program prints is the same three times, and not what was asked for; what it complains of is kept."""
+    said = io.StringIO()
+    with (
+        io.TextIOWrapper(io.BytesIO(), "utf-8") as sink,
+        contextlib.redirect_stdout(sink),
+        contextlib.redirect_stderr(said),
+    ):
+        yield said
 
 
 def _rows(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, list[str]]]:
@@ -187,15 +194,21 @@ def _chart(outcomes: Sequence[Outcome]) -> Iterator[str]:
                 yield f"  {name:8} {bar(ns, top, WIDTH, mark)} {time_text(ns)}"
 
 
-def _draw(outcomes: Sequence[Outcome], path: Path) -> None:
-    """The chart as a PNG. Raises UsageError: matplotlib is not there, or the file cannot be written."""
+def _check_picture(path: Path) -> None:
+    """Before anything is run. Raises UsageError: matplotlib is not there, or the file cannot be."""
     try:
         import matplotlib as mpl  # noqa: PLC0415
-
-        mpl.use("Agg")
-        from matplotlib import pyplot as plt  # noqa: PLC0415
     except ImportError:
         raise UsageError("a picture needs matplotlib: pip install numalab[lab]") from None
+    mpl.use("Agg")
+    if path.suffix != ".png" or not path.parent.is_dir():
+        raise UsageError(f"{path}: a picture's name ends in .png, and its folder is there already")
+
+
+def _draw(outcomes: Sequence[Outcome], path: Path) -> None:
+    """The chart as a PNG. Raises UsageError: the file cannot be written."""
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+
     figure, axes = plt.subplots(figsize=(8, 0.7 * len(outcomes) + 1.6), layout="constrained")
     names = [o.engine for o in outcomes]
     at = [0.0] * len(outcomes)
@@ -217,7 +230,13 @@ def _draw(outcomes: Sequence[Outcome], path: Path) -> None:
 
 def main(program: str, args: Sequence[str], spec: str, seed: int, disk: str, png: Path | None) -> int:
     """Print the comparison; 0 if the program ended alike under all engines, else 1. Raises UsageError."""
-    outcomes = list(compare(program, args, spec, seed, disk))
+    if png is not None:
+        _check_picture(png)
+    outcomes: list[Outcome] = []
+    for outcome in compare(program, args, spec, seed, disk):
+        if outcome.said not in [o.said for o in outcomes]:
+            sys.stderr.write(outcome.said)
+        outcomes.append(outcome)
     rows = list(_rows(outcomes))
     widths = [max(len(o.engine), *(len(cells[i]) for _, cells in rows)) for i, o in enumerate(outcomes)]
     print(" " * 26 + "  ".join(o.engine.rjust(w) for o, w in zip(outcomes, widths, strict=True)))

@@ -1,6 +1,8 @@
 """numalab compare: what it finds of each engine, and how it says it."""
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -58,3 +60,44 @@ def test_wrong_use_is_one_line(words: list[str], complaint: str, capsys: pytest.
     error = capsys.readouterr().err
     assert complaint in error
     assert error.count("\n") == 1
+
+
+def test_what_a_program_complains_of_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("def main(sys):\n    sys.migrate_pages(0, {0}, {1})\n    raise KeyError(1)\n")
+    assert cli.main(["compare", str(program)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.count("KeyError: 1") == 1
+    assert captured.out.splitlines()[1].split() == ["exit", "status", "1", "1", "1"]
+
+
+def test_what_differs_is_said_each_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("def main(sys):\n    raise KeyError(sys._k.mem.engine)\n")
+    assert cli.main(["compare", str(program)]) == 0
+    err = capsys.readouterr().err
+    assert [err.count(f"KeyError: '{engine}'") for engine in ("swap", "direct", "batched")] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("there", "name", "complaint"),
+    [
+        (False, "x.png", "a picture needs matplotlib: pip install numalab[lab]"),
+        (True, "x.jpg", "x.jpg: a picture's name ends in .png"),
+        (True, "nowhere/x.png", "nowhere/x.png: a picture's name ends in .png, and its folder"),
+    ],
+)
+def test_a_picture_that_cannot_be_is_refused_before_anything_is_run(
+    there: bool,
+    name: str,
+    complaint: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fake = SimpleNamespace(use=lambda backend: None) if there else None
+    monkeypatch.setitem(sys.modules, "matplotlib", fake)
+    monkeypatch.setattr("numalab.tools.compare.compare", lambda *args: pytest.fail("it was run"))
+    assert cli.main(["compare", "--png", name, STORY]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"numalab: {complaint}")

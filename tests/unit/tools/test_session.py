@@ -102,7 +102,8 @@ def test_bars() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(0, "0 B"), (4096, "4 KiB"), (1 << 29, "512 MiB"), (3 << 29, "1.5 GiB")]
+    ("count", "text"),
+    [(0, "0 B"), (4096, "4 KiB"), ((1 << 29) - 8192, "512 MiB"), (1 << 29, "512 MiB"), (3 << 29, "1.5 GiB")],
 )
 def test_sizes(count: int, text: str) -> None:
     assert bytes_text(count) == text
