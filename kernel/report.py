@@ -9,7 +9,7 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-__all__ = ["format_exception"]
+__all__ = ["format_exception", "is_ours"]
 
 _ROOT = Path(__file__).resolve().parent.parent
 _FLOORS = [_ROOT / floor for floor in ("arch", "mm", "kernel", "syscalls", "tools")]
@@ -26,14 +26,14 @@ def format_exception(error: BaseException) -> str:
 def _drop_our_frames(report: traceback.TracebackException | None) -> None:
     """Leave only the program's frames, also in the exceptions that led to this one."""
     while report is not None:
-        theirs = [frame for frame in report.stack if not _is_ours(frame.filename)]
+        theirs = [frame for frame in report.stack if not is_ours(frame.filename)]
         report.stack = traceback.StackSummary.from_list(theirs)
         for other in (report.__context__, *(report.exceptions or ())):
             _drop_our_frames(other)
         report = report.__cause__
 
 
-def _is_ours(filename: str) -> bool:
+def is_ours(filename: str) -> bool:
     """Whether a file belongs to this package; examples and tests beside it do not."""
     path = Path(filename).resolve()
     return any(path.is_relative_to(floor) for floor in _FLOORS)

@@ -182,10 +182,11 @@ class Scheduler:
         return self.hw.now - task.slice_start >= self.slice_ns
 
     def resched(self) -> None:
-        """The current task has used up its time slice: let others run, if there are any."""
+        """The current task has used up its time slice: let the hub see who is there by now, perhaps nobody else."""
         self.timers.expire()
-        self._me().slice_start = self.hw.now
-        self.yield_()
+        task = self._me()
+        task.nivcsw += len(self._rq) > 1
+        self._switch_out(task)
 
     def exit_current(self) -> None:
         """The current task has ended: take it off the run queue. Its greenlet still has to unwind."""

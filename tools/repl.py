@@ -10,11 +10,13 @@ machine as it was typed: cmd2's own syntax (pipes, redirection, ``;``) would tak
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Any, TextIO
 
 from numalab.tools.compare import pass_lines
-from numalab.tools.errors import UsageError
+from numalab.tools.errors import UsageError, one_line
+from numalab.tools.interrupt import ctrl_c
 
 try:
     import cmd2
@@ -50,6 +52,11 @@ _GROUPS = {
 }  # fmt: skip
 
 
+def _decoded(text: str) -> str:
+    """What the scenario language keeps as bytes, one a character, as text."""
+    return text.encode("latin-1").decode(errors="replace")
+
+
 class Shell(cmd2.Cmd):
     """The shell: cmd2 for the prompt, history, help and completion; a Session for everything else."""
 
@@ -74,28 +81,35 @@ class Shell(cmd2.Cmd):
 
     def onecmd_plus_hooks(self, line: str, **options: Any) -> bool:
         """Operations and Python go where they belong as they were typed; the rest is cmd2's."""
-        text = next((text for _, text in script_lines(line.encode())), "")
+        typed = line.encode(errors="surrogateescape")
+        line = typed.decode(errors="replace")  # what is no text is for operations only
+        text = next((text for _, text in script_lines(typed)), "")
         word = text.partition(" ")[0]
         if not text and line.strip():
             return False  # a comment
         if word != "py" and not self.session.is_operation(text):
             return super().onecmd_plus_hooks(line, **options)
         self.history.append(cmd2.Statement(line.strip().partition(" ")[2], raw=line, command=word))
-        # A Ctrl-C in the middle of a system call would tear the kernel's state apart.
-        with self.sigint_protection:
-            if word == "py":
-                self._python(line.strip().partition(" ")[2].strip())
-            else:
-                self._operate(text)
+        if word == "py":
+            self._python(line.strip().partition(" ")[2].strip())
+        else:
+            self._operate(text)
+        if not self.session.over and (told := self.session.replace_main()):
+            self.perror(told)
         return self.session.over
 
     def _operate(self, text: str) -> None:
         """Print the answer of the machine; a line outside the language also gets the usage of its operation."""
-        answer = self.session.operate(text)
-        if "script-error=" not in answer:
-            self.poutput(answer.encode("latin-1").decode(errors="replace"))
+        if len(split(text).pos) < 2 and text.endswith(":"):
+            name = _decoded(text)
+            self.perror(f"usage: {name} OPERATION, such as: {name} getcpu", style=None)
             return
-        self.perror(answer)
+        with ctrl_c(self.session.machine.kernel):
+            answer = self.session.operate(text)
+        if "script-error=" not in answer:
+            self.poutput(_decoded(answer))
+            return
+        self.perror(_decoded(answer))
         name = next(iter(split(text.partition(": ")[2] or text).pos), "")
         if name in OPERATIONS and not answer.endswith("unsupported"):
             self.perror(f"usage: {name} {OPERATIONS[name].usage}", style=None)
@@ -105,7 +119,8 @@ class Shell(cmd2.Cmd):
         if not code:
             self.perror("usage: py EXPRESSION, such as: py machine.check_invariants()", style=None)
             return
-        text, failed = self.session.evaluate(code)
+        with ctrl_c(self.session.machine.kernel, self.session.runner.main):
+            text, failed = self.session.evaluate(code)
         if text:
             (self.perror if failed else self.poutput)(text)
 
@@ -138,7 +153,9 @@ class Shell(cmd2.Cmd):
         if name not in self.session.actors:
             self.perror(f"{name}: no such process (there are {', '.join(self.session.actors)})")
             return
-        for line in self.session.picture(name):
+        with ctrl_c(self.session.machine.kernel):
+            lines = list(self.session.picture(name))
+        for line in lines:
             self.poutput(line)
 
     def do_memory(self, statement: cmd2.Statement) -> None:
@@ -159,7 +176,7 @@ class Shell(cmd2.Cmd):
             try:
                 self.session.reboot(spec)
             except UsageError as error:
-                self.perror(str(error))
+                self.perror(one_line(error))
                 return
             self._name()
         self.poutput(self.session.description)
@@ -235,6 +252,8 @@ _add_operations()
 
 def main(spec: str) -> int:
     """Run the shell until its user leaves."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what is printed may be any text
     shell = Shell(spec)
     interactive = sys.stdin.isatty()
     status = shell.cmdloop(_BANNER.format(description=shell.session.description) if interactive else "")

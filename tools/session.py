@@ -10,32 +10,57 @@ import functools
 import io
 import traceback
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
+from greenlet import GreenletExit
+
+from numalab.arch.errno import ENOMEM, KernelError
+from numalab.kernel.kill import send_signal
+from numalab.kernel.signal import SIGINT, SIGKILL, signal_name
+from numalab.kernel.task import TaskExit
+from numalab.syscalls.sys import ExecImage
+from numalab.tools.errors import UsageError
+from numalab.tools.interrupt import TYPED, keyboard_interrupt
 from numalab.tools.picture import bar_character, bytes_text, node_bars
 from numalab.tools.run import boot
 from numalab.tools.scn.actor import Actor
 from numalab.tools.scn.ops import OPERATIONS
 from numalab.tools.scn.ops.migration import pages_per_node
 from numalab.tools.scn.parse import PAGE, Span, split
-from numalab.tools.scn.runner import Runner
+from numalab.tools.scn.runner import ActorDied, Runner
 
 __all__ = ["Session"]
 
 _WIDTH = 40
 
 
+def _leave(code: object = None) -> NoReturn:
+    raise SystemExit(code)
+
+
 class Session:
-    """A machine, the processes on it, and the names that Python code left behind."""
+    """A machine, the processes on it, and the names that Python code left behind.
+
+    over: whether ``main`` was told to exit, and with it the session.
+    """
 
     def __init__(self, spec: str) -> None:
-        """Boot a machine. Raises UsageError for a spec that is none."""
+        """Boot a machine. Raises UsageError for a spec that is none, or one too small."""
+        self.over = False
         self._boot(spec)
 
     def _boot(self, spec: str) -> None:
-        self.machine = boot(spec)
-        self.runner = Runner(self.machine)
-        self.names: dict[str, Any] = {"machine": self.machine}
+        machine = boot(spec)
+        try:
+            runner = Runner(machine)
+            if not runner.main.alive:
+                raise KernelError(ENOMEM)
+        except KernelError:
+            machine.close()
+            raise UsageError(f"machine {spec!r} is too small for a process of the shell") from None
+        self.machine, self.runner = machine, runner
+        # Python's own exit() closes the terminal as well.
+        self.names: dict[str, Any] = {"machine": self.machine, "exit": _leave, "quit": _leave}
 
     def reboot(self, spec: str) -> None:
         """Boot another machine; the old one is closed only if the new one came up."""
@@ -85,9 +110,8 @@ class Session:
         return sorted({region.name for actor in actors if actor for region in actor.regions})
 
     @property
-    def over(self) -> bool:
-        """Whether ``main`` has ended, and with it the session."""
-        return self.runner.over
+    def _main_is_gone(self) -> bool:
+        return self.runner.over or not self.runner.main.alive
 
     # What it does.
 
@@ -102,7 +126,10 @@ class Session:
 
     def operate(self, text: str) -> str:
         """The answer to one line."""
-        return self.runner.line(text)
+        answer = self.runner.line(text)
+        words = split(text).pos
+        self.over = self._main_is_gone and words[words[0] == "main:" :][:1] == ["exit"]
+        return answer
 
     def nodes_table(self) -> Iterator[str]:
         """One line a node: CPUs, memory, use, distances."""
@@ -134,25 +161,54 @@ class Session:
         """Show system calls on standard error, or stop doing so."""
         self.machine.strace(on)
 
+    def replace_main(self) -> str:
+        """Start ``main`` anew if it has ended: what became of it, or nothing. The rest of the machine is as it was."""
+        if not self._main_is_gone:
+            return ""
+        task = self.runner.main
+        if task.alive:  # it has not answered in time
+            send_signal(self.machine.sched, task, SIGKILL)
+            how = "took too long"
+        elif task.exit_status < 0:
+            how = f"was killed by {signal_name(-task.exit_status)}"
+        else:
+            how = f"has ended with status {task.exit_status}"
+        with contextlib.suppress(KernelError):
+            self.runner.start_main(self.machine)
+        alive = self.runner.main.alive
+        return f"main {how}; " + ("a new one has been started" if alive else "there is no room for a new one")
+
     def evaluate(self, code: str) -> tuple[str, bool]:
         """Run Python code inside the process ``main``: what it printed or is worth, and whether it failed."""
-        return self.runner.inside("main", lambda actor: self._evaluate(actor, code))
-
-    def _evaluate(self, actor: Actor, code: str) -> tuple[str, bool]:
-        """The half that runs as the process: only its own program may use its ``sys``."""
-        self.names["sys"] = actor.process.sys
         printed = io.StringIO()
+        try:
+            failed = self.runner.inside("main", lambda actor: self._evaluate(actor, code, printed))
+        except ActorDied:
+            failed = True
+        return printed.getvalue().rstrip("\n"), failed
+
+    def _evaluate(self, actor: Actor, code: str, printed: io.StringIO) -> bool:
+        """The half that runs as the process: only its own program may use its ``sys``. Whether it failed."""
+        sys = self.names["sys"] = actor.process.sys
+        before = sys.signal(SIGINT, keyboard_interrupt)
         try:
             with contextlib.redirect_stdout(printed):
                 try:
-                    compiled = compile(code, "<py>", "eval", dont_inherit=True)
+                    compiled = compile(code, TYPED, "eval", dont_inherit=True)
                 except SyntaxError:
-                    exec(compile(code, "<py>", "exec", dont_inherit=True), self.names)
+                    exec(compile(code, TYPED, "exec", dont_inherit=True), self.names)
                 else:
                     value = eval(compiled, self.names)
                     if value is not None:
                         print(repr(value))
-        except Exception as error:  # noqa: BLE001 - whatever a person typed may raise
-            lines = traceback.format_exception_only(error)
-            return printed.getvalue() + "".join(lines).rstrip(), True
-        return printed.getvalue().rstrip("\n"), False
+        except (TaskExit, ExecImage, GreenletExit):
+            raise  # the process has ended, or has another program
+        except BaseException as error:  # noqa: BLE001 - whatever a person typed may raise
+            printed.write("".join(traceback.format_exception_only(error)))
+            return True
+        finally:
+            # A Ctrl-C that came too late was meant for this line.
+            sys.task.signal.pending.pop(SIGINT, None)
+            if sys.task.alive:
+                sys.task.sighand.action[SIGINT] = before
+        return False

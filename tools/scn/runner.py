@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from numalab.arch.errno import KernelError
+from numalab.kernel.kill import send_signal
+from numalab.kernel.signal import SIGINT, SIGKILL
 from numalab.kernel.wait import WaitQueue
 from numalab.tools.scn.actor import Actor, Slot, Table
 from numalab.tools.scn.ops import OPERATIONS
@@ -31,12 +33,16 @@ if TYPE_CHECKING:
     from numalab.kernel.task import Task
     from numalab.syscalls.sys import Sys
 
-__all__ = ["Runner", "perform"]
+__all__ = ["ActorDied", "Runner", "perform"]
 
 T = TypeVar("T")
 
 _ROOM = 59999  # characters of an answer that the recorder's buffer holds
 _WHY_ROOM = 127  # and of the reason after script-error=
+
+
+class ActorDied(LookupError):
+    """There is nobody of that name, or there is nobody any more."""
 
 
 def perform(actor: Actor, text: str) -> str:
@@ -88,13 +94,25 @@ class Runner:
         self.kernel = machine.kernel
         self.table = Table()
         self.seats = [Seat(number) for number in range(len(self.table.slots))]
-        self.over = False
-        seat = self.seats[0]
+        self.start_main(machine)
+
+    def start_main(self, machine: Machine) -> None:
+        """Start ``main``, in place of one that was there. Raises KernelError when there is no room for it."""
+        seat = Seat(0)
         seat.task = machine.spawn(self._main)
+        self.seats[0] = seat
         self.table.slots[0] = Slot(used=True, pid=seat.task.pid, name="main")
+        self.over = False
         self._run_until_idle(seat)
 
     # What the outside asks for.
+
+    @property
+    def main(self) -> Task:
+        """The process of ``main``, also when it has ended."""
+        task = self.seats[0].task
+        assert task is not None
+        return task
 
     def script(self, data: bytes) -> Iterator[tuple[int, str, str]]:
         """Number, text and answer of each operation of a script."""
@@ -123,11 +141,14 @@ class Runner:
         return answer
 
     def inside(self, name: str, function: Callable[[Actor], T]) -> T:
-        """Call a function in the process of an actor, and return or raise what it does."""
+        """Call a function in the process of an actor, and return or raise what it does.
+
+        One that waits for what can never happen is interrupted, and killed if it goes on. Raises ActorDied.
+        """
         number = self._seat_of(name)
         seat = self.seats[number] if number is not None else None
-        if seat is None or not seat.alive:
-            raise LookupError(f"no actor {name}")
+        if number is None or seat is None or seat.task is None or not seat.alive:
+            raise ActorDied(f"no actor {name}")
         results: list[T] = []
         errors: list[Exception] = []
 
@@ -138,9 +159,17 @@ class Runner:
                 errors.append(error)
 
         seat.inbox.append(call)
-        self._run_until_idle(seat)
+        for sig in (SIGINT, SIGKILL):
+            if self._run_until_idle(seat):
+                break
+            send_signal(self.kernel.sched, seat.task, sig)
+        else:
+            self._run_until_idle(seat)
+        if not seat.task.alive:
+            self.table.slots[number].used = False
+            self.over = self.over or number == 0
         if not results:
-            raise errors[0] if errors else LookupError(f"actor {name} has died")
+            raise errors[0] if errors else ActorDied(f"actor {name} has died")
         return results[0]
 
     @property
@@ -173,11 +202,19 @@ class Runner:
             slots[free].used, slots[free].name = True, body[len("spawn ") :][:31]
         return f"{body} slot={free}"
 
-    def _run_until_idle(self, seat: Seat) -> None:
-        """Let the machine run until the seat's task sleeps with an empty inbox, or has died."""
-        sched = self.kernel.sched
+    def _run_until_idle(self, seat: Seat) -> bool:
+        """Let the machine run until the seat's task sleeps with an empty inbox, or has died; False if it never will."""
+        sched, task = self.kernel.sched, seat.task
+        assert task is not None
+
+        def idle() -> bool:
+            # A Ctrl-C makes a signal pending at any moment; only between two tasks may it wake whom it is for.
+            if task.signal.pending:
+                sched.signal_wake_up(task)
+            return not task.alive or (not seat.inbox and bool(seat.bell.tasks))
+
         sched.wake_up(seat.bell)
-        sched.run(lambda: not seat.alive or (not seat.inbox and bool(seat.bell.tasks)))
+        return sched.run(idle)
 
     def _epitaph(self, seat: Seat) -> str:
         """Why nobody answered: the process has ended, or the kernel itself failed while it worked for it."""

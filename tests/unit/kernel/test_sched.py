@@ -188,6 +188,18 @@ def test_run_until_stops_between_two_turns(machine: Machine) -> None:
     assert not machine.run_until(lambda: False), "nothing is left to run"
 
 
+def test_run_until_stops_a_program_that_is_alone(machine: Machine) -> None:
+    """At the end of its slice, though there is nobody to switch to."""
+
+    def main(sys: Sys) -> None:
+        for _ in range(200_000):
+            sys.getpid()
+
+    machine.spawn(main)
+    assert machine.run_until(lambda: machine.now > 0)
+    assert machine.now < 3 * machine.sched.slice_ns
+
+
 def test_system_calls_and_switches_are_events(machine: Machine) -> None:
     def main(sys: Sys) -> None:
         sys.getpid()

@@ -1,6 +1,8 @@
 """The shell: what a person types, what comes back."""
 
 import io
+import subprocess
+import sys
 
 import pytest
 
@@ -90,6 +92,131 @@ def test_exit_of_main_ends_the_shell(shell: Shell, capsys) -> None:
     assert shell.onecmd_plus_hooks("spawn p") is False
     assert shell.onecmd_plus_hooks("p: exit") is False
     assert shell.onecmd_plus_hooks("exit") is True
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("raise SystemExit(3)", "SystemExit: 3\n"),
+        ("exit(3)", "SystemExit: 3\n"),
+        ("raise GeneratorExit", "GeneratorExit\n"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt\n"),
+        ("sys.read(sys.pipe().fds[0], 1)", "KeyboardInterrupt\n"),
+        ("sys.exit(3)", "main has ended with status 3; a new one has been started\n"),
+        ("sys.kill(sys.getpid(), 9)", "main was killed by SIGKILL; a new one has been started\n"),
+        ("sys.execve(lambda new: 5)", "main has ended with status 5; a new one has been started\n"),
+    ],
+)
+def test_no_end_of_python_code_ends_the_shell(shell: Shell, capsys, code: str, said: str) -> None:
+    typed(shell, capsys, "mmap a 4", "spawn p")
+    assert shell.onecmd_plus_hooks(f"py {code}") is False
+    assert capsys.readouterr().err == said
+    out, _ = typed(shell, capsys, "py print(2)", "getcpu", "p: nodes a", "py machine.check_invariants()")
+    assert out.splitlines() == ["2", "ret=0 node=0", "ret=0 nodes=-ENOENT*4", "[]"]
+
+
+def test_what_has_been_printed_before_the_end_is_shown(shell: Shell, capsys) -> None:
+    _, err = typed(shell, capsys, "py print('last words'); sys.exit(3)")
+    assert err.splitlines()[0] == "last words"
+
+
+def test_a_main_that_an_operation_ended_is_replaced(shell: Shell, capsys) -> None:
+    out, err = typed(shell, capsys, "state null:max", "getcpu")
+    assert out.splitlines() == ["timeout", "ret=0 node=0"]
+    assert err == "main took too long; a new one has been started\n"
+
+
+def test_no_room_for_another_main(shell: Shell, capsys) -> None:
+    _, err = typed(shell, capsys, "write /proc/sys/kernel/threads-max 1", "py sys.exit(0)", "getcpu", "py 1")
+    assert set(err.splitlines()) == {"main has ended with status 0; there is no room for a new one"}
+    assert typed(shell, capsys, "machine dual", "getcpu")[0].endswith("ret=0 node=0\n")
+
+
+def test_a_machine_without_room_for_the_shell(shell: Shell, capsys) -> None:
+    _, err = typed(shell, capsys, "machine 1x8p")
+    assert err == "machine '1x8p' is too small for a process of the shell\n"
+    assert shell.prompt == "quad> "
+
+
+@pytest.mark.parametrize("name", ["main", "p", "nobody"])
+def test_a_process_without_an_operation(shell: Shell, capsys, name: str) -> None:
+    typed(shell, capsys, "spawn p")
+    out, err = typed(shell, capsys, f"{name}:", f"{name}:  # nothing")
+    assert (out, set(err.splitlines())) == ("", {f"usage: {name}: OPERATION, such as: {name}: getcpu"})
+    assert typed(shell, capsys, "getcpu", "p: getcpu")[0] == "ret=0 node=0\n" * 2
+
+
+def test_any_bytes_may_be_typed(shell: Shell, capsys) -> None:
+    line = b"\xff\xfe\x00 caf\xc3\xa9".decode(errors="surrogateescape")
+    for word in ("", "getcpu ", "main: ", "mmap ", "py ", "map ", "machine ", "engine ", "help "):
+        assert shell.onecmd_plus_hooks(word + line) is False
+    capsys.readouterr()
+    _, err = typed(shell, capsys, "touch caf\N{LATIN SMALL LETTER E WITH ACUTE} r")
+    assert err.splitlines()[0] == "script-error=no-such-region:caf\N{LATIN SMALL LETTER E WITH ACUTE}"
+    assert typed(shell, capsys, "getcpu")[0] == "ret=0 node=0\n"
+
+
+class Terminal:
+    """The shell as a process of its own, for what a terminal sends."""
+
+    def __init__(self) -> None:
+        # Whoever runs the tests in the background ignores the signal, and so would the shell.
+        code = (
+            "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+            "from numalab.tools import cli; sys.exit(cli.main([]))"
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            bufsize=1,
+        )
+
+    def type(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+
+    def read(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().rstrip("\n")
+
+
+FOREVER = "for _ in iter(int, 1)"
+
+
+@pytest.mark.parametrize(
+    ("code", "answer"),
+    [
+        ("while True: pass", "KeyboardInterrupt"),
+        ("while True: sys.getpid()", "KeyboardInterrupt"),
+        ("while True: sys.memory.touch(a)", "KeyboardInterrupt"),
+        ("import time; time.sleep(100)", "KeyboardInterrupt"),
+        (f"sys.fork(lambda s: [s.getpid() {FOREVER}]); sys.wait()", "KeyboardInterrupt"),
+        (
+            f"sys.fork(lambda s: [0 {FOREVER}]); sys.wait()",
+            "ChildProcessError: [Errno 10] No child processes",
+        ),
+    ],
+)
+def test_control_c_ends_a_line_of_python_and_nothing_else(code: str, answer: str) -> None:
+    terminal = Terminal()
+    with terminal.process as process:
+        terminal.type("py a = sys.mmap(4096)")
+        terminal.type("py import threading, os")
+        # The signal comes while the line runs, wherever that happens to be at the moment.
+        terminal.type("py threading.Timer(0.3, lambda: os.kill(os.getpid(), 2)).start(); print('on')")
+        assert terminal.read() == "on"
+        terminal.type(f"py {code}")
+        assert terminal.read() == answer
+        terminal.type("getcpu")
+        assert terminal.read() == "ret=0 node=0"
+        terminal.type("py machine.check_invariants()")
+        assert terminal.read() == "[]"
+        terminal.type("exit")
+        assert terminal.read() == "ret=0"
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize(
