@@ -35,13 +35,13 @@ GRAIN = (32 << 20) // PAGE_SIZE
 DEFAULT_MEM = (2 << 30) // PAGE_SIZE
 """Frames of the flat machine that `numa=fake=` splits when neither a machine nor mem= is given."""
 
-_GROUP = re.compile(r"(?P<count>\d{1,18})[xX](?P<size>\w+)(?:,cpus=(?P<cpus>\d{1,18}))?")
-_PARAMETER = re.compile(r"([A-Za-z_][\w.-]*)=(.*)")
+_GROUP = re.compile(r"(?P<count>\d{1,18})[xX](?P<size>\w+)(?:,cpus=(?P<cpus>\d{1,18}))?", re.ASCII)
+_PARAMETER = re.compile(r"([A-Za-z_][\w.-]*)=(.*)", re.ASCII)
 
 
 def looks_like_groups(text: str) -> bool:
     """Whether a spec is of the `4x512M` family."""
-    return re.match(r"\s*\d+[xX]", text) is not None
+    return re.match(r"\s*\d+[xX]", text, re.ASCII) is not None
 
 
 def groups(text: str) -> Topology:
@@ -116,7 +116,7 @@ def boot_line(words: Sequence[str], base: Topology | None) -> Topology:
             # More than there can be is refused anyway, but should not be built first.
             nr_cpus = min(parse_count(value, f"boot parameter {word!r}"), MAX_CPUS)
         else:
-            given = int(value) if re.fullmatch(r"-?\d{1,18}", value) else value
+            given = int(value) if re.fullmatch(r"-?\d{1,18}", value, re.ASCII) else value
             short, read = boot_params.read(key, given, f"boot parameter {word!r}")
             boot[short] = read
 
@@ -175,7 +175,7 @@ def _emulated(base: Topology, fake: str, where: str, *, own_cpus: bool) -> Topol
     """Split the real nodes of a machine as `fake` says. own_cpus: the flat machine gets one CPU per fake node."""
     real = [_Real(node, node.nr_frames, []) for node in base.nodes if node.ranges]
     total = sum(r.left for r in real)
-    if match := re.fullmatch(r"(\d{1,18})([uU])?", fake):
+    if match := re.fullmatch(r"(\d{1,18})([uU])?", fake, re.ASCII):
         count = parse_count(match[1], where)
         if match[2]:
             _split_uniform(real, count, where)

@@ -129,6 +129,13 @@ def test_other_parameters_reach_the_boot_table() -> None:
         ("quad page_cluster=" + "9" * 5000, ["0..31"]),
         ("9" * 5000 + "x1M", ["not a group of nodes"]),
         ("1x" + "9" * 5000 + "M", ["not a size"]),
+        # Digits are those that the message shows: others look alike and are not.
+        ("\N{ARABIC-INDIC DIGIT FOUR}x512M", ["unknown"]),
+        ("4x\N{ARABIC-INDIC DIGIT FOUR}M", ["not a group"]),
+        ("4x512M,cpus=\N{ARABIC-INDIC DIGIT FOUR}", ["not a group"]),
+        ("numa=fake=\N{ARABIC-INDIC DIGIT FOUR}", ["not a size"]),
+        ("quad nr_cpus=\N{ARABIC-INDIC DIGIT FOUR}", ["not a count"]),
+        ("quad page_cluster=\N{ARABIC-INDIC DIGIT FOUR}", ["0..31"]),
         ("16x1T", ["node 15", "reaches to 16T", "below 16T"]),
         ("1x17T", ["node 0", "reaches to 17T"]),
     ],
