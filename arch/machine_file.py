@@ -185,7 +185,9 @@ def _cpu_list(value: object, where: str) -> tuple[int, ...]:
     """[0, 1] or "0-1,4"."""
     if isinstance(value, list) and all(_is_int(cpu) and 0 <= cpu < MAX_CPUS for cpu in value):
         numbers = list(value)
-    elif isinstance(value, str) and re.fullmatch(r"\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*", value, re.ASCII):
+    elif isinstance(value, str) and re.fullmatch(
+        r"\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*", value, re.ASCII
+    ):
         numbers = []
         for part in value.split(","):
             first, _, last = part.partition("-")

@@ -58,4 +58,4 @@ def begin_new_exec(k: Kernel, task: Task, comm: str) -> None:
     task.comm = comm[:15]
     task.sighand.flush_handlers()
     if task.files is not None:
-        task.files.close_on_exec()
+        task.files.close_on_exec(task.ctx.cpu)

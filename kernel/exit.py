@@ -48,7 +48,7 @@ def do_exit(k: Kernel, task: Task, code: int) -> NoReturn:
             # The task ends all the same: everything below works without memory.
             k.record_bug(task, bug)
         if task.files is not None:
-            task.files.exit_files()
+            task.files.exit_files(task.ctx.cpu)
         task.files = None
         for watcher in k.exit_watchers:
             watcher(task)

@@ -9,6 +9,7 @@ faults count from zero.  What is copied and what is shared, by flag:
     flag            set: shared with the parent         not set: the child's own
     CLONE_VM        address space, dumpable flag        a copy-on-write copy
     CLONE_FILES     descriptors                         the same open files under the same numbers
+    CLONE_FS        umask                               a copy of it
     CLONE_SIGHAND   signal dispositions                 a copy of them
     CLONE_THREAD    process: pid, limits, signals       a new process, a child of the caller
     CLONE_PARENT    the caller's parent                 the caller is the parent
@@ -22,6 +23,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import greenlet
 
@@ -100,6 +102,7 @@ def copy_process(k: Kernel, parent: Task, program: Program, flags: int = SIGCHLD
         else Signal(pgid=parent.signal.pgid, rlimits=dict(parent.signal.rlimits)),
         sighand=parent.sighand if flags & CLONE_SIGHAND else parent.sighand.copy(),
         files=files,
+        fs=parent.fs if flags & CLONE_FS else replace(parent.fs),
     )
     task.exit_signal = 0 if thread else SIGCHLD
     # A thread is nobody's child: it has its leader's parent and stands in no list.

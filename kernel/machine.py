@@ -19,7 +19,9 @@ from numalab.arch.topology import Topology
 from numalab.kernel import fork
 from numalab.kernel.cred import Cred, setresuid
 from numalab.kernel.fs.file import O_RDONLY
+from numalab.kernel.fs.inode import NO_SUPER
 from numalab.kernel.fs.namei import open_path
+from numalab.kernel.fs.path import Path
 from numalab.kernel.sched import Deadlock, Scheduler
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import Task
@@ -77,6 +79,7 @@ def _shut_down(k: Kernel) -> None:
     k.mem.swap_areas.clear()
     k.pids.clear()
     k.root.entries.clear()
+    k.root.sb = k.shm_mnt = NO_SUPER
 
 
 class Machine:
@@ -222,10 +225,13 @@ class Machine:
         Raises KernelError (ENOENT, ...).
         """
         self._check_open()
-        file = open_path(self.kernel.root, path, O_RDONLY, self.kernel.init.cred)
+        file = open_path(Path(self.kernel.root), path, O_RDONLY, 0, self.kernel.init)
         pieces = []
-        while data := file.read(1 << 16):
-            pieces.append(data)
+        try:
+            while data := file.read(1 << 16):
+                pieces.append(data)
+        finally:
+            file.fput(self.kernel.init.ctx.cpu)
         return b"".join(pieces).decode("utf-8", "replace")
 
     def node_pages(self, nid: int) -> tuple[int, int]:

@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from numalab.kernel.cpuset import Cpuset
-from numalab.kernel.fs.inode import Directory
+from numalab.kernel.fs.inode import NO_SUPER, Directory
+from numalab.kernel.fs.super import SuperBlock
 from numalab.kernel.sched import Scheduler
 from numalab.kernel.task import PidMap, Task
 
 if TYPE_CHECKING:
     from numalab.arch._hw import Hardware
     from numalab.arch.topology import Topology
-    from numalab.mm._mm_types import MemMap, MmStruct
+    from numalab.mm._mm_types import AllocCtx, MemMap, MmStruct
 
 __all__ = ["Kernel", "KernelBug"]
 
@@ -52,6 +53,8 @@ class Kernel:
     tracers: list[Callable[[Any], object]] = field(default_factory=list)
     exit_watchers: list[Callable[[Task], object]] = field(default_factory=list)
     scratch_tags: int = 0
+    anon_bdevs: int = 0  # made-up devices, by minor number
+    shm_mnt: SuperBlock = NO_SUPER  # where files without a name are: shared anonymous memory and memfds
     demotion_enabled: bool = False  # reclaim does not demote yet
     closed: bool = False
     syscall_cost: int = 0
@@ -63,6 +66,16 @@ class Kernel:
         task = self.pids.find(1)
         assert task is not None
         return task
+
+    def get_anon_bdev(self) -> int:
+        """A device number for a file system that has no device."""
+        self.anon_bdevs += 1
+        return self.anon_bdevs
+
+    @property
+    def current_ctx(self) -> AllocCtx:
+        """What mm knows of the task that the kernel works for now; outside of any program that is init."""
+        return (self.sched.current or self.init).ctx
 
     def record_bug(self, task: Task, bug: Exception) -> None:
         """The kernel failed while it worked for a task: keep it for whoever runs the machine."""

@@ -20,6 +20,7 @@ from numalab.arch.errno import EAGAIN, KernelError
 from numalab.kernel.cpuset import Cpuset
 from numalab.kernel.cred import Cap, Cred, has_cap
 from numalab.kernel.fs.file import FilesStruct
+from numalab.kernel.fs.fs_struct import FsStruct
 from numalab.kernel.signal import SIGCHLD, SigHand, SigInfo
 from numalab.kernel.wait import WaitQueue
 
@@ -109,7 +110,7 @@ class Task:
     """task_struct. Made by `fork.copy_process()`, ended by `exit.do_exit()`, freed by whoever waits for it.
 
     pid, tgid: of the thread and of its process.  parent, children: the family that wait4() goes by; children belong to
-    the thread that made them.  signal, sighand, files, mm, mm_users: shared with other tasks as clone() was asked to.
+    the thread that made them.  signal, sighand, files, fs, mm, mm_users: shared with others as clone() was asked to.
     cpus_allowed: the affinity, within what the cpuset allows.  cred: replaced whole, by `commit_creds()` only.
     """
 
@@ -128,6 +129,7 @@ class Task:
         signal: Signal | None = None,
         sighand: SigHand | None = None,
         files: FilesStruct | None = None,
+        fs: FsStruct | None = None,
         kthread: bool = False,
     ) -> None:
         self.pid = pid
@@ -148,6 +150,7 @@ class Task:
         self.cred = cred
         self.cpus_allowed = cpus_allowed
         self.files = files
+        self.fs = fs if fs is not None else FsStruct()
         self.kthread = kthread
         self.nproc_exceeded = False  # it became a user who has too many tasks: execve() will refuse
         self.exit_signal = SIGCHLD  # 0 for threads: nobody waits for them

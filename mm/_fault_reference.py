@@ -15,9 +15,11 @@ from numalab.mm import _constants as c
 from numalab.mm._filemap_reference import (
     FAULT_AROUND,
     add_rss,
+    get_vma_policy,
     map_file_page,
     map_pages,
     shmem_alloc,
+    shmem_full,
 )
 from numalab.mm._lru_reference import free_page, lru_cache_add, lru_drain_cpu, munlock_page
 from numalab.mm._mempolicy_reference import alloc_pages_mpol
@@ -32,7 +34,7 @@ from numalab.mm.vm_flags import VM_LOCKED, VM_SHARED, VM_WRITE
 from numalab.mm.vma_tree import linear_page_index
 
 if TYPE_CHECKING:
-    from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
+    from numalab.mm._mm_types import VMA, AddressSpace, AllocCtx, MmStruct
 
 __all__ = ["fault_table", "flush_range", "put_mapping"]
 
@@ -70,8 +72,10 @@ def write_bits(vma: VMA) -> int:
 def new_anon_pages(m: View, ctx: AllocCtx, vma: VMA, va: int, at: int, n: int) -> list[int]:
     """Up to ``n`` frames for the pages from ``va`` on, whose PTEs will be those from ``at`` on; they go to the LRU."""
     index = linear_page_index(vma, va)
-    policy = vma.policy if vma.policy is not None else ctx.policy
-    pfns = alloc_pages_mpol(m, ctx, policy, index, c.GFP_USER_MOVABLE | c.GFP_DIRECT_RECLAIM, n)
+    ilx = index if vma.file is None or vma.file.mapping.bdi else vma.file.mapping.id + index
+    pfns = alloc_pages_mpol(
+        m, ctx, get_vma_policy(ctx, vma, index), ilx, c.GFP_USER_MOVABLE | c.GFP_DIRECT_RECLAIM, n
+    )
     locked = 1 if vma.flags & VM_LOCKED else 0
     flags = c.PG_uptodate | c.PG_swapbacked | c.PG_anon | c.PG_anon_exclusive
     if locked:
@@ -208,6 +212,32 @@ def fault_table(
     return va, why, stopped
 
 
+def missing_pages(
+    m: View,
+    ctx: AllocCtx,
+    mapping: AddressSpace,
+    at: int,
+    va: int,
+    index: int,
+    end: int,
+    write: bool,
+    cow: bool,
+) -> tuple[Why, list[int]]:
+    """Shared memory gets new pages from ``index`` on: as many as a write needs, or one for a copy, or those of a read
+    that a fault maps in one go.
+    """
+    most = end - va + pt.PAGE_SIZE - 1 >> pt.PAGE_SHIFT
+    if not write:
+        most = min(most, FAULT_AROUND - (va >> pt.PAGE_SHIFT) % FAULT_AROUND)
+    most, n = min(1 if cow else most, mapping.size - index), 1
+    while n < most and not m.ram[at + n] and not mapping.load(index + n):
+        n += 1
+    if shmem_full(mapping):
+        return Why.FILE, []
+    pfns = shmem_alloc(m, ctx, mapping, index, n)
+    return (Why.DONE if pfns else Why.NEED_RECLAIM), pfns
+
+
 def file_fault(
     m: View, ctx: AllocCtx, vma: VMA, table: int, va: int, end: int, write: bool
 ) -> tuple[Why, int, int]:
@@ -237,15 +267,9 @@ def file_fault(
     elif not entry and mapping.bdi:
         return Why.FILE, 0, 0
     elif not entry:
-        most = end - va + pt.PAGE_SIZE - 1 >> pt.PAGE_SHIFT
-        if not write:
-            most = min(most, FAULT_AROUND - (va >> pt.PAGE_SHIFT) % FAULT_AROUND)
-        most, n = min(1 if cow else most, mapping.size - index), 1
-        while n < most and not m.ram[at + n] and not mapping.load(index + n):
-            n += 1
-        pfns = shmem_alloc(m, ctx, mapping, index, n)
-        if not pfns:
-            return Why.NEED_RECLAIM, 0, 0
+        why, pfns = missing_pages(m, ctx, mapping, at, va, index, end, write, cow)
+        if why != Why.DONE:
+            return why, 0, 0
     elif m.hot.flags[pfns[0]] & c.PG_locked:
         return Why.WAIT_PAGE, 0, pfns[0]
     elif not m.hot.flags[pfns[0]] & c.PG_uptodate:

@@ -12,6 +12,8 @@ cdef enum:
     FAULT_AROUND = 16           # fault_around_bytes, in pages
 
 cdef mpol *shared_policy_lookup(mapping_c *mapping, uint64_t index, uint64_t *end) noexcept nogil
+cdef mpol *get_vma_policy(alloc_ctx *ctx, vma_c *v, uint64_t index) noexcept nogil
+cdef bint shmem_full(const mapping_c *mapping) noexcept nogil
 cdef uint32_t shmem_alloc(memmap *m, alloc_ctx *ctx, mapping_c *mapping, uint64_t index, uint32_t n, uint32_t *pfns
                           ) noexcept nogil
 cdef void map_file_page(memmap *m, vma_c *v, uint32_t pfn, uint64_t *pte, bint write) noexcept nogil

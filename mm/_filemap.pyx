@@ -13,12 +13,12 @@ from numalab.arch._pagetable cimport PTE_ACCESSED, PTE_DIRTY, PTE_RW, pte_addres
 from numalab.mm._lru cimport lru_cache_add, mark_page_accessed, mlock_page, page_free_prepare
 from numalab.mm._mm_types cimport (
     AddressSpace, GFP_DIRECT_RECLAIM, GFP_USER_MOVABLE, MemMap, NR_FILE_MAPPED, NR_NODE_STATS, PG_NODE_SHIFT,
-    PG_dirty, PG_locked, PG_swapbacked, PG_uptodate, VM_LOCKED, alloc_ctx, mapping_c, memmap, mm_c, mm_counter, mpol,
-    page, page_cold, page_mapping, vma_c,
+    PG_dirty, PG_locked, PG_swapbacked, PG_uptodate, PG_writeback, VM_LOCKED, alloc_ctx, file_pages, mapping_c,
+    memmap, mm_c, mm_counter, mpol, page, page_cold, page_mapping, vma_c,
 )
 from numalab.mm._page_alloc cimport alloc_pages_mpol, free_pages_bulk
 from numalab.mm._swap cimport free_swap_and_cache
-from numalab.mm._xarray cimport xa_is_value, xa_load, xa_page, xa_pfn, xa_reserve, xa_slot, xa_swap_entry
+from numalab.mm._xarray cimport xa_find, xa_is_value, xa_load, xa_page, xa_pfn, xa_reserve, xa_slot, xa_swap_entry
 
 # ---------------------------------------------------------------- the cache
 
@@ -36,17 +36,33 @@ cdef mpol *shared_policy_lookup(mapping_c *mapping, uint64_t index, uint64_t *en
     return NULL
 
 
+cdef mpol *get_vma_policy(alloc_ctx *ctx, vma_c *v, uint64_t index) noexcept nogil:
+    """get_vma_policy(): of the page with this index; for shared memory the file's counts, not the area's."""
+    cdef uint64_t end
+    cdef bint own = v.mapping != NULL and v.mapping.bdi == 0
+    cdef mpol *policy = shared_policy_lookup(v.mapping, index, &end) if own else v.policy
+    return policy if policy != NULL else ctx.policy
+
+
+cdef bint shmem_full(const mapping_c *mapping) noexcept nogil:
+    """Whether the file system has no room for one page more."""
+    return mapping.sb != NULL and mapping.sb.used_blocks >= mapping.sb.max_blocks
+
+
 cdef uint32_t shmem_alloc(memmap *m, alloc_ctx *ctx, mapping_c *mapping, uint64_t index, uint32_t n, uint32_t *pfns
                           ) noexcept nogil:
     """shmem_get_folio(): up to n new pages of zeros from `index` on, where none are. Returns how many there are now.
 
-    0: no frame. Fewer than n: no frame for the rest, or another policy begins there.
+    0: no frame; the file system must not be full. Fewer than n: no frame or no room for the rest, or another policy
+    begins there.
     """
     cdef uint64_t end
     cdef uint32_t i
     cdef mpol *policy = shared_policy_lookup(mapping, index, &end)
     if end - index < n:
         n = <uint32_t>(end - index)
+    if mapping.sb != NULL and mapping.sb.max_blocks - mapping.sb.used_blocks < n:
+        n = <uint32_t>(mapping.sb.max_blocks - mapping.sb.used_blocks)
     n = alloc_pages_mpol(m, ctx, policy if policy != NULL else ctx.policy, True, mapping.id + index,
                          GFP_USER_MOVABLE | GFP_DIRECT_RECLAIM, n, pfns)
     for i in range(n):
@@ -70,6 +86,8 @@ cdef bint add_to_page_cache(memmap *m, mapping_c *mapping, uint64_t index, uint3
         return False
     slot[0] = xa_page(pfn)
     mapping.i_pages.count += 1
+    if mapping.sb != NULL:
+        mapping.sb.used_blocks += 1
     p.flags |= flags
     p.refcount = 1
     p.mapcount = 0
@@ -89,6 +107,8 @@ cdef void delete_from_page_cache(memmap *m, uint32_t pfn) noexcept nogil:
     cdef page *p = &m.hot[pfn]
     xa_slot(&mapping.i_pages, m.cold[pfn].index)[0] = 0
     mapping.i_pages.count -= 1
+    if mapping.sb != NULL:
+        mapping.sb.used_blocks -= 1
     count_cached(m, p, -1)
     if p.flags & PG_dirty:
         p.flags &= ~<uint32_t>PG_dirty
@@ -149,6 +169,7 @@ cdef void unmap_file_page(memmap *m, mm_c *mm, uint32_t pfn, uint64_t pte) noexc
 cdef void map_pages(memmap *m, vma_c *v, uint64_t *ptes, uint64_t va) noexcept nogil:
     """filemap_map_pages(): map what the cache has of the 16 pages around a read fault. ptes: va's table."""
     cdef uint64_t at = va & ~<uint64_t>(FAULT_AROUND * PAGE_SIZE - 1), end = at + FAULT_AROUND * PAGE_SIZE
+    cdef uint64_t limit = file_pages(v.mapping), index
     cdef uint64_t *pte
     cdef uint32_t pfn
     if at < v.start:
@@ -158,34 +179,40 @@ cdef void map_pages(memmap *m, vma_c *v, uint64_t *ptes, uint64_t va) noexcept n
     while at < end:
         pte = &ptes[(at >> PAGE_SHIFT) & 511]
         if pte[0] == 0:
-            pfn = xa_pfn(xa_load(&v.mapping.i_pages, v.pgoff + ((at - v.start) >> PAGE_SHIFT)))
+            index = v.pgoff + ((at - v.start) >> PAGE_SHIFT)
+            pfn = xa_pfn(xa_load(&v.mapping.i_pages, index)) if index < limit else 0
             if pfn and m.hot[pfn].flags & (PG_locked | PG_uptodate) == PG_uptodate:
                 map_file_page(m, v, pfn, pte, False)
         at += PAGE_SIZE
 
 
-# ---------------------------------------------------------------- Python face
+# ---------------------------------------------------------------- cutting off
 
-def truncate_pages(MemMap mem, uint32_t cpu, AddressSpace mapping, uint64_t start, uint64_t end) -> None:
-    """truncate_inode_pages_range(): the pages [start, end) leave the cache and swap; nobody may map them any more."""
-    cdef uint64_t *slot
+def truncate_pages(MemMap mem, uint32_t cpu, AddressSpace mapping, uint64_t start, uint64_t end) -> int:
+    """truncate_inode_pages_range(): the pages [start, end) leave the cache and swap; nobody may map them any more.
+
+    Returns 0, or the page that somebody has locked or is writing: those before it are gone.
+    """
     cdef uint64_t index = start, entry
+    cdef uint64_t *slot = xa_find(&mapping.c.i_pages, &index, end)
     cdef uint32_t pfn
     cdef memmap *m = &mem.m
-    while index < end and mapping.c.i_pages.count + mapping.c.nr_swapped:
-        slot = xa_slot(&mapping.c.i_pages, index)
-        if slot == NULL:                        # nothing near it: go on behind this node
-            index = (index | 511) + 1
-            continue
+    while slot != NULL:
         entry = slot[0]
-        index += 1
         if xa_is_value(entry):
             slot[0] = 0
             mapping.c.nr_swapped -= 1
+            if mapping.c.sb != NULL:
+                mapping.c.sb.used_blocks -= 1
             free_swap_and_cache(m, cpu, xa_swap_entry(entry))
-        elif entry:
+        else:
             pfn = xa_pfn(entry)
+            if m.hot[pfn].flags & (PG_locked | PG_writeback):
+                return pfn
             delete_from_page_cache(m, pfn)
             if m.hot[pfn].refcount == 0:
                 page_free_prepare(m, pfn)
                 free_pages_bulk(m, cpu, &pfn, 1)
+        index += 1
+        slot = xa_find(&mapping.c.i_pages, &index, end)
+    return 0

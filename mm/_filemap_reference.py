@@ -71,12 +71,29 @@ def shared_policy_lookup(mapping: AddressSpace, index: int) -> tuple[MemPolicy |
     return None, 1 << 64
 
 
+def get_vma_policy(ctx: AllocCtx, vma: VMA, index: int) -> MemPolicy | None:
+    """get_vma_policy(): of the page with this index; for shared memory the file's counts, not the area's."""
+    shared = vma.file is not None and not vma.file.mapping.bdi
+    policy = (
+        shared_policy_lookup(vma.file.mapping, index)[0] if vma.file is not None and shared else vma.policy
+    )
+    return policy if policy is not None else ctx.policy
+
+
+def shmem_full(mapping: AddressSpace) -> bool:
+    """Whether the file system has no room for one page more."""
+    return mapping.sb is not None and mapping.sb.used_blocks >= mapping.sb.max_blocks
+
+
 def shmem_alloc(m: View, ctx: AllocCtx, mapping: AddressSpace, index: int, n: int) -> list[int]:
     """shmem_get_folio(): up to n new pages of zeros from ``index`` on, where none are.
 
-    An empty list: no frame. Fewer than n: no frame for the rest, or another policy begins there.
+    An empty list: no frame; the file system must not be full. Fewer than n: no frame or no room for the rest, or
+    another policy begins there.
     """
     policy, end = shared_policy_lookup(mapping, index)
+    if mapping.sb is not None:
+        end = min(end, index + mapping.sb.max_blocks - mapping.sb.used_blocks)
     policy = policy if policy is not None else ctx.policy
     gfp = c.GFP_USER_MOVABLE | c.GFP_DIRECT_RECLAIM
     pfns = alloc_pages_mpol(m, ctx, policy, mapping.id + index, gfp, min(n, end - index))
@@ -92,6 +109,8 @@ def add_to_page_cache(m: View, mapping: AddressSpace, index: int, pfn: int, flag
     """__filemap_add_folio(): a new page takes an empty place of a file."""
     mapping.store(index, pfn << 1)
     mapping.nrpages += 1
+    if mapping.sb is not None:
+        mapping.sb.used_blocks += 1
     m.hot.flags[pfn] |= flags
     m.hot.refcount[pfn] = 1
     m.hot.mapcount[pfn] = m.hot.pincount[pfn] = m.hot.rmap[pfn] = 0
@@ -107,6 +126,8 @@ def delete_from_page_cache(m: View, pfn: int) -> None:
     assert mapping is not None
     mapping.store(m.cold.index[pfn], 0)
     mapping.nrpages -= 1
+    if mapping.sb is not None:
+        mapping.sb.used_blocks -= 1
     count_cached(m, pfn, -1)
     if m.hot.flags[pfn] & c.PG_dirty:
         m.hot.flags[pfn] &= ~c.PG_dirty
@@ -185,25 +206,34 @@ def map_pages(m: View, vma: VMA, table: int, va: int) -> None:
     first = va & -(FAULT_AROUND * pt.PAGE_SIZE)
     for near in range(max(first, vma.start), min(first + FAULT_AROUND * pt.PAGE_SIZE, vma.end), pt.PAGE_SIZE):
         at = table + (near >> pt.PAGE_SHIFT & 511)
-        pfn = 0 if m.ram[at] else cached_pfn(vma.file.mapping, linear_page_index(vma, near))
+        index = linear_page_index(vma, near)
+        beyond = index >= vma.file.mapping.size
+        pfn = 0 if m.ram[at] or beyond else cached_pfn(vma.file.mapping, index)
         if pfn and m.hot.flags[pfn] & (c.PG_locked | c.PG_uptodate) == c.PG_uptodate:
             map_file_page(m, vma, pfn, at, False)
 
 
-# ---------------------------------------------------------------- what drivers call
+# ---------------------------------------------------------------- cutting off
 
 
-def truncate_pages(mem: MemMap, cpu: int, mapping: AddressSpace, start: int, end: int) -> None:
-    """truncate_inode_pages_range(): the pages [start, end) leave the cache and swap; nobody may map them any more."""
+def truncate_pages(mem: MemMap, cpu: int, mapping: AddressSpace, start: int, end: int) -> int:
+    """truncate_inode_pages_range(): the pages [start, end) leave the cache and swap; nobody may map them any more.
+
+    Returns 0, or the page that somebody has locked or is writing: those before it are gone.
+    """
     m = View(mem)
-    for index, entry in mapping.entries():
-        if not start <= index < end:
-            continue
+    for index, entry in mapping.entries(start, end):
+        pfn = entry >> 1
         if entry & 1:
             mapping.store(index, 0)
             mapping.nr_swapped -= 1
+            if mapping.sb is not None:
+                mapping.sb.used_blocks -= 1
             free_swap_and_cache(m, cpu, entry - 1)
+        elif m.hot.flags[pfn] & (c.PG_locked | c.PG_writeback):
+            return pfn
         else:
-            delete_from_page_cache(m, entry >> 1)
-            if not m.hot.refcount[entry >> 1]:
-                free_page(m, cpu, entry >> 1)
+            delete_from_page_cache(m, pfn)
+            if not m.hot.refcount[pfn]:
+                free_page(m, cpu, pfn)
+    return 0

@@ -20,7 +20,9 @@ from numalab.arch._pagetable cimport (
     PTE_ACCESSED, PTE_ADDR, PTE_DIRTY, PTE_PRESENT, PTE_RW, PTE_SPECIAL, is_migration_entry, pte_address, pte_mapped,
     pte_pfn, pte_table, swp_offset, swp_type, table_at,
 )
-from numalab.mm._filemap cimport FAULT_AROUND, map_file_page, map_pages, shmem_alloc, unmap_file_page
+from numalab.mm._filemap cimport (
+    FAULT_AROUND, get_vma_policy, map_file_page, map_pages, shmem_alloc, shmem_full, unmap_file_page,
+)
 from numalab.mm._lru cimport (
     lru_cache_add, lru_check_holes, lru_drain_cpu, lru_leaving, lru_leaving_begin, lru_leaving_end, munlock_page,
     page_free_prepare, pages_free_prepare,
@@ -31,8 +33,8 @@ from numalab.mm._mm_types cimport (
     NR_NODE_STATS, PGFAULT, PGMAJFAULT, PGREUSE, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active, PG_anon, PG_anon_exclusive,
     PG_dirty, PG_locked, PG_lru, PG_migration_shared, PG_mlocked, PG_swapbacked, PG_swapcache, PG_unevictable,
     PG_uptodate, PG_writeback, UNEVICTABLE_PGCULLED, UNEVICTABLE_PGMLOCKED, VMA, VM_LOCKED, VM_SHARED, VM_WRITE,
-    WHY_DONE, WHY_FILE, WHY_MIGRATION_ENTRY, WHY_NEED_RECLAIM, WHY_WAIT_PAGE, alloc_ctx, mapped_item, memmap, mm_c,
-    mm_counter, page, page_cold, stat_add, stat_begin, stat_end, stat_run, vma_c,
+    WHY_DONE, WHY_FILE, WHY_MIGRATION_ENTRY, WHY_NEED_RECLAIM, WHY_WAIT_PAGE, alloc_ctx, file_pages, mapped_item,
+    memmap, mm_c, mm_counter, page, page_cold, stat_add, stat_begin, stat_end, stat_run, vma_c,
 )
 from numalab.mm._page_alloc cimport (
     alloc_pages_mpol, fetch_next_table, free_pages_bulk, free_table, nl_prefetchw, pte_alloc,
@@ -74,7 +76,7 @@ cdef uint32_t anon_pages(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *ptes, ui
     """Map n new anonymous pages at the consecutive PTEs `ptes`; returns how many frames could be had."""
     cdef uint32_t pfns[512]
     cdef uint32_t got, i, pfn
-    cdef uint64_t index = linear_index(v, va)
+    cdef uint64_t index = linear_index(v, va), ilx = index
     cdef uint64_t where
     cdef uint32_t flags = PG_uptodate | PG_swapbacked | PG_anon | PG_anon_exclusive, all_flags
     cdef uint64_t anon_id = v.anon_id
@@ -85,7 +87,9 @@ cdef uint32_t anon_pages(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *ptes, ui
     cdef page_cold *c
     cdef stat_run mapped
     cdef hw *h = m.h
-    got = alloc_pages_mpol(m, ctx, v.policy if v.policy != NULL else ctx.policy, True, index,
+    if v.mapping != NULL and v.mapping.bdi == 0:
+        ilx += v.mapping.id
+    got = alloc_pages_mpol(m, ctx, get_vma_policy(ctx, v, index), True, ilx,
                            GFP_USER_MOVABLE | GFP_DIRECT_RECLAIM, n, pfns)
     if got == 0:
         return 0
@@ -217,7 +221,7 @@ cdef int file_fault(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint64
     read the page, or it is beyond the end of the file, or the disk is full.
     """
     cdef uint64_t *ptes = &table[(va >> PAGE_SHIFT) & 511]
-    cdef uint64_t index = linear_index(v, va), limit = v.mapping.size
+    cdef uint64_t index = linear_index(v, va), limit = file_pages(v.mapping)
     cdef uint32_t pfns[512]
     cdef uint64_t entry
     cdef uint32_t n = 1, most, i
@@ -246,6 +250,8 @@ cdef int file_fault(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint64
             most = 1
         while n < most and index + n < limit and ptes[n] == 0 and xa_load(&v.mapping.i_pages, index + n) == 0:
             n += 1
+        if shmem_full(v.mapping):
+            return WHY_FILE
         n = shmem_alloc(m, ctx, v.mapping, index, n, pfns)
         if n == 0:
             return WHY_NEED_RECLAIM

@@ -46,7 +46,8 @@ def fault_range(
     """Fault [start, end) of one VMA that allows the access: handle_mm_fault() for a range.
 
     Returns (next, why, entry): how far it came, ``Why``; for WAIT_IO and WAIT_LOCK the swap entry, for MIGRATION_ENTRY
-    and WAIT_PAGE the page; FILE: beyond the end of the file. A private write needs ``vma.anon_vma``.
+    and WAIT_PAGE the page; FILE: beyond the end of the file, or no room for a page of it. A private write needs
+    ``vma.anon_vma``.
     """
     m = View(mem)
     va, why, stopped = start, Why.DONE, 0

@@ -294,6 +294,12 @@ cdef struct sp_node:
     mpol *policy
 
 
+# What the files of one tmpfs may have and do have, in pages: struct shmem_sb_info.
+cdef struct shmem_sb_info:
+    uint64_t max_blocks
+    uint64_t used_blocks
+
+
 # struct address_space: a file's pages and its mappings.
 cdef struct mapping_c:
     anon_c i_mmap               # first, so that a page's id leads to either kind
@@ -303,7 +309,8 @@ cdef struct mapping_c:
     uint32_t nr_policies
     uint32_t bdi                # the disk's number
     uint64_t id
-    uint64_t size               # in pages: what lies beyond is a SIGBUS
+    uint64_t i_size             # in bytes: a page that lies wholly beyond is a SIGBUS
+    shmem_sb_info *sb           # where its pages are counted, NULL = nowhere
     uint64_t nr_swapped         # places where a swap entry stands for the page
 
 
@@ -432,9 +439,14 @@ cdef class AnonVma(RmapRoot):
     cdef public int num_active_vmas
 
 
+cdef class ShmemSbInfo:
+    cdef shmem_sb_info c
+
+
 # address_space: the pages of a file, and every VMA that may map one.
 cdef class AddressSpace(RmapRoot):
     cdef mapping_c c
+    cdef readonly ShmemSbInfo sb
     cdef list _policies         # of c.policies, which borrows their structs
     cdef public int wb_err      # errno of a write that failed, until somebody asks (errseq_t)
 
@@ -449,6 +461,11 @@ cdef inline mapping_c *page_mapping(const memmap *m, uint32_t pfn) noexcept nogi
     """folio_mapping(): the file that a page belongs to; NULL: it is anonymous, or nobody's."""
     cdef uint64_t id = m.cold[pfn].mapping
     return <mapping_c *>m.anon[id] if id and not m.hot[pfn].flags & PG_anon else NULL
+
+
+cdef inline uint64_t file_pages(const mapping_c *mapping) noexcept nogil:
+    """Pages that a file reaches into."""
+    return (mapping.i_size + 4095) >> 12
 
 
 cdef inline uint32_t mapped_item(const page *p) noexcept nogil:

@@ -13,7 +13,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from numalab.arch._hw cimport Hardware
 from numalab.arch._pagetable cimport PTE_ACCESSED, PTE_NX, PTE_PRESENT, PTE_PROTNONE, PTE_RW, PTE_USER
-from numalab.mm._xarray cimport XA_SLOTS, xa_destroy, xa_load, xa_reserve, xa_slot, xarray
+from numalab.mm._xarray cimport xa_destroy, xa_find, xa_load, xa_reserve, xarray
 
 cdef uint32_t MAX_ASID = 65535
 
@@ -470,18 +470,15 @@ cdef class AnonVma(RmapRoot):
             last.slots[last.chain.index(self)] = slot
 
 
-cdef list xa_items(const xarray *xa, uint64_t end):
-    """(index, entry) of all below `end` that is not empty, in order."""
-    cdef uint64_t index = 0, limit = <uint64_t>1 << (9 * xa.levels) if xa.levels < 7 else end
-    cdef uint64_t *slot
+cdef list xa_items(const xarray *xa, uint64_t start, uint64_t end):
+    """(index, entry) of all in [start, end) that is not empty, in order."""
+    cdef uint64_t index = start
+    cdef uint64_t *slot = xa_find(xa, &index, end)
     found = []
-    while index < end and index < limit:
-        slot = xa_slot(xa, index)
-        if slot == NULL:
-            index |= XA_SLOTS - 1
-        elif slot[0]:
-            found.append((index, slot[0]))
+    while slot != NULL:
+        found.append((index, slot[0]))
         index += 1
+        slot = xa_find(xa, &index, end)
     return found
 
 
@@ -493,17 +490,41 @@ cdef int xa_store(xarray *xa, uint64_t index, uint64_t entry) except -1:
     return 0
 
 
+cdef class ShmemSbInfo:
+    """shmem_sb_info: how many pages the files of one tmpfs may have together, and how many they have."""
+
+    def __init__(self, uint64_t max_blocks):
+        self.c.max_blocks = max_blocks
+
+    @property
+    def max_blocks(self) -> int:
+        return self.c.max_blocks
+
+    @property
+    def used_blocks(self) -> int:
+        return self.c.used_blocks
+
+    @used_blocks.setter
+    def used_blocks(self, uint64_t n):
+        self.c.used_blocks = n
+
+
 cdef class AddressSpace(RmapRoot):
-    """address_space: the pages of a file by index, the VMAs that map it, and the policies of its parts."""
+    """address_space: the pages of a file by index, the VMAs that map it, and the policies of its parts.
+
+    i_size: the length of the file in bytes; sb: where its pages are counted, None = nowhere.
+    """
 
     def __cinit__(self, *args, **kwargs):
         self.a = &self.c.i_mmap
 
-    def __init__(self, MemMap mem not None, uint64_t size, uint32_t bdi=0):
+    def __init__(self, MemMap mem not None, uint64_t i_size, ShmemSbInfo sb=None, uint32_t bdi=0):
         super().__init__(mem)
         self._policies = []
         self.c.id = self.id
-        self.c.size = size
+        self.c.i_size = i_size
+        self.sb = sb
+        self.c.sb = NULL if sb is None else &sb.c
         self.c.bdi = bdi
 
     def __dealloc__(self):
@@ -513,9 +534,17 @@ cdef class AddressSpace(RmapRoot):
         xa_destroy(&self.c.i_blocks)
 
     @property
+    def i_size(self) -> int:
+        return self.c.i_size
+
+    @i_size.setter
+    def i_size(self, uint64_t size):
+        self.c.i_size = size
+
+    @property
     def size(self) -> int:
-        """Length of the file in pages; an access beyond is a SIGBUS."""
-        return self.c.size
+        """Pages that the file reaches into; an access beyond is a SIGBUS."""
+        return file_pages(&self.c)
 
     @property
     def nrpages(self) -> int:
@@ -539,9 +568,9 @@ cdef class AddressSpace(RmapRoot):
         """xa_load(): 0, a frame * 2, or a swap entry + 1."""
         return xa_load(&self.c.i_pages, index)
 
-    def entries(self) -> list[tuple[int, int]]:
-        """(index, entry) of all that is not empty, in order."""
-        return xa_items(&self.c.i_pages, self.c.size)
+    def entries(self, uint64_t start=0, uint64_t end=<uint64_t>-1) -> list[tuple[int, int]]:
+        """(index, entry) of all in [start, end) that is not empty, in order."""
+        return xa_items(&self.c.i_pages, start, end)
 
     def store(self, uint64_t index, uint64_t entry) -> None:
         """xa_store()."""
@@ -554,7 +583,7 @@ cdef class AddressSpace(RmapRoot):
 
     def blocks(self) -> list[tuple[int, int]]:
         """(index, block) of every page that has a place on the disk."""
-        return xa_items(&self.c.i_blocks, <uint64_t>-1)
+        return xa_items(&self.c.i_blocks, 0, <uint64_t>-1)
 
     def block(self, uint64_t index) -> int:
         """Where a page is on the disk, 0 = nowhere yet."""

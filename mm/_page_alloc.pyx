@@ -18,11 +18,11 @@ from libc.string cimport memmove, memset
 from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, hw
 from numalab.arch._pagetable cimport PMD_SHIFT, PTE_PRESENT, PTE_RW, PTE_USER, table_at
 from numalab.mm._mm_types cimport (
-    AllocCtx, GFP_DIRECT_RECLAIM, GFP_HARDWALL, GFP_HIGH, GFP_MEMALLOC, GFP_THISNODE, GFP_USER_MOVABLE,
-    MAX_NUMNODES, MPOL_BIND, MPOL_INTERLEAVE, MPOL_PREFERRED, MPOL_PREFERRED_MANY, MPOL_WEIGHTED_INTERLEAVE,
-    MemMap, MemPolicy, MmStruct, NO_PFN, NR_NODE_STATS, NR_PAGETABLE, NUMA_FOREIGN, NUMA_HIT, NUMA_INTERLEAVE_HIT,
-    NUMA_LOCAL, NUMA_MISS, NUMA_OTHER, ORDER_FREE, PGALLOC, PGFREE, PG_table, alloc_ctx, memmap, mm_c, mpol,
-    page, page_cold, pcp, pfn_zone, zone,
+    AllocCtx, GFP_DIRECT_RECLAIM, GFP_HARDWALL, GFP_HIGH, GFP_MEMALLOC, GFP_THISNODE, GFP_USER_MOVABLE, MAX_NUMNODES,
+    MPOL_BIND, MPOL_INTERLEAVE, MPOL_PREFERRED, MPOL_PREFERRED_MANY, MPOL_WEIGHTED_INTERLEAVE, MemMap, MemPolicy,
+    MmStruct, NO_PFN, NR_NODE_STATS, NR_PAGETABLE, NUMA_FOREIGN, NUMA_HIT, NUMA_INTERLEAVE_HIT, NUMA_LOCAL, NUMA_MISS,
+    NUMA_OTHER, ORDER_FREE, PGALLOC, PGFREE, PG_table, alloc_ctx, memmap, mm_c, mpol, page, page_cold, pcp, pfn_zone,
+    zone,
 )
 
 cdef enum:

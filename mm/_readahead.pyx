@@ -12,8 +12,8 @@ from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE
 from numalab.mm._filemap cimport add_to_page_cache
 from numalab.mm._lru cimport lru_cache_add
 from numalab.mm._mm_types cimport (
-    AddressSpace, AllocCtx, GFP_DIRECT_RECLAIM, GFP_USER_MOVABLE, MemMap, PG_locked, PG_uptodate, mapping_c, memmap,
-    page_mapping,
+    AddressSpace, AllocCtx, GFP_DIRECT_RECLAIM, GFP_USER_MOVABLE, MemMap, PG_locked, PG_uptodate, file_pages,
+    mapping_c, memmap, page_mapping,
 )
 from numalab.mm._page_alloc cimport alloc_pages_mpol, free_pages_bulk
 from numalab.mm._xarray cimport xa_load
@@ -28,8 +28,8 @@ def page_cache_ra_unbounded(MemMap mem, AllocCtx ctx, AddressSpace mapping, uint
     cdef memmap *m = &mem.m
     cdef uint64_t index = start, end = start + n
     cdef uint32_t got = 0, missing = 0, used = 0
-    if end > mapping.c.size:
-        end = mapping.c.size
+    if end > file_pages(&mapping.c):
+        end = file_pages(&mapping.c)
     with nogil:
         while index < end:
             missing += xa_load(&mapping.c.i_pages, index) == 0

@@ -17,7 +17,7 @@ from numalab.mm._mm_types cimport (
 from numalab.mm._swap cimport (
     add_to_swap_cache, area_of, delete_from_swap_cache, slot_alloc, swap_cache_page, swap_dup, swap_put, swapin_new,
 )
-from numalab.mm._xarray cimport xa_is_value, xa_page, xa_slot, xa_swap_entry, xa_value
+from numalab.mm._xarray cimport xa_find, xa_is_value, xa_page, xa_slot, xa_swap_entry, xa_value
 
 
 cdef bint shmem_writepage(memmap *m, uint32_t pfn) noexcept nogil:
@@ -92,10 +92,9 @@ def swapin_range(MemMap mem, AllocCtx ctx, AddressSpace mapping, uint64_t start,
     cdef int why = WHY_DONE
     with nogil:
         while index < end and mapping.c.nr_swapped:
-            slot = xa_slot(&mapping.c.i_pages, index)
+            slot = xa_find(&mapping.c.i_pages, &index, end)
             if slot == NULL:
-                index = (index | 511) + 1
-                continue
+                break
             if xa_is_value(slot[0]) and types >> swp_type(xa_swap_entry(slot[0])) & 1:
                 why = shmem_swapin(&mem.m, &ctx.c, &mapping.c, index, &pfn, &stopped)
                 if why != WHY_DONE:

@@ -97,8 +97,8 @@ def swapin_range(
     Returns (next, why, entry) as fault_range() does.
     """
     m = View(mem)
-    for index, entry in mapping.entries():
-        if start <= index < end and entry & 1 and types >> pt.swp_type(entry - 1) & 1:
+    for index, entry in mapping.entries(start, end):
+        if entry & 1 and types >> pt.swp_type(entry - 1) & 1:
             why, stopped = shmem_swapin(m, ctx, mapping, index)
             if why != Why.DONE:
                 return index, why, stopped

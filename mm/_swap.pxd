@@ -4,9 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from numalab.arch._hw cimport PAGE_SHIFT
 from numalab.arch._pagetable cimport PTE_DIRTY, swp_entry, swp_offset, swp_type
-from numalab.mm._mm_types cimport (
-    PG_anon_exclusive, PG_dirty, alloc_ctx, memmap, mm_c, mpol, page, swap_info, vma_c,
-)
+from numalab.mm._mm_types cimport PG_anon_exclusive, PG_dirty, alloc_ctx, memmap, mm_c, mpol, page, swap_info, vma_c
 
 cdef enum:
     SWP_EXCLUSIVE = 0x8         # in a swap PTE: the page is its owner's alone (x86's _PAGE_SWP_EXCLUSIVE)

@@ -19,11 +19,11 @@ from numalab.arch._pagetable cimport (
 )
 from numalab.mm._lru cimport lru_cache_add, mlock_page, page_free_prepare
 from numalab.mm._mm_types cimport (
-    AllocCtx, GFP_DIRECT_RECLAIM, GFP_USER_MOVABLE, MemMap, MemPolicy, MmStruct, NO_PFN, NR_ANON_MAPPED, NR_FILE_PAGES,
-    NR_NODE_STATS, NR_SWAPCACHE, NR_SWAP_AREAS, PG_NODE_SHIFT, PG_anon, PG_anon_exclusive, PG_dirty, PG_locked,
-    PG_lru_batch, PG_mlocked, PG_swapbacked, PG_swapcache, PG_uptodate, PG_writeback, PSWPIN, SWP_SYNCHRONOUS_IO,
-    SWP_WRITEOK, VMA, VM_LOCKED, VM_WRITE, WHY_DONE, WHY_NEED_RECLAIM, WHY_WAIT_IO, WHY_WAIT_LOCK, alloc_ctx,
-    memmap, mpol, page, swap_info, vma_c,
+    AllocCtx, GFP_DIRECT_RECLAIM, GFP_USER_MOVABLE, MemMap, MemPolicy, MmStruct, NO_PFN, NR_ANON_MAPPED,
+    NR_FILE_PAGES, NR_NODE_STATS, NR_SWAPCACHE, NR_SWAP_AREAS, PG_NODE_SHIFT, PG_anon, PG_anon_exclusive, PG_dirty,
+    PG_locked, PG_lru_batch, PG_mlocked, PG_swapbacked, PG_swapcache, PG_uptodate, PG_writeback, PSWPIN,
+    SWP_SYNCHRONOUS_IO, SWP_WRITEOK, VMA, VM_LOCKED, VM_WRITE, WHY_DONE, WHY_NEED_RECLAIM, WHY_WAIT_IO, WHY_WAIT_LOCK,
+    alloc_ctx, memmap, mpol, page, swap_info, vma_c,
 )
 from numalab.mm._page_alloc cimport alloc_pages_mpol, free_pages_bulk
 

@@ -22,7 +22,7 @@ from numalab.mm._mm_types cimport (
 )
 from numalab.mm._rmap cimport mig_item, rmap_mkclean
 from numalab.mm._tlbbatch cimport set_tlb_ubc_flush_pending, tlb_batch_begin, tlbflush_unmap_batch, try_to_unmap_flush
-from numalab.mm._xarray cimport xa_load, xa_pfn, xa_reserve, xa_slot
+from numalab.mm._xarray cimport xa_load, xa_pfn, xa_find, xa_reserve, xa_slot
 
 
 cdef uint64_t get_block(memmap *m, mapping_c *mapping, uint64_t index) noexcept nogil:
@@ -105,11 +105,11 @@ def write_cache_pages(MemMap mem, AddressSpace mapping, uint64_t start, uint64_t
     cdef tlbflush_unmap_batch tlb
     with nogil:
         tlb_batch_begin(&tlb)
-        while index < end and index < mapping.c.size and n < most:
-            slot = xa_slot(&mapping.c.i_pages, index)
+        while index < end and n < most:
+            slot = xa_find(&mapping.c.i_pages, &index, end)
             if slot == NULL:
-                index = (index | 511) + 1
-                continue
+                index = end
+                break
             pfn = xa_pfn(slot[0])
             index += 1
             if pfn and m.hot[pfn].flags & (PG_dirty | PG_writeback | PG_locked) == PG_dirty:

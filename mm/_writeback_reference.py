@@ -95,10 +95,10 @@ def write_cache_pages(
     asids: set[int] = set()
     everything, n, at = False, 0, start
     busy = c.PG_dirty | c.PG_writeback | c.PG_locked
-    for index, entry in mapping.entries():
-        if n == len(out) or index >= end:
+    for index, entry in mapping.entries(start, end):
+        if n == len(out):
             break
-        if index < start or entry & 1 or m.hot.flags[entry >> 1] & busy != c.PG_dirty:
+        if entry & 1 or m.hot.flags[entry >> 1] & busy != c.PG_dirty:
             continue
         everything |= folio_mkclean(m, entry >> 1, asids)
         if write_page(m, entry >> 1):
@@ -108,7 +108,7 @@ def write_cache_pages(
     if everything or asids:
         try_to_unmap_flush(m, asids, everything)
     m.charge(n * m.cost["swap_page"])
-    return (at if n == len(out) else max(start, min(end, mapping.size))), n
+    return (at if n == len(out) else max(start, end)), n
 
 
 def free_blocks(mem: MemMap, mapping: AddressSpace, start: int) -> None:

@@ -87,6 +87,27 @@ cdef inline uint64_t *xa_reserve(xarray *xa, uint64_t index) noexcept nogil:
     return <uint64_t *>node + (index & (XA_SLOTS - 1))
 
 
+cdef inline uint64_t *xa_find(const xarray *xa, uint64_t *index, uint64_t end) noexcept nogil:
+    """The first entry in [index, end) that is not empty, and its index; NULL: there is none."""
+    cdef void **node
+    cdef uint32_t level
+    while index[0] < end:
+        if xa.levels == 0 or (XA_SHIFT * xa.levels < 64 and index[0] >> (XA_SHIFT * xa.levels)):
+            return NULL
+        node = xa.root
+        level = xa.levels
+        while level > 1 and node != NULL:
+            level -= 1
+            node = <void **>node[(index[0] >> (XA_SHIFT * level)) & (XA_SLOTS - 1)]
+        if node != NULL:
+            level = 0
+            if node[index[0] & (XA_SLOTS - 1)] != NULL:
+                return <uint64_t *>node + (index[0] & (XA_SLOTS - 1))
+        # on behind what is empty: one slot, or all that a missing node would hold
+        index[0] = ((index[0] >> (XA_SHIFT * level)) + 1) << (XA_SHIFT * level)
+    return NULL
+
+
 cdef inline void xa_free_node(void **node, uint32_t level) noexcept nogil:
     cdef uint32_t i
     if level > 1:

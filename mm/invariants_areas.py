@@ -16,7 +16,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from numalab.arch._pagetable import PTE_PRESENT, PTE_PROTNONE, PTE_RW
-from numalab.mm._mm_types import VMA, AllocCtx, AnonVma, MemPolicy, MmStruct
+from numalab.mm._mm_types import VMA, AllocCtx, AnonVma, MemPolicy, MmStruct, ShmemSbInfo
 from numalab.mm.get_unmapped_area import task_size
 from numalab.mm.invariants_report import Report
 from numalab.mm.invariants_state import State
@@ -135,6 +135,8 @@ def check_anon_vmas(state: State, report: Report) -> None:
 def check_files(state: State, report: Report) -> None:
     """11: files and areas name each other; 3: a cached page knows its place in its file."""
     mappers: Counter[int] = Counter()
+    in_sb: Counter[int] = Counter()
+    sbs: dict[int, ShmemSbInfo] = {}
     for mm in state.mms:
         for vma in mm.vmas.values():
             if vma.file is not None:
@@ -150,6 +152,13 @@ def check_files(state: State, report: Report) -> None:
         entries = [entry & 1 for _, entry in file.entries()]
         report.same(3, "file", f"pages of file {file.id}", entries.count(0), file.nrpages)
         report.same(3, "file", f"swap entries in file {file.id}", entries.count(1), file.nr_swapped)
+        if file.sb is not None:
+            in_sb[id(file.sb)] += len(entries)
+            sbs[id(file.sb)] = file.sb
+    for key, sb in sbs.items():
+        report.same(3, "tmpfs", "pages of all files", in_sb[key], sb.used_blocks)
+        if sb.used_blocks > sb.max_blocks:
+            report.add(3, "tmpfs", "more pages than it may have", expected=sb.max_blocks, got=sb.used_blocks)
     for disk in filter(None, state.mem.bdis):
         blocks = [block for file in state.files if file.bdi == disk.number for _, block in file.blocks()]
         name = disk.disk.name

@@ -40,6 +40,7 @@ class Kernels:
     page_alloc: ModuleType
     lru: ModuleType
     filemap: ModuleType
+    filemap_rw: ModuleType
     readahead: ModuleType
     writeback: ModuleType
     memory: ModuleType

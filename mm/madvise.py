@@ -1,14 +1,15 @@
 """What a program says about its memory: madvise(2).
 
 Three kinds of advice: what changes flags of the areas (fork, readahead, huge pages, core dumps) and may split and
-merge them; what drops the pages at once (DONTNEED, FREE); and what makes them present (POPULATE_*). A hole in the
-range is reported as ENOMEM, but only after everything else has been done, unlike in mlock() and mprotect(), which
-stop; an area that the advice does not suit ends the walk. Populating goes its own way: it stops at a hole.
+merge them; what drops the pages at once (DONTNEED, FREE; REMOVE drops them from their file); and what makes them
+present (POPULATE_*). A hole in the range is reported as ENOMEM, but only after everything else has been done, unlike
+in mlock() and mprotect(), which stop; an area that the advice does not suit ends the walk. Populating goes its own
+way: it stops at a hole.
 
 Mirrors mm/madvise.c. Deliberately different:
 
-* the machine answers like a kernel without KSM, memory failure injection and huge page collapse: their advice
-  is EINVAL; so is MADV_REMOVE, since there are only anonymous areas to remove from;
+* the machine answers like a kernel without KSM, memory failure injection and huge page collapse: their advice is
+  EINVAL;
 * MADV_FREE checks as Linux does and then lets the pages live: Linux frees them when memory runs short, at the
   earliest. A program sees the difference only in numa_maps, where such pages still count as dirty;
 * MADV_COLD moves pages to the inactive list at once, where Linux collects them per CPU first.
@@ -16,7 +17,7 @@ Mirrors mm/madvise.c. Deliberately different:
 
 from __future__ import annotations
 
-from numalab.arch.errno import EAGAIN, EINVAL, ENOMEM, KernelError
+from numalab.arch.errno import EACCES, EAGAIN, EINVAL, ENOMEM, KernelError
 from numalab.mm._migrate import PageList
 from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
 from numalab.mm.gup import madvise_populate
@@ -38,20 +39,24 @@ from numalab.mm.mman import (
     MADV_POPULATE_READ,
     MADV_POPULATE_WRITE,
     MADV_RANDOM,
+    MADV_REMOVE,
     MADV_SEQUENTIAL,
     MADV_WILLNEED,
     MADV_WIPEONFORK,
 )
+from numalab.mm.shmem import shmem_punch_hole
 from numalab.mm.swap import lru_add_drain
 from numalab.mm.swap_state import madvise_willneed
 from numalab.mm.vm_flags import (
     MASK64,
+    PAGE_SHIFT,
     VM_DONTCOPY,
     VM_DONTDUMP,
     VM_HUGEPAGE,
     VM_HUGETLB,
     VM_IO,
     VM_LOCKED,
+    VM_MAYWRITE,
     VM_NOHUGEPAGE,
     VM_PFNMAP,
     VM_RAND_READ,
@@ -63,7 +68,7 @@ from numalab.mm.vm_flags import (
     page_align,
 )
 from numalab.mm.vma import vma_modify
-from numalab.mm.vma_tree import find_vma
+from numalab.mm.vma_tree import find_vma, linear_page_index
 from numalab.mm.vmscan import reclaim_pages
 
 __all__ = ["do_madvise"]
@@ -85,7 +90,7 @@ _FLAGS = {
 #: Areas that refuse a piece of advice, by flag.
 _REFUSED = {MADV_DOFORK: VM_IO, MADV_WIPEONFORK: VM_SHARED, MADV_DODUMP: VM_SPECIAL}
 _AGING = (MADV_WILLNEED, MADV_COLD, MADV_PAGEOUT)
-_ON_PAGES = (MADV_DONTNEED, MADV_DONTNEED_LOCKED, MADV_FREE)
+_ON_PAGES = (MADV_DONTNEED, MADV_DONTNEED_LOCKED, MADV_FREE, MADV_REMOVE)
 _POPULATE = (MADV_POPULATE_READ, MADV_POPULATE_WRITE)
 
 
@@ -94,7 +99,7 @@ def do_madvise(mm: MmStruct, ctx: AllocCtx, start: int, length: int, advice: int
 
     Raises KernelError: EINVAL (unknown advice, start not aligned, the range wraps, an area that the advice
     does not suit: the walk stops there), ENOMEM (holes; the rest is done), EAGAIN (too many areas), EFAULT
-    (populate).
+    (populate), EACCES (remove).
     """
     if advice not in _FLAGS and advice not in (*_ON_PAGES, *_POPULATE, *_AGING):
         raise KernelError(EINVAL, f"advice {advice} is not known")
@@ -128,6 +133,9 @@ def _walk_vmas(mm: MmStruct, ctx: AllocCtx, start: int, end: int, advice: int) -
 
 def _vma_behavior(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int, advice: int) -> VMA:
     """Follow the advice in a part of one area; returns the area there now."""
+    if advice == MADV_REMOVE:
+        _remove(ctx, vma, start, end)
+        return vma
     if advice in _ON_PAGES:
         _dontneed_free(mm, ctx, vma, start, end, advice)
         return vma
@@ -156,6 +164,16 @@ def _dontneed_free(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int, 
             raise KernelError(EINVAL, "only private anonymous memory can be freed lazily")
         return
     zap_vma_range(mm, ctx, start, end)
+
+
+def _remove(ctx: AllocCtx, vma: VMA, start: int, end: int) -> None:
+    """madvise_remove(): punch a hole in the file that is mapped."""
+    if vma.flags & VM_LOCKED or vma.file is None:
+        raise KernelError(EINVAL, f"the area at {start:#x} is locked, or maps no file")
+    if vma.flags & (VM_SHARED | VM_MAYWRITE) != VM_SHARED | VM_MAYWRITE:
+        raise KernelError(EACCES, f"the area at {start:#x} does not share its pages for writing")
+    offset = linear_page_index(vma, start) << PAGE_SHIFT
+    shmem_punch_hole(vma.file.mapping, ctx, offset, end - start)
 
 
 def _age(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int, advice: int) -> None:

@@ -36,7 +36,7 @@ from numalab.mm.mpol import (
     sanitize_mpol_flags,
 )
 from numalab.mm.nodemask import MAX_NUMNODES, next_node_in
-from numalab.mm.shared_policy import get_vma_policy, set_shared_policy
+from numalab.mm.shared_policy import get_vma_policy, set_shared_policy, shmem_mapping
 from numalab.mm.task_mmu import pagemap
 from numalab.mm.vm_flags import (
     MASK64,
@@ -251,7 +251,7 @@ def _mbind_range(mm: MmStruct, vma: VMA, start: int, end: int, policy: MemPolicy
     if mpol_equal(vma.policy, policy):
         return vma
     vma = vma_modify(mm, vma, start, end, policy=policy)
-    if vma.file is not None:
+    if shmem_mapping(vma) is not None:
         set_shared_policy(vma, policy)
     return vma
 

@@ -1,18 +1,19 @@
 """Which pages are in memory: mincore(2).
 
-Mirrors mm/mincore.c, for anonymous memory: a page that is mapped (the zero page too) or under migration is
-there; one that is in swap is not, unless the swap cache still has it.
+Mirrors mm/mincore.c: a page that is mapped (the zero page too) or under migration is there, and so is one that the page
+cache has of the file that is mapped; one that is in swap is not, unless the swap cache still has it.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numalab.arch.errno import EINVAL, ENOMEM, KernelError
 from numalab.mm._mm_types import MmStruct
 from numalab.mm.get_unmapped_area import task_size
-from numalab.mm.vm_flags import PAGE_SHIFT, offset_in_page, page_align
-from numalab.mm.vma_tree import vma_lookup
+from numalab.mm.vm_flags import PAGE_SHIFT, PAGE_SIZE, offset_in_page, page_align
+from numalab.mm.vma_tree import linear_page_index, vma_lookup
 
 __all__ = ["do_mincore"]
 
@@ -41,6 +42,23 @@ def do_mincore(mm: MmStruct, start: int, length: int) -> bytes:
     words = np.zeros((end - start) >> PAGE_SHIFT, np.uint64)
     if len(words):
         mm.mem.k.memory.pagemap_range(mm.mem, mm, start, words)
+    _add_cached(mm, start, words)
     migrating = (words & _SWAPLIKE != 0) & (words & np.uint64(31) >= _FIRST_MIGRATION_TYPE)
     vec: bytes = ((words & _PRESENT != 0) | migrating).astype(np.uint8).tobytes()
     return vec
+
+
+def _add_cached(mm: MmStruct, start: int, words: NDArray[np.uint64]) -> None:
+    """Pages of files that are in memory, though not mapped here (mincore_page())."""
+    at, end = start, start + len(words) * PAGE_SIZE
+    while at < end:
+        vma = vma_lookup(mm, at)
+        assert vma is not None
+        stop = min(end, vma.end)
+        if vma.file is not None:
+            first = linear_page_index(vma, at)
+            for index, entry in vma.file.mapping.entries(first, first + (stop - at >> PAGE_SHIFT)):
+                here = (at - start >> PAGE_SHIFT) + index - first
+                if not entry & 1 and not words[here]:  # not in swap; and a private copy answers for itself
+                    words[here] = _PRESENT
+        at = stop

@@ -10,19 +10,32 @@ A mapping is made in four steps, and only the first two can refuse:
 
 Without the fourth, pages come when they are touched.
 
-Mirrors mm/mmap.c. Deliberately different: anonymous memory only, private or shared. A mapping of a file is
-ENOSYS (after every check that Linux makes before it looks at the kind).
+Mirrors mm/mmap.c. A mapping is of a file, with the offset that was asked for, or of anonymous memory: private, whose
+offset is its address, or shared, which is a file that has no name (shmem.py).
 """
 
 from __future__ import annotations
 
-from numalab.arch.errno import EAGAIN, EEXIST, EINVAL, ENOMEM, ENOSYS, EOVERFLOW, KernelError
+from numalab.arch.errno import (
+    EACCES,
+    EAGAIN,
+    EEXIST,
+    EINVAL,
+    ENODEV,
+    ENOMEM,
+    ENOSYS,
+    EOPNOTSUPP,
+    EOVERFLOW,
+    KernelError,
+)
 from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
 from numalab.mm.address_space import dup_mmap, exit_mmap, mm_alloc
+from numalab.mm.filemap import MAX_LFS_FILESIZE, MappedFile
 from numalab.mm.get_unmapped_area import get_unmapped_area, round_hint_to_min, task_size
 from numalab.mm.gup import mm_populate
 from numalab.mm.mlock import RLIM_INFINITY, can_do_mlock, mlock_future_ok
 from numalab.mm.mman import (
+    LEGACY_MAP_MASK,
     MAP_DROPPABLE,
     MAP_FIXED,
     MAP_FIXED_NOREPLACE,
@@ -33,7 +46,9 @@ from numalab.mm.mman import (
     MAP_POPULATE,
     MAP_PRIVATE,
     MAP_SHARED,
+    MAP_SHARED_VALIDATE,
     MAP_TYPE,
+    PROT_WRITE,
     calc_vm_flag_bits,
     calc_vm_prot_bits,
 )
@@ -48,6 +63,7 @@ from numalab.mm.vm_flags import (
     PAGE_SIZE,
     STACK_GUARD_GAP,
     VM_ACCOUNT,
+    VM_GROWSDOWN,
     VM_LOCKED,
     VM_MAYEXEC,
     VM_MAYREAD,
@@ -78,7 +94,7 @@ def do_mmap(
     prot: int,
     flags: int,
     pgoff: int = 0,
-    file: object = None,
+    file: MappedFile | None = None,
     *,
     memlock_limit: int = RLIM_INFINITY,
     ipc_lock: bool = True,
@@ -89,8 +105,8 @@ def do_mmap(
 
     memlock_limit, ipc_lock: see mlock.py; admin: CAP_SYS_RAWIO, may map the lowest 64 KiB.
     Raises KernelError: EINVAL (length 0, kind of mapping, alignment), ENOMEM (no room, too many areas, more
-    than the machine has), EOVERFLOW (offset), EEXIST (MAP_FIXED_NOREPLACE), EPERM, EAGAIN (mlock), ENOSYS
-    (not built).
+    than the machine has), EOVERFLOW (offset), EEXIST (MAP_FIXED_NOREPLACE), EPERM, EAGAIN (mlock), for files
+    EOPNOTSUPP (flags), EACCES and ENODEV, ENOSYS (not built).
     """
     if not length:
         raise KernelError(EINVAL, "the length is 0")
@@ -116,22 +132,56 @@ def do_mmap(
         can_do_mlock(memlock_limit, ipc_lock)
     if not mlock_future_ok(mm, vm_flags, length, memlock_limit, ipc_lock):
         raise KernelError(EAGAIN, "over RLIMIT_MEMLOCK")
-    _check_kind(flags, file)
+    if file is not None:
+        vm_flags = _check_file(file, length, prot, flags, pgoff, vm_flags)
+    else:
+        _check_anonymous(flags)
+        # The page offset of private anonymous memory is the address at which it is mapped. So neighbours adjoin, and
+        # areas that were moved side by side later do not look as if they did.
+        pgoff = 0 if shared else addr >> PAGE_SHIFT
+        vm_flags |= VM_SHARED | VM_MAYSHARE if shared else 0
     if flags & MAP_NORESERVE:
         vm_flags |= VM_NORESERVE
-    if shared:
-        vm_flags |= VM_SHARED | VM_MAYSHARE
 
-    _mmap_region(mm, ctx, addr, length, vm_flags)
+    _mmap_region(mm, ctx, addr, length, vm_flags, pgoff, file)
     if vm_flags & VM_LOCKED or flags & (MAP_POPULATE | MAP_NONBLOCK) == MAP_POPULATE:
         mm_populate(mm, ctx, addr, length, ignore_errors=True)
     return addr
 
 
-def _check_kind(flags: int, file: object) -> None:
-    """Anonymous memory passes; what Linux has besides is ENOSYS, what it has not is EINVAL."""
-    if file is not None:
-        raise KernelError(ENOSYS, "mappings of files are not built")
+def _check_file(file: MappedFile, length: int, prot: int, flags: int, pgoff: int, vm_flags: int) -> int:
+    """Whether a file may be mapped so; returns the flags of the area.
+
+    A shared mapping of what is not open for writing can never become writable, and counts as one that is not shared.
+    Raises KernelError: EOVERFLOW, EOPNOTSUPP, EACCES, ENODEV, EINVAL, in Linux's order.
+    """
+    longest = MAX_LFS_FILESIZE if file.mappable else MASK64
+    if length > longest or pgoff > (longest - length) >> PAGE_SHIFT:
+        raise KernelError(EOVERFLOW, "the mapping ends behind the longest file")
+    kind = flags & MAP_TYPE
+    if kind == MAP_SHARED:
+        flags &= LEGACY_MAP_MASK  # flags that it does not know never stopped it
+    elif kind not in (MAP_SHARED_VALIDATE, MAP_PRIVATE):
+        raise KernelError(EINVAL, "neither private nor shared")
+    if kind != MAP_PRIVATE:
+        if flags & ~LEGACY_MAP_MASK:
+            raise KernelError(EOPNOTSUPP, f"unknown flags {flags & ~LEGACY_MAP_MASK:#x}")
+        if prot & PROT_WRITE and not file.writable:
+            raise KernelError(EACCES, "the file is not open for writing")
+        vm_flags |= VM_SHARED | VM_MAYSHARE
+        if not file.writable:
+            vm_flags &= ~(VM_MAYWRITE | VM_SHARED)
+    if not file.readable:
+        raise KernelError(EACCES, "the file is not open for reading")
+    if not file.mappable:
+        raise KernelError(ENODEV, "the file has no pages")
+    if vm_flags & VM_GROWSDOWN:
+        raise KernelError(EINVAL, "a mapping of a file cannot grow")
+    return vm_flags
+
+
+def _check_anonymous(flags: int) -> None:
+    """Private and shared memory passes; what Linux has besides is ENOSYS, what it has not is EINVAL."""
     if flags & MAP_TYPE == MAP_SHARED:
         if flags & MAP_GROWSDOWN:
             raise KernelError(EINVAL, "a shared mapping cannot grow")
@@ -142,7 +192,9 @@ def _check_kind(flags: int, file: object) -> None:
         raise KernelError(EINVAL, "neither private nor shared")
 
 
-def _mmap_region(mm: MmStruct, ctx: AllocCtx, addr: int, length: int, flags: int) -> None:
+def _mmap_region(
+    mm: MmStruct, ctx: AllocCtx, addr: int, length: int, flags: int, pgoff: int, file: MappedFile | None
+) -> None:
     """Cover [addr, addr + length) with an area, after taking away what is there.
 
     Raises KernelError(ENOMEM), with everything as it was but for a cut at either end.
@@ -152,15 +204,13 @@ def _mmap_region(mm: MmStruct, ctx: AllocCtx, addr: int, length: int, flags: int
         flags |= VM_ACCOUNT
     if find_vma_intersection(mm, addr, addr + length) is not None:
         do_munmap(mm, ctx, addr, length)
-    if flags & VM_SHARED:
-        vma = VMA(mm, addr, addr + length, 0, flags)
-        vma.attach_file(shmem_zero_setup(mm.mem, length >> PAGE_SHIFT, flags))
+    if file is None and flags & VM_SHARED:
+        file = shmem_zero_setup(mm.mem, length >> PAGE_SHIFT, flags)
+    if vma_merge_new_range(mm, addr, addr + length, flags, pgoff, file=file) is None:
+        vma = VMA(mm, addr, addr + length, pgoff, flags)
+        if file is not None:
+            vma.attach_file(file)
         vma_insert(mm, vma)
-        return
-    # The page offset of private anonymous memory is the address at which it is mapped. So neighbours adjoin, and
-    # areas that were moved side by side later do not look as if they did.
-    if vma_merge_new_range(mm, addr, addr + length, flags, addr >> PAGE_SHIFT) is None:
-        vma_insert(mm, VMA(mm, addr, addr + length, addr >> PAGE_SHIFT, flags))
 
 
 def do_brk(

@@ -40,8 +40,8 @@ from numalab.mm.vm_flags import (
     VM_DONTEXPAND,
     VM_LOCKED,
     VM_LOCKED_MASK,
+    VM_MAYSHARE,
     VM_PFNMAP,
-    VM_SHARED,
     offset_in_page,
     page_align,
 )
@@ -101,7 +101,7 @@ def do_mremap(
             vma = _expand(mm, vma, new_len - old_len)
             at = old
         elif flags & MREMAP_MAYMOVE:
-            at = get_unmapped_area(mm, 0, new_len, 0)
+            at = get_unmapped_area(mm, 0, new_len, 0, has_file=vma.file is not None)
             vma = _move_vma(mm, ctx, vma, old, old_len, new_len, at, flags)
         else:
             raise KernelError(ENOMEM, "no room to grow in place")
@@ -121,7 +121,7 @@ def _check_resize(
     ipc_lock: bool,
 ) -> None:
     """vma_to_resize(): may this part of the area become that long?"""
-    if not old_len and not vma.flags & VM_SHARED:
+    if not old_len and not vma.flags & VM_MAYSHARE:
         raise KernelError(EINVAL, "only a shared mapping can be duplicated with an old length of 0")
     if flags & MREMAP_DONTUNMAP and vma.flags & (VM_DONTEXPAND | VM_PFNMAP):
         raise KernelError(EINVAL, "the area cannot be left behind")
@@ -195,7 +195,8 @@ def _mremap_to(
     if vma is None:
         raise KernelError(EFAULT, f"nothing is mapped at {old:#x}")
     _check_resize(mm, vma, old, old_len, new_len, flags, memlock_limit, ipc_lock)
-    at = get_unmapped_area(mm, new, new_len, MAP_FIXED if flags & MREMAP_FIXED else 0)
+    fixed = MAP_FIXED if flags & MREMAP_FIXED else 0
+    at = get_unmapped_area(mm, new, new_len, fixed, has_file=vma.file is not None)
     return at, _move_vma(mm, ctx, vma, old, old_len, new_len, at, flags)
 
 

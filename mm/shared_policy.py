@@ -12,20 +12,32 @@ from __future__ import annotations
 from numalab.mm._mm_types import VMA, AddressSpace, MemPolicy
 from numalab.mm.vma_tree import linear_page_index, vma_pages
 
-__all__ = ["get_vma_policy", "interleave_index", "set_shared_policy", "shared_policy_lookup"]
+__all__ = [
+    "get_vma_policy", "interleave_base", "interleave_index", "set_shared_policy", "shared_policy_lookup",
+    "shmem_mapping",
+]  # fmt: skip
+
+
+def shmem_mapping(vma: VMA) -> AddressSpace | None:
+    """The shared memory that an area maps; None: it is anonymous, or maps a file on a disk, which has no policies."""
+    return vma.file.mapping if vma.file is not None and not vma.file.mapping.bdi else None
 
 
 def get_vma_policy(vma: VMA, addr: int) -> MemPolicy | None:
-    """The policy for a page of an area: that of the file if it has any, else the area's own; None: the task's."""
-    if vma.file is None:
-        return vma.policy
-    return shared_policy_lookup(vma.file.mapping, linear_page_index(vma, addr))
+    """The policy for a page of an area: of shared memory the file's, else the area's own; None: the task's."""
+    shared = shmem_mapping(vma)
+    return vma.policy if shared is None else shared_policy_lookup(shared, linear_page_index(vma, addr))
+
+
+def interleave_base(vma: VMA) -> int:
+    """What is added to the index of a page for its turn with an interleaving policy: of shared memory its number."""
+    shared = shmem_mapping(vma)
+    return 0 if shared is None else shared.id
 
 
 def interleave_index(vma: VMA, addr: int) -> int:
     """Where a page of an area stands in the turns of an interleaving policy."""
-    index = linear_page_index(vma, addr)
-    return index if vma.file is None else vma.file.mapping.id + index
+    return interleave_base(vma) + linear_page_index(vma, addr)
 
 
 def shared_policy_lookup(mapping: AddressSpace, index: int) -> MemPolicy | None:

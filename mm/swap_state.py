@@ -14,16 +14,18 @@ import numpy as np
 from numalab.arch._pagetable_reference import SWP_TYPE_SHIFT, swp_entry, swp_offset, swp_type
 from numalab.mm import _constants as c
 from numalab.mm.kernels import Why
-from numalab.mm.shared_policy import get_vma_policy, interleave_index
+from numalab.mm.shared_policy import get_vma_policy, interleave_index, shared_policy_lookup
 from numalab.mm.swap import folio_get, folio_put
 from numalab.mm.vm_flags import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from numalab.mm._mm_types import VMA, AllocCtx, MemMap, MemPolicy, MmStruct
+    from numalab.mm._mm_types import VMA, AddressSpace, AllocCtx, MemMap, MemPolicy, MmStruct
 
-__all__ = ["madvise_willneed", "read_swap_page", "swap_writepages", "wait_on_page"]
+__all__ = ["madvise_willneed", "read_swap_page", "shmem_swapin_range", "swap_writepages", "wait_on_page"]
+
+ALL_TYPES = (1 << c.NR_SWAP_AREAS) - 1
 
 
 def wait_on_page(mem: MemMap, pfn: int) -> None:
@@ -61,6 +63,23 @@ def read_swap_page(mem: MemMap, ctx: AllocCtx, policy: MemPolicy | None, ilx: in
         folio_put(mem, ctx.cpu, pfn)
 
 
+def shmem_swapin_range(
+    mapping: AddressSpace, ctx: AllocCtx, start: int, end: int, types: int = ALL_TYPES
+) -> tuple[int, Why]:
+    """Bring back pages [start, end) of shared memory from the swap areas of ``types``, waiting for the disk.
+
+    Returns how far it came, and DONE; NEED_RECLAIM: there is no frame for the next; WAIT_IO: it cannot be read.
+    """
+    mem = mapping.mem
+    while True:
+        start, why, entry = mem.k.shmem.swapin_range(mem, ctx, mapping, start, end, types)
+        if why not in (Why.WAIT_IO, Why.WAIT_LOCK):
+            return start, why
+        why = read_swap_page(mem, ctx, shared_policy_lookup(mapping, start), mapping.id + start, entry)
+        if why != Why.DONE:
+            return start, why
+
+
 def madvise_willneed(mem: MemMap, mm: MmStruct, vma: VMA, ctx: AllocCtx, start: int, end: int) -> None:
     """MADV_WILLNEED (swapin_walk_pmd_entry(), shmem_swapin_range()): begin to read what is in swap, and do not wait."""
     for va, entry in _swapped(mem, mm, vma, start, end):
@@ -69,7 +88,7 @@ def madvise_willneed(mem: MemMap, mm: MmStruct, vma: VMA, ctx: AllocCtx, start: 
 
 def _swapped(mem: MemMap, mm: MmStruct, vma: VMA, start: int, end: int) -> Iterator[tuple[int, int]]:
     """(address, swap entry) of the pages of [start, end) that are in swap: page tables or the file tell."""
-    if vma.file is not None:
+    if vma.file is not None:  # a file on a disk has no swap entries
         for index, entry in vma.file.mapping.entries():
             va = vma.start + (index - vma.pgoff << PAGE_SHIFT)
             if start <= va < end and entry & 1:

@@ -18,8 +18,7 @@ from numalab.arch.sparse import sparse
 from numalab.mm import _constants as c
 from numalab.mm.kernels import Why
 from numalab.mm.page_alloc import OutOfMemory, Slowpath
-from numalab.mm.shared_policy import shared_policy_lookup
-from numalab.mm.swap_state import read_swap_page, wait_on_page
+from numalab.mm.swap_state import read_swap_page, shmem_swapin_range, wait_on_page
 from numalab.mm.vma_tree import linear_page_index
 
 if TYPE_CHECKING:
@@ -106,7 +105,7 @@ def swapoff(mem: MemMap, area: SwapArea, mms: Iterable[MmStruct], ctx: AllocCtx)
         # Whoever needs memory meanwhile may unmap pages again that are still in the swap cache: then once more.
         while before := area.used:
             for mapping in mem.mappings():
-                _shmem_unuse(mapping, ctx, area)
+                _shmem_unuse(mapping, ctx, area.type)
             for mm in mms:
                 _unuse_mm(mem, mm, ctx, area.type)
             _drop_cache(area, ctx)
@@ -130,19 +129,17 @@ def _drop_cache(area: SwapArea, ctx: AllocCtx) -> None:
             mem.k.swap.drop_cache(mem, ctx.cpu, swp_entry(area.type, slot))
 
 
-def _shmem_unuse(mapping: AddressSpace, ctx: AllocCtx, area: SwapArea) -> None:
+def _shmem_unuse(mapping: AddressSpace, ctx: AllocCtx, type_: int) -> None:
     """shmem_unuse(): the pages of a file that are in the area are in memory again. Raises OutOfMemory."""
-    mem, at = mapping.mem, 0
-    slow = Slowpath(mem, ctx)
-    while at < mapping.size:
-        reached, why, entry = mem.k.shmem.swapin_range(mem, ctx, mapping, at, mapping.size, 1 << area.type)
+    slow = Slowpath(mapping.mem, ctx)
+    at = 0
+    while mapping.nr_swapped and at < mapping.size:
+        reached, why = shmem_swapin_range(mapping, ctx, at, mapping.size, 1 << type_)
         if reached > at:
             slow.progress()
         at = reached
-        if why in (Why.WAIT_IO, Why.WAIT_LOCK):
-            why = read_swap_page(mem, ctx, shared_policy_lookup(mapping, at), mapping.id + at, entry)
-            if why == Why.WAIT_IO:
-                raise KernelError(EIO, f"the swap area cannot be read for page {at} of a file")
+        if why == Why.WAIT_IO:
+            raise KernelError(EIO, f"the swap area cannot be read for page {at} of a file")
         if why == Why.NEED_RECLAIM:
             slow.reclaim()
 

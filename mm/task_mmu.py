@@ -117,7 +117,8 @@ def show_map_vma(mm: MmStruct, vma: VMA) -> str:
         letter if flags & bit else "-" for letter, bit in (("r", VM_READ), ("w", VM_WRITE), ("x", VM_EXEC))
     ) + ("s" if flags & VM_MAYSHARE else "p")
     if vma.file is not None:
-        line = f"{vma.start:08x}-{vma.end:08x} {rights} {vma.pgoff << PAGE_SHIFT:08x} 00:01 {vma.file.mapping.id} "
+        where = f"{vma.pgoff << PAGE_SHIFT:08x} 00:{vma.file.dev:02x} {vma.file.ino} "
+        line = f"{vma.start:08x}-{vma.end:08x} {rights} {where}"
         return f"{line:<73}{_mangle_path(vma.file.path, chr(10))}"
     line = f"{vma.start:08x}-{vma.end:08x} {rights} {0:08x} 00:00 0 "
     name = _area_name(mm, vma)

@@ -86,7 +86,7 @@ def wait_on_writeback(mapping: AddressSpace, start: int, end: int, also: int = 0
     """filemap_fdatawait_range(): sleep until none of these pages is under writeback. also: flags that it must have."""
     mem = mapping.mem
     flags = mem.hot["flags"]
-    entries = [entry >> 1 for index, entry in mapping.entries() if start <= index < end and not entry & 1]
+    entries = [entry >> 1 for _, entry in mapping.entries(start, end) if not entry & 1]
     pfns = np.array(entries, np.int64)
     wanted = np.uint32(c.PG_writeback | also)
     busy = pfns[flags[pfns] & wanted == wanted]

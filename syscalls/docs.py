@@ -29,6 +29,7 @@ the thing counted may be left out: `sys.move_pages(0, [addr], [1]).status`.
 
 _FRIENDLY = {
     "mmap": "mmap(length, prot, flags, fd, off, addr)",
+    "open": "open(path, flags, mode)",
     "pread64": "pread64(fd, count, pos)",
     "read": "read(fd, count)",
 }

@@ -46,6 +46,11 @@ class Kind(enum.StrEnum):
     OPEN_FLAGS = "open_flags"
     FILE_MODE = "file_mode"
     WHENCE = "whence"
+    AT_FLAGS = "at_flags"
+    UNLINKAT_FLAGS = "unlinkat_flags"
+    MS_FLAGS = "ms_flags"
+    FALLOC_MODE = "falloc_mode"
+    MFD_FLAGS = "mfd_flags"
     WAIT_OPTIONS = "wait_options"
     SIGNAL = "signal"
     CLOCK = "clock"
@@ -77,12 +82,15 @@ class Kind(enum.StrEnum):
     RLIMIT = "rlimit"
     RLIMIT_OUT = "rlimit_out"
     RUSAGE_OUT = "rusage_out"
+    STAT_OUT = "stat_out"
 
 
 _SIGNED_32 = frozenset({Kind.INT, Kind.FD, Kind.DIRFD, Kind.PID, Kind.MPOL_MODE, Kind.ADVICE, Kind.SIGNAL, Kind.CLOCK,
-                        Kind.RUSAGE_WHO, Kind.PRCTL_OPTION})  # fmt: skip
+                        Kind.RUSAGE_WHO, Kind.PRCTL_OPTION, Kind.AT_FLAGS, Kind.UNLINKAT_FLAGS, Kind.MS_FLAGS,
+                        Kind.FALLOC_MODE})  # fmt: skip
 _UNSIGNED_32 = frozenset({Kind.UINT, Kind.UID, Kind.MBIND_FLAGS, Kind.MOVE_FLAGS, Kind.MLOCK_FLAGS, Kind.MCL_FLAGS,
-                          Kind.WAIT_OPTIONS, Kind.WHENCE, Kind.RESOURCE, Kind.OPEN_FLAGS, Kind.FILE_MODE})  # fmt: skip
+                          Kind.WAIT_OPTIONS, Kind.WHENCE, Kind.RESOURCE, Kind.OPEN_FLAGS, Kind.FILE_MODE,
+                          Kind.MFD_FLAGS})  # fmt: skip
 _SIGNED_64 = frozenset({Kind.LONG})
 
 

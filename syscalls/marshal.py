@@ -26,10 +26,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 from numalab.syscalls.kinds import Arg, Kind
+from numalab.syscalls.stat import STAT
 from numalab.syscalls.table import Syscall
 from numalab.syscalls.uaccess import MAX_NUMNODES
 
-__all__ = ["Answer", "Bound", "Rusage", "bind"]
+__all__ = ["Answer", "Bound", "Rusage", "Stat", "bind"]
 
 _MASK = (1 << 64) - 1
 _UNWRITTEN = 0x7FFFFFF1  # neither a node nor an errno: what a status array holds before the call
@@ -66,6 +67,21 @@ class Rusage(NamedTuple):
 
     ru_minflt: int
     ru_majflt: int
+
+
+class Stat(NamedTuple):
+    """struct stat, without what is always 0. Times are in ns; there is one, that of the last change."""
+
+    st_dev: int
+    st_ino: int
+    st_nlink: int
+    st_mode: int
+    st_uid: int
+    st_gid: int
+    st_size: int
+    st_blksize: int
+    st_blocks: int
+    st_mtime_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +323,11 @@ def _read_caps(data: bytes) -> tuple[int, int, int]:
     return effective, permitted, inheritable
 
 
+def _read_stat(data: bytes) -> Stat:
+    dev, ino, nlink, mode, uid, gid, _, size, blksize, blocks, sec, nsec, *_ = STAT.unpack(data)
+    return Stat(dev, ino, nlink, mode, uid, gid, size, blksize, blocks, sec * 10**9 + nsec)
+
+
 _OUTPUT: dict[Kind, tuple[Callable[[int], bytes | int], Callable[[bytes], Any]]] = {
     Kind.NODEMASK_OUT: (lambda maxnode: bytes(-(-min(max(maxnode - 1, 0), 1 << 15) // 64) * 8), _set_of),
     Kind.CPUMASK_OUT: (lambda length: bytes(min(length, _CPU_BYTES)), _set_of),
@@ -320,5 +341,6 @@ _OUTPUT: dict[Kind, tuple[Callable[[int], bytes | int], Callable[[bytes], Any]]]
     Kind.TIMESPEC_OUT: _numbers("2q"),
     Kind.RLIMIT_OUT: _numbers("2Q"),
     Kind.RUSAGE_OUT: (lambda count: bytes(144), lambda data: Rusage(*struct.unpack_from("<2q", data, 64))),
+    Kind.STAT_OUT: (lambda count: bytes(STAT.size), _read_stat),
     Kind.CAP_DATA_OUT: (lambda count: bytes(24), _read_caps),
 }

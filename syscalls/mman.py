@@ -9,29 +9,32 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from numalab.arch.errno import EFAULT, EINVAL, ENODEV, ENOMEM, ENOSYS, KernelError
+from numalab.arch.errno import EFAULT, EINVAL, ENOMEM, ENOSYS, KernelError
 from numalab.kernel.cred import Cap
+from numalab.kernel.fs.file import File
+from numalab.kernel.fs.namei import MAY_WRITE, inode_permission
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import RLIMIT_MEMLOCK, Task, capable
 from numalab.mm import mmap as mm_mmap
-from numalab.mm._mm_types import MmStruct
+from numalab.mm._mm_types import VMA, MmStruct
 from numalab.mm.madvise import do_madvise
 from numalab.mm.mincore import do_mincore
 from numalab.mm.mlock import do_mlock, do_mlockall, do_munlock, do_munlockall
-from numalab.mm.mman import MAP_ANONYMOUS
+from numalab.mm.mman import MAP_ANONYMOUS, MAP_HUGETLB
 from numalab.mm.mprotect import do_mprotect
 from numalab.mm.mremap import do_mremap
+from numalab.mm.msync import do_msync
 from numalab.mm.munmap import do_munmap
 from numalab.mm.vma_tree import vma_lookup
 from numalab.syscalls.abi import PAGE_SIZE
+from numalab.syscalls.file import files_of
 from numalab.syscalls.uaccess import access_ok, copy_to_user
 
 __all__ = [
-    "brk", "madvise", "mincore", "mlock", "mlock2", "mlockall", "mmap", "mprotect", "mremap", "munlock", "munlockall",
-    "munmap",
+    "brk", "madvise", "mincore", "mlock", "mlock2", "mlockall", "mmap", "mprotect", "mremap", "msync", "munlock",
+    "munlockall", "munmap",
 ]  # fmt: skip
 
-_MAP_HUGETLB = 0x40000
 _MINCORE_CHUNK = PAGE_SIZE  # bytes of the vector, so pages, answered at a time
 
 
@@ -56,17 +59,16 @@ def _lock_limit(task: Task) -> _LockLimit:
 def mmap(k: Kernel, task: Task, addr: int, length: int, prot: int, flags: int, fd: int, offset: int) -> int:
     """mmap(2).
 
-    Errors: EINVAL (offset not aligned), EBADF, ENODEV (a file that cannot be mapped), ENOSYS (MAP_HUGETLB), and
-    do_mmap()'s.
+    Errors: EINVAL (offset not aligned), EBADF, EINVAL (huge pages of a file), ENOSYS (MAP_HUGETLB), and do_mmap()'s.
     """
     if offset % PAGE_SIZE:
         raise KernelError(EINVAL)
+    file = None
     if not flags & MAP_ANONYMOUS:
-        assert task.files is not None
-        task.files.get(fd)
-        # Made-up files have no pages behind them.
-        raise KernelError(ENODEV)
-    if flags & _MAP_HUGETLB:
+        file = files_of(task).get(fd)
+        if flags & MAP_HUGETLB:
+            raise KernelError(EINVAL)
+    elif flags & MAP_HUGETLB:
         raise KernelError(ENOSYS, "huge pages are not built")
     return mm_mmap.do_mmap(
         _mm(task),
@@ -76,6 +78,7 @@ def mmap(k: Kernel, task: Task, addr: int, length: int, prot: int, flags: int, f
         prot,
         flags,
         offset // PAGE_SIZE,
+        file,
         admin=capable(task, Cap.CAP_SYS_RAWIO),
         **_lock_limit(task),
     )
@@ -101,6 +104,12 @@ def mprotect(k: Kernel, task: Task, start: int, length: int, prot: int) -> int:
 def mremap(k: Kernel, task: Task, addr: int, old_len: int, new_len: int, flags: int, new_addr: int) -> int:
     """mremap(2). Errors: do_mremap()'s."""
     return do_mremap(_mm(task), task.ctx, addr, old_len, new_len, flags, new_addr, **_lock_limit(task))
+
+
+def msync(k: Kernel, task: Task, start: int, length: int, flags: int) -> int:
+    """msync(2). Errors: do_msync()'s."""
+    do_msync(_mm(task), start, length, flags)
+    return 0
 
 
 def madvise(k: Kernel, task: Task, start: int, length: int, advice: int) -> int:
@@ -129,10 +138,29 @@ def mincore(k: Kernel, task: Task, start: int, length: int, vec: int) -> int:
         if vma is None:
             raise KernelError(ENOMEM)
         stop = min(end, vma.end, at + _MINCORE_CHUNK * PAGE_SIZE)
-        copy_to_user(task, vec, do_mincore(mm, at, stop - at))
+        answer = (
+            do_mincore(mm, at, stop - at)
+            if _can_do_mincore(task, vma)
+            else b"\1" * ((stop - at) // PAGE_SIZE)
+        )
+        copy_to_user(task, vec, answer)
         vec += (stop - at) // PAGE_SIZE
         at = stop
     return 0
+
+
+def _can_do_mincore(task: Task, vma: VMA) -> bool:
+    """Whether a task may know what others have of a file: one that it might write. Else it hears that all is there."""
+    if not isinstance(vma.file, File):
+        return True
+    inode, cred = vma.file.inode, task.cred
+    if cred.fsuid == inode.uid or capable(task, Cap.CAP_FOWNER):
+        return True
+    try:
+        inode_permission(inode, cred, MAY_WRITE)
+    except KernelError:
+        return False
+    return True
 
 
 def mlock(k: Kernel, task: Task, start: int, length: int) -> int:

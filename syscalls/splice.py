@@ -11,6 +11,7 @@ import struct
 from numalab.arch._pagetable_reference import PTE_SPECIAL, pte_pfn
 from numalab.arch.errno import EAGAIN, EBADF, EFAULT, EINVAL, ENOSYS, KernelError
 from numalab.kernel.fs.file import O_RDONLY, O_WRONLY, File
+from numalab.kernel.fs.path import Path
 from numalab.kernel.fs.pipe import Buffer, Pipe, PipeEnd
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import Task
@@ -29,7 +30,7 @@ def pipe(k: Kernel, task: Task, fds: int) -> int:
     assert task.files is not None
     shared = Pipe(k)
     ends = [
-        File(PipeEnd(shared, write), "pipe:", O_WRONLY if write else O_RDONLY, task.cred)
+        File(Path(PipeEnd(shared, write), "pipe:"), O_WRONLY if write else O_RDONLY, task.cred)
         for write in (False, True)
     ]
     numbers: list[int] = []
@@ -38,7 +39,9 @@ def pipe(k: Kernel, task: Task, fds: int) -> int:
         copy_to_user(task, fds, struct.pack("<2i", *numbers))
     except KernelError:
         for number in numbers:
-            task.files.close(number)
+            task.files.close(number, task.ctx.cpu)
+        for end in ends[len(numbers) :]:
+            end.fput(task.ctx.cpu)
         raise
     return 0
 

@@ -9,6 +9,7 @@ decoder for what the call fills in is wrapped in `_after()`: if the call failed,
 
 from __future__ import annotations
 
+import stat
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,18 @@ _ADVICE = {
 }  # fmt: skip
 _PRCTL = {3: "PR_GET_DUMPABLE", 4: "PR_SET_DUMPABLE", 7: "PR_GET_KEEPCAPS", 8: "PR_SET_KEEPCAPS", 15: "PR_SET_NAME",
           16: "PR_GET_NAME"}  # fmt: skip
+_AT: Names = [(0x100, "AT_SYMLINK_NOFOLLOW"), (0x400, "AT_SYMLINK_FOLLOW"), (0x800, "AT_NO_AUTOMOUNT"),
+              (0x1000, "AT_EMPTY_PATH")]  # fmt: skip
+_UNLINKAT: Names = [(0x200, "AT_REMOVEDIR")]
+_MS: Names = [(1, "MS_ASYNC"), (2, "MS_INVALIDATE"), (4, "MS_SYNC")]
+_FALLOC: Names = [(1, "FALLOC_FL_KEEP_SIZE"), (2, "FALLOC_FL_PUNCH_HOLE"), (4, "FALLOC_FL_NO_HIDE_STALE"),
+                  (8, "FALLOC_FL_COLLAPSE_RANGE"), (0x10, "FALLOC_FL_ZERO_RANGE"), (0x20, "FALLOC_FL_INSERT_RANGE"),
+                  (0x40, "FALLOC_FL_UNSHARE_RANGE")]  # fmt: skip
+_MFD: Names = [(1, "MFD_CLOEXEC"), (2, "MFD_ALLOW_SEALING"), (4, "MFD_HUGETLB"), (8, "MFD_NOEXEC_SEAL"),
+               (0x10, "MFD_EXEC")]  # fmt: skip
+_SPECIAL_MODES: Names = [(stat.S_ISUID, "S_ISUID"), (stat.S_ISGID, "S_ISGID"), (stat.S_ISVTX, "S_ISVTX")]
+_TYPES = {stat.S_IFREG: "S_IFREG", stat.S_IFDIR: "S_IFDIR", stat.S_IFLNK: "S_IFLNK", stat.S_IFBLK: "S_IFBLK",
+          stat.S_IFIFO: "S_IFIFO"}  # fmt: skip
 _WHENCE = {0: "SEEK_SET", 1: "SEEK_CUR", 2: "SEEK_END"}
 _CLOCKS = {0: "CLOCK_REALTIME", 1: "CLOCK_MONOTONIC"}
 _RUSAGE_WHO = {0: "RUSAGE_SELF", -1: "RUSAGE_CHILDREN", 1: "RUSAGE_THREAD"}
@@ -398,6 +411,14 @@ def _rusage(view: View, arg: Arg, addr: int) -> str:
     return _struct("q", lambda utime: f"{{ru_utime={zero}, ru_stime={zero}, ...}}")(view, arg, addr)
 
 
+def _stat(*fields: int) -> str:
+    """struct stat, abbreviated: type and permissions, and the size."""
+    mode, size = fields[3], fields[7]
+    special = "|".join(name for bit, name in _SPECIAL_MODES if mode & bit)
+    kind = _TYPES[stat.S_IFMT(mode)] + ("|" + special if special else "")
+    return f"{{st_mode={kind}|0{mode & 0o777:03o}, st_size={size}, ...}}"
+
+
 def _cap_header(version: int, pid: int) -> str:
     name = _CAP_VERSIONS.get(version) or f"{version:#x} /* _LINUX_CAPABILITY_VERSION_??? */"
     return f"{{version={name}, pid={pid}}}"
@@ -436,6 +457,11 @@ _SHOW: dict[Kind, Show] = {
     Kind.OPEN_FLAGS: _open_flags,
     Kind.FILE_MODE: _octal,
     Kind.WHENCE: _one_of(_WHENCE, "SEEK_???"),
+    Kind.AT_FLAGS: _flags(_AT, "0", "AT_???"),
+    Kind.UNLINKAT_FLAGS: _flags(_UNLINKAT, "0", "AT_???"),
+    Kind.MS_FLAGS: _flags(_MS, "0", "MS_???"),
+    Kind.FALLOC_MODE: _flags(_FALLOC, "0", "FALLOC_FL_???"),
+    Kind.MFD_FLAGS: _flags(_MFD, "0", "MFD_???"),
     Kind.WAIT_OPTIONS: _flags(_WAIT, "0", "W???"),
     Kind.SIGNAL: _signal,
     Kind.CLOCK: _one_of(_CLOCKS, "CLOCK_???"),
@@ -466,4 +492,5 @@ _SHOW: dict[Kind, Show] = {
     Kind.RLIMIT: _struct("QQ", _rlimit),
     Kind.RLIMIT_OUT: _after(_struct("QQ", _rlimit)),
     Kind.RUSAGE_OUT: _after(_rusage),
+    Kind.STAT_OUT: _after(_struct("3Q3I4xQ3q6Q24x", _stat)),
 }

@@ -9,6 +9,7 @@ from numalab.arch.errno import EINVAL, EPERM, KernelError
 from numalab.kernel.cred import Cap
 from numalab.kernel.fs.block import BlockDevice
 from numalab.kernel.fs.namei import PATH_MAX, resolve
+from numalab.kernel.fs.path import Path
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import Task, capable
 from numalab.mm import swapfile
@@ -27,7 +28,7 @@ def swapon(k: Kernel, task: Task, path: int, flags: int) -> int:
         raise KernelError(EINVAL)
     if not capable(task, Cap.CAP_SYS_ADMIN):
         raise KernelError(EPERM)
-    inode = resolve(k.root, getname(task, path, PATH_MAX), task.cred)
+    inode = resolve(Path(k.root), getname(task, path, PATH_MAX), task.cred).inode
     if not isinstance(inode, BlockDevice):
         raise KernelError(EINVAL)
     prio = flags & SWAP_FLAG_PRIO_MASK if flags & SWAP_FLAG_PREFER else None
@@ -39,7 +40,7 @@ def swapoff(k: Kernel, task: Task, path: int) -> int:
     """swapoff(2). Errors: EPERM, those of a path, EINVAL (not swapped to), ENOMEM (no room for what is there)."""
     if not capable(task, Cap.CAP_SYS_ADMIN):
         raise KernelError(EPERM)
-    inode = resolve(k.root, getname(task, path, PATH_MAX), task.cred)
+    inode = resolve(Path(k.root), getname(task, path, PATH_MAX), task.cred).inode
     for area in swapfile.swap_areas(k.mem):
         if isinstance(inode, BlockDevice) and area.disk is inode.disk:
             swapfile.swapoff(k.mem, area, list(k.mms()), task.ctx)

@@ -27,10 +27,11 @@ from typing import Any, NoReturn
 from numalab.arch.errno import EINVAL, KernelError, strerror
 from numalab.kernel.exec import begin_new_exec
 from numalab.kernel.fork import CLONE_FILES, CLONE_SIGHAND, CLONE_THREAD, CLONE_VM, Program, copy_process
+from numalab.kernel.fs.file import O_RDONLY
 from numalab.kernel.signal import NSIG, SIGCHLD, SIGKILL, SIGSTOP, Disposition, Handler
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import Task
-from numalab.mm.mman import MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE
+from numalab.mm.mman import MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE
 from numalab.syscalls.entry import check_alive, do_syscall
 from numalab.syscalls.marshal import Answer, Bound, bind
 from numalab.syscalls.memory import UserMemory
@@ -130,17 +131,26 @@ class Sys:
         self,
         length: int,
         prot: int = PROT_READ | PROT_WRITE,
-        flags: int = MAP_PRIVATE | MAP_ANONYMOUS,
+        flags: int | None = None,
         fd: int = -1,
         off: int = 0,
         addr: int = 0,
     ) -> int:
-        """mmap(2), the length first; by default private memory that can be read and written. Returns the address."""
+        """mmap(2), the length first. Returns the address.
+
+        By default private memory that can be read and written, or with a descriptor a mapping that shares its file.
+        """
+        if flags is None:
+            flags = MAP_PRIVATE | MAP_ANONYMOUS if fd == -1 else MAP_SHARED
         return self.syscall(BY_NAME["mmap"].number, addr, length, prot, flags, fd, off)
 
     def brk(self, addr: int = 0) -> int:
         """brk(2): move the end of the heap (0 = only ask). Returns where it is now."""
         return self.syscall(BY_NAME["brk"].number, addr)
+
+    def open(self, path: str | bytes | int, flags: int = O_RDONLY, mode: int = 0o666) -> Answer:
+        """open(2); a file that it makes can be read and written by everyone whom the umask does not keep out."""
+        return self._call(bind(BY_NAME["open"], (path, flags, mode), {}))
 
     def read(self, fd: int, count: int) -> Answer:
         """read(2) into the scratch area; the bytes are `.buf`."""

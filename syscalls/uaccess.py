@@ -28,8 +28,8 @@ from numalab.mm.get_unmapped_area import task_size
 from numalab.mm.memory import UserFault, read_user, write_user
 
 __all__ = [
-    "MAX_NUMNODES", "UserPages", "access_ok", "clear_user", "copy_from_user", "copy_nodes_to_user", "copy_to_user",
-    "get_nodes", "put_user", "strncpy_from_user",
+    "MAX_NUMNODES", "UserPages", "access_ok", "clear_user", "copy_from_user", "copy_from_user_upto",
+    "copy_nodes_to_user", "copy_to_user", "get_nodes", "put_user", "strncpy_from_user",
 ]  # fmt: skip
 
 PAGE_SIZE = 4096
@@ -56,6 +56,18 @@ def copy_from_user(task: Task, addr: int, n: int) -> bytes:
         return read_user(task.mm, task.ctx, addr, n)
     except UserFault as fault:
         raise KernelError(EFAULT) from fault
+
+
+def copy_from_user_upto(task: Task, addr: int, n: int) -> bytes:
+    """As many of n bytes at a user address as can be read, at least one if n is not 0. Errors: EFAULT."""
+    assert task.mm is not None
+    try:
+        return read_user(task.mm, task.ctx, addr, n)
+    except UserFault as fault:
+        if not fault.done:
+            raise KernelError(EFAULT) from fault
+        # They are there now, so this cannot fail again.
+        return read_user(task.mm, task.ctx, addr, fault.done)
 
 
 def copy_to_user(task: Task, addr: int, data: bytes) -> None:

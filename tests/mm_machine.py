@@ -13,38 +13,29 @@ from numalab.arch._hw import Hardware
 from numalab.arch.disk import Disk
 from numalab.arch.topology import Topology
 from numalab.mm import mmzone
-from numalab.mm._mm_types import VMA, AddressSpace, AllocCtx, MmStruct
+from numalab.mm._mm_types import VMA, AddressSpace, AllocCtx, MemMap, MmStruct, ShmemSbInfo
 from numalab.mm.backing_dev import FileDisk
 from numalab.mm.invariants import Broken, check_invariants
 from numalab.mm.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE
-from numalab.mm.mmap import do_mmap, do_munmap, dup_mmap, exit_mmap, mm_alloc
-from numalab.mm.vm_flags import (
-    VM_MAYEXEC,
-    VM_MAYREAD,
-    VM_MAYSHARE,
-    VM_MAYWRITE,
-    VM_READ,
-    VM_SHARED,
-    VM_WRITE,
-)
-from numalab.mm.vma_tree import vma_insert
+from numalab.mm.mmap import do_mmap, dup_mmap, exit_mmap, mm_alloc
+from numalab.mm.shmem import shmem_evict
 
-__all__ = ["PAGE", "PTE_PFN", "DiskFile", "MmMachine"]
+__all__ = ["PAGE", "PTE_PFN", "DiskFile", "MemFile", "MmMachine"]
 
 PAGE = 4096
 PTE_PFN = 0x000FFFFFFFFFF000
-_FILE_FLAGS = VM_READ | VM_WRITE | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC
 
 
 class DiskFile:
     """An open file on a disk of its own, of so many blocks. Page n holds n; the last ``holes`` pages have no block."""
 
-    path = "/file"
+    path, dev, ino = "/file", 8, 12
+    readable = writable = mappable = True
 
     def __init__(self, m: MmMachine, pages: int, *, blocks: int, holes: int = 0) -> None:
         self.disk = Disk(m.hw, m.mem.timers, "vda", blocks)
         self.store = FileDisk(m.mem, self.disk)
-        self.mapping = AddressSpace(m.mem, pages, self.store.number)
+        self.mapping = AddressSpace(m.mem, pages * PAGE, None, self.store.number)
         for index in range(pages - holes):
             self.mapping.set_block(index, index + 1)
             self.store.bytes_of(index + 1)[:] = index & 255
@@ -56,6 +47,39 @@ class DiskFile:
 
     def fput(self, cpu: int) -> None:
         """It is open all the time."""
+
+
+class MemFile:
+    """A file for mm to map, which somebody has open until ``close()``."""
+
+    dev = 7
+    mappable = True
+
+    def __init__(
+        self,
+        mem: MemMap,
+        sb: ShmemSbInfo | None = None,
+        *,
+        readable: bool = True,
+        writable: bool = True,
+        path: str = "/file",
+    ) -> None:
+        self.mapping = AddressSpace(mem, 0, sb)
+        self.path = path
+        self.readable, self.writable = readable, writable
+        self.ino = 11
+        self.count = 1
+
+    def get_file(self) -> None:
+        self.count += 1
+
+    def fput(self, cpu: int) -> None:
+        self.count -= 1
+        if not self.count:
+            shmem_evict(self.mapping, cpu)
+
+    def close(self) -> None:
+        self.fput(0)
 
 
 class MmMachine:
@@ -100,11 +124,9 @@ class MmMachine:
         self, mm: MmStruct, file: DiskFile, pages: int, at: int, *, shared: bool, offset: int = 0
     ) -> int:
         """Pages of a file from ``offset`` on at an address; returns it."""
-        do_munmap(mm, self.ctx, at, pages * PAGE)
-        vma = VMA(mm, at, at + pages * PAGE, offset, _FILE_FLAGS | (VM_SHARED | VM_MAYSHARE if shared else 0))
-        vma.attach_file(file)
-        vma_insert(mm, vma)
-        return at
+        flags = MAP_FIXED | (MAP_SHARED if shared else MAP_PRIVATE)
+        rw = PROT_READ | PROT_WRITE
+        return do_mmap(mm, self.ctx, at, pages * PAGE, rw, flags, offset, file=file)
 
     def check(self, *, isolated: Iterable[int] = (), held: dict[int, int] | None = None) -> list[Broken]:
         mms = [*self.mms, *self.mem.nascent]

@@ -7,7 +7,7 @@ whole when it is read from the start.
     Directory     names, by lookup(); /proc overrides that to find processes by number
     Symlink       /proc/self
     PseudoFile    text that a function renders, and perhaps another takes
-    Inode         the base of all, and of files with contents of another kind (pagemap)
+    Inode         the base of all, and of files with contents of another kind: pagemap, and those with pages (tmpfs.py)
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ import stat
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from numalab.arch.errno import EINVAL, EIO, ENOTDIR, KernelError
+from numalab.arch.errno import EINVAL, EIO, ENOTDIR, EOPNOTSUPP, KernelError
+from numalab.kernel.fs.super import SuperBlock
 
 if TYPE_CHECKING:
     from numalab.kernel.cred import Cred
+    from numalab.mm._mm_types import AddressSpace, AllocCtx
 
-__all__ = ["Directory", "Inode", "Opening", "PseudoFile", "Symlink", "text_file"]
+__all__ = ["NO_SUPER", "Directory", "Inode", "Opening", "PseudoFile", "Symlink", "text_file"]
 
 
 class Opening:
@@ -36,13 +38,40 @@ class Opening:
         self.shown: bytes | None = None
 
 
+NO_SUPER = SuperBlock(0)
+"""The file system of what is in none: pipes, and directories that are not in a tree yet."""
+
+
 class Inode:
-    """struct inode: type and permissions, and owner."""
+    """struct inode: type and permissions, owner, and who needs it.
+
+    nlink: its names, users: open files of it. Without either it is evicted. sb: the file system that it is in.
+    """
+
+    #: Its pages; None: it has none.
+    mapping: AddressSpace | None = None
 
     def __init__(self, mode: int, uid: int = 0, gid: int = 0) -> None:
         self.mode = mode
         self.uid = uid
         self.gid = gid
+        self.nlink = 1
+        self.users = 0
+        self.sb = NO_SUPER
+        self.mtime = 0  # virtual ns; the one time that is kept
+        self._ino = 0
+
+    @property
+    def ino(self) -> int:
+        """Its number within its file system, given when somebody first asks."""
+        if not self._ino:
+            self._ino = self.sb.get_next_ino()
+        return self._ino
+
+    @property
+    def size(self) -> int:
+        """i_size in bytes: 0 for what is made up."""
+        return 0 if self.mapping is None else self.mapping.i_size
 
     @property
     def is_dir(self) -> bool:
@@ -62,16 +91,64 @@ class Inode:
         """Take `data` at `pos`; returns the bytes taken. Errors: EINVAL where nothing can be written."""
         raise KernelError(EINVAL)
 
-    def release(self) -> None:
-        """Called when the last descriptor of an open file has gone."""
+    def truncate(self, ctx: AllocCtx, size: int) -> None:
+        """Set the length: of what is made up there is none to set. ctx: who asks."""
+
+    def fallocate(self, ctx: AllocCtx, mode: int, offset: int, length: int) -> None:
+        """fallocate(2), once it is known that the file can be written. Errors: EOPNOTSUPP."""
+        raise KernelError(EOPNOTSUPP)
+
+    def fsync(self) -> None:
+        """fsync(2). Errors: EINVAL where nothing is ever written back, and nobody says that it need not be."""
+        raise KernelError(EINVAL)
+
+    def release(self, cpu: int) -> None:
+        """Called when the last holder of an open file has gone."""
+
+    def evict(self, cpu: int) -> None:
+        """Called when neither a name nor an open file is left."""
+
+    def drop_nlink(self, cpu: int) -> None:
+        """One name less."""
+        self.nlink -= 1
+        self.iput(cpu)
+
+    def iput(self, cpu: int) -> None:
+        """Let it go if nobody needs it any more."""
+        if not self.nlink and not self.users:
+            self.evict(cpu)
 
 
 class Directory(Inode):
-    """A directory with a fixed set of entries, which boot fills in and mkdir(2) may add to."""
+    """A directory: names that boot filled in, and those that programs have made where the file system lets them."""
 
     def __init__(self, mode: int = 0o755) -> None:
         super().__init__(stat.S_IFDIR | mode)
         self.entries: dict[str, Inode] = {}
+        self.nlink = 2  # its name, and its own `.`
+
+    @property
+    def size(self) -> int:
+        """As tmpfs counts: 20 bytes an entry, with . and .. (BOGO_DIRENT_SIZE)."""
+        return 20 * (2 + len(self.entries))
+
+    def link(self, name: str, inode: Inode) -> None:
+        """Give an inode a name here. What is in no file system yet comes into that of the directory."""
+        if inode.sb is NO_SUPER:
+            inode.sb = self.sb
+        self.nlink += inode.is_dir
+        self.entries[name] = inode
+
+    def unlink(self, name: str, cpu: int) -> None:
+        """Take a name away."""
+        inode = self.entries.pop(name)
+        if inode.is_dir:
+            self.nlink -= 1
+            inode.nlink -= 1
+        inode.drop_nlink(cpu)
+
+    def fsync(self) -> None:
+        """Nothing to do."""
 
     def lookup(self, name: str) -> Inode | None:
         """The entry of that name, or None."""
@@ -85,9 +162,11 @@ class Directory(Inode):
         """Put an inode below this directory, making the directories in between."""
         name, _, rest = path.partition("/")
         if not rest:
-            self.entries[name] = inode
+            self.link(name, inode)
             return
-        below = self.entries.setdefault(name, Directory())
+        if name not in self.entries:
+            self.link(name, Directory())
+        below = self.entries[name]
         if not isinstance(below, Directory):
             raise KernelError(ENOTDIR, name)
         below.add(rest, inode)

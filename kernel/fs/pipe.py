@@ -136,5 +136,5 @@ class PipeEnd(Inode):
                 return
             self.pipe.wait(opening)
 
-    def release(self) -> None:
+    def release(self, cpu: int) -> None:
         self.pipe.close(self.is_write)

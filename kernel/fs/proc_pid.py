@@ -20,6 +20,7 @@ from numalab.arch.errno import EACCES, EINVAL, ESRCH, KernelError
 from numalab.kernel.cred import ALL_CAPS, Cap, has_cap
 from numalab.kernel.fs.inode import Directory, Inode, Opening, PseudoFile
 from numalab.kernel.fs.seq import bitmap_hex, bitmap_list, lines
+from numalab.kernel.fs.super import SuperBlock
 from numalab.kernel.ptrace import ptrace_may_access
 from numalab.kernel.signal import SIGCHLD, Disposition
 from numalab.kernel.state import Kernel
@@ -40,8 +41,9 @@ _USER_HZ_NS = 10_000_000
 class PidDirectory(Directory):
     """/proc/PID of one task; its files go by the task, whatever becomes of it."""
 
-    def __init__(self, k: Kernel, task: Task) -> None:
+    def __init__(self, k: Kernel, task: Task, sb: SuperBlock) -> None:
         super().__init__(0o555)
+        self.sb = sb
         cred = task.cred
         dumpable = task.mm_users is None or task.mm_users.dumpable == 1
         # What is not dumpable belongs to root: task_dump_owner().
@@ -60,7 +62,7 @@ class PidDirectory(Directory):
         }
         for name, inode in files.items():
             inode.uid, inode.gid = owner
-            self.entries[name] = inode
+            self.link(name, inode)
 
 
 def _set_comm(task: Task, text: str) -> None:
@@ -138,7 +140,7 @@ def _status(k: Kernel, task: Task) -> str:
     cred = task.cred
     rows = [
         ("Name", task.comm),
-        ("Umask", "0022"),
+        ("Umask", f"{task.fs.umask:04o}"),
         ("State", _state(k, task).value),
         ("Tgid", task.tgid),
         ("Ngid", 0),

@@ -1,6 +1,7 @@
 """The names of all files: what is mounted where.
 
-Mirrors fs/namespace.c with everything mounted already: /proc, /sys, and plain directories that programs expect.
+Mirrors fs/namespace.c with everything mounted already: /proc, /sys, and the tmpfs that programs expect. So is the root
+itself, as on a machine that has not left its initial one.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from collections.abc import Iterable
 from numalab.kernel.fs.inode import Directory, Inode, Symlink
 from numalab.kernel.fs.proc_pid import PidDirectory
 from numalab.kernel.fs.proc_system import add_proc_system
+from numalab.kernel.fs.super import SuperBlock
 from numalab.kernel.fs.sysctl import add_sysctl
 from numalab.kernel.fs.sysfs_mm import add_sysfs_mm
 from numalab.kernel.fs.sysfs_node import add_sysfs_node
+from numalab.kernel.fs.tmpfs import Tmpfs
 from numalab.kernel.state import Kernel
 
 __all__ = ["build_tree"]
@@ -32,7 +35,7 @@ class ProcRoot(Directory):
         if not name.isdecimal() or name != str(int(name)):
             return None
         task = self._k.pids.find(int(name))
-        return PidDirectory(self._k, task) if task is not None else None
+        return PidDirectory(self._k, task, self.sb) if task is not None else None
 
     def names(self) -> Iterable[str]:
         return [*self.entries, *(str(task.pid) for task in self._k.pids if task is task.group_leader)]
@@ -40,11 +43,18 @@ class ProcRoot(Directory):
 
 def build_tree(k: Kernel) -> None:
     """Fill the root directory of a machine."""
+    k.shm_mnt = Tmpfs(k, max_blocks=0)  # first, so that it is device 0:1, which mm has for it too
+    k.root.sb = Tmpfs(k)
     proc, sys = ProcRoot(k), Directory()
+    proc.sb = SuperBlock(k.get_anon_bdev(), blocksize=1024, negative=False)
+    sys.sb = SuperBlock(k.get_anon_bdev())
     k.root.add("proc", proc)
     k.root.add("sys", sys)
-    for name in ("dev", "run", "tmp"):
-        k.root.add(name, Directory(0o777 if name == "tmp" else 0o755))
+    for path, mode in (("dev", 0o755), ("dev/shm", 0o1777), ("run", 0o755), ("tmp", 0o1777)):
+        directory = Directory(mode)
+        if path != "dev":
+            directory.sb = Tmpfs(k)
+        k.root.add(path, directory)
     # Whoever looks: outside of any program that is init, as which the machine's owner reads.
     proc.add("self", Symlink(lambda: str((k.sched.current or k.init).tgid)))
     add_proc_system(k, proc)

@@ -198,7 +198,7 @@ def test_a_refused_call_raises_oserror_with_its_errno(machine: Machine) -> None:
     assert machine.run(main) == 0
 
 
-@pytest.mark.parametrize("number", [4, 1000, 2**31, 2**32 - 1, -1, 0x40000000 | 39])
+@pytest.mark.parametrize("number", [13, 1000, 2**31, 2**32 - 1, -1, 0x40000000 | 39])
 def test_a_number_that_is_no_call_is_enosys(machine: Machine, number: int) -> None:
     def main(sys: Sys) -> None:
         with pytest.raises(OSError, match="not implemented") as caught:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from numalab.arch.errno import EAGAIN, EEXIST, EINVAL, ENOMEM, ENOSYS, EOVERFLOW, EPERM, KernelError
+from numalab.arch.errno import EAGAIN, EEXIST, EINVAL, ENOMEM, EOVERFLOW, EPERM, KernelError
 from numalab.mm import mmap as mmap_module
 from numalab.mm._mm_types import MmStruct
 from numalab.mm.address_space import START_BRK
@@ -73,12 +73,6 @@ def test_errors(
         do_mmap(mm, m.ctx, addr, length, RW, flags, pgoff, memlock_limit=0, ipc_lock=False)
     assert refusal.value.errno == errno
     assert list(mm.vmas) == [AT]
-
-
-def test_files_are_not_built(m: MmMachine, mm: MmStruct) -> None:
-    with pytest.raises(KernelError) as refusal:
-        do_mmap(mm, m.ctx, 0, PAGE, RW, MAP_PRIVATE, 0, object())
-    assert refusal.value.errno == ENOSYS
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,16 @@ def a_disk_counts_its_blocks_wrong(m: Scene) -> None:
     m.disk.store.row["nr_used"] -= 1
 
 
+@breaks(3, "tmpfs", "pages of all files")
+def a_file_system_counts_a_page_too_few(m: Scene) -> None:
+    m.sb.used_blocks -= 1
+
+
+@breaks(3, "tmpfs", "more pages than it may have")
+def a_file_system_counts_a_page_too_many(m: Scene) -> None:
+    m.sb.used_blocks += 1
+
+
 @breaks(3, "page cache", "index of a cached page")
 def a_cached_page_thinks_it_is_elsewhere_in_its_file(m: Scene) -> None:
     m.mem.cold["index"][m.pfn(m.parent, m.file)] += 1

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from numalab.arch.disk import Disk
+from numalab.mm._mm_types import ShmemSbInfo
+from numalab.mm.filemap import generic_perform_write
 from numalab.mm.madvise import do_madvise
 from numalab.mm.memory import touch_user, write_user
 from numalab.mm.mempolicy import do_mbind, do_set_mempolicy
@@ -15,7 +17,7 @@ from numalab.mm.mprotect import do_mprotect
 from numalab.mm.swap import lru_add_drain_all
 from numalab.mm.swapfile import swapon
 
-from tests.mm_machine import PAGE, DiskFile, MmMachine
+from tests.mm_machine import PAGE, DiskFile, MemFile, MmMachine
 
 __all__ = ["BREAKERS", "Breaker", "Scene", "breaks"]
 
@@ -29,7 +31,8 @@ class Scene(MmMachine):
     locked: 8 locked pages of the parent. none: 2 pages with PROT_NONE. far: one page with tables of its own.
     batched: 3 pages in the LRU batch of CPU 1. freed: a frame in a per-CPU set. block, order: a free block, never used.
     swapped: 4 pages of the parent, 1 in the swap cache and mapped, 1 in the cache, 2 in slots of area.
-    file: 6 pages of shared memory of the parent, 5 of them written. disk: a file on a disk, which nobody maps.
+    file: 6 pages of shared memory of the parent, 5 of them written. named: a file of 3 pages in the tmpfs ``sb``, full.
+    disk: a file on a disk, which nobody maps.
     own, shared: frames of one and of two processes. Each node has two CPUs, and half of it was never used.
     """
 
@@ -60,6 +63,9 @@ class Scene(MmMachine):
         heir = self.fork(mm)
         touch_user(heir, self.ctx, self.file, PAGE, 2, False)
         self.exit(heir)
+        self.sb = ShmemSbInfo(3)
+        self.named = MemFile(self.mem, self.sb)
+        generic_perform_write(self.named.mapping, self.ctx, 0, b"named" * 2000)
         self.locked = self.map(mm, 8)
         do_mlock(mm, self.ctx, self.locked, 8 * PAGE, 0)
         do_mbind(self.mem, mm, self.ctx, self.locked, 4 * PAGE, MPOL_PREFERRED, 0, 2, 0)

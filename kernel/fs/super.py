@@ -1,0 +1,44 @@
+"""File systems: what is mounted somewhere, and makes the inodes of the files there.
+
+Mirrors struct super_block and the inode operations that make and remove names. This one can do neither, as /proc and
+/sys: their names are the kernel's. tmpfs.py has one that can.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from numalab.arch.errno import EACCES, EPERM, KernelError
+
+if TYPE_CHECKING:
+    from numalab.kernel.fs.inode import Inode
+
+__all__ = ["SuperBlock"]
+
+
+class SuperBlock:
+    """struct super_block.
+
+    dev: the minor number of its device, which is made up; blocksize: what stat() calls the best size of a read.
+    negative: a name that is not there is known not to be; else (/proc) nobody gets so far as to be refused to make it.
+    """
+
+    def __init__(self, dev: int, *, blocksize: int = 4096, negative: bool = True) -> None:
+        self.dev = dev
+        self.blocksize = blocksize
+        self.negative = negative
+        self.users = 0  # open files of its inodes, and mappings of them
+        self._last_ino = 0
+
+    def get_next_ino(self) -> int:
+        """A number for a new inode."""
+        self._last_ino += 1
+        return self._last_ino
+
+    def create(self, mode: int) -> Inode:
+        """An inode for a new regular file. Errors: EACCES where none can be made; ENOSPC."""
+        raise KernelError(EACCES, "no files can be made here")
+
+    def may_change(self) -> None:
+        """Whether directories can be made, and names removed. Errors: EPERM."""
+        raise KernelError(EPERM, "the names here are the kernel's")

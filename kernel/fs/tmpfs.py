@@ -1,0 +1,96 @@
+"""tmpfs: files whose pages are all there is of them.
+
+Mirrors the file system half of mm/shmem.c; what happens to the pages is mm/shmem.py. A mount has a limit of its own,
+half of the machine's memory unless it was given another, and may have a memory policy for the files made in it.
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+from numalab.arch.errno import EOPNOTSUPP, KernelError
+from numalab.kernel.fs.inode import Inode, Opening
+from numalab.kernel.fs.super import SuperBlock
+from numalab.mm._mm_types import AddressSpace, ShmemSbInfo
+from numalab.mm.filemap import filemap_read, generic_perform_write
+from numalab.mm.shmem import (
+    FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_PUNCH_HOLE,
+    shmem_evict,
+    shmem_fallocate,
+    shmem_punch_hole,
+)
+from numalab.mm.truncate import truncate_setsize
+
+if TYPE_CHECKING:
+    from numalab.kernel.state import Kernel
+    from numalab.mm._mm_types import AllocCtx, MemPolicy
+
+__all__ = ["Tmpfs", "TmpfsFile"]
+
+_LAST_INDEX = 1 << 52
+
+
+class Tmpfs(SuperBlock):
+    """One mount. info: its limit in pages, None = none; policy: that of the files made here, None = none.
+
+    max_blocks: None for half of the machine's memory, 0 for no limit.
+    """
+
+    def __init__(self, k: Kernel, *, max_blocks: int | None = None, policy: MemPolicy | None = None) -> None:
+        super().__init__(k.get_anon_bdev())
+        self.k = k
+        half = int(k.mem.zones["managed"].sum()) // 2
+        limit = half if max_blocks is None else max_blocks
+        self.info = ShmemSbInfo(limit) if limit else None
+        self.policy = policy
+
+    def create(self, mode: int) -> Inode:
+        """A new regular file, empty."""
+        return TmpfsFile(self, mode)
+
+    def may_change(self) -> None:
+        """Programs make and remove names here."""
+
+
+class TmpfsFile(Inode):
+    """A regular file."""
+
+    def __init__(self, sb: Tmpfs, mode: int) -> None:
+        super().__init__(stat.S_IFREG | mode)
+        self.sb = sb
+        self._k = sb.k
+        self.mapping: AddressSpace = AddressSpace(sb.k.mem, 0, sb.info)
+        self.mtime = sb.k.hw.now
+        if sb.policy is not None:
+            self.mapping.policies = [(0, _LAST_INDEX, sb.policy)]
+
+    def read(self, opening: Opening, pos: int, count: int) -> bytes:
+        return filemap_read(self.mapping, self._k.current_ctx, pos, count)
+
+    def write(self, opening: Opening, pos: int, data: bytes) -> int:
+        """Errors: ENOSPC. Pages are placed as the policy of the file, or of the task that writes, has it."""
+        self.mtime = self._k.hw.now
+        return generic_perform_write(self.mapping, self._k.current_ctx, pos, data)
+
+    def truncate(self, ctx: AllocCtx, size: int) -> None:
+        self.mtime = self._k.hw.now
+        truncate_setsize(self.mapping, ctx, size)
+
+    def fallocate(self, ctx: AllocCtx, mode: int, offset: int, length: int) -> None:
+        """Errors: EOPNOTSUPP (other modes than KEEP_SIZE, alone or with PUNCH_HOLE), ENOSPC."""
+        if mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE):
+            raise KernelError(EOPNOTSUPP)
+        self.mtime = self._k.hw.now
+        if mode & FALLOC_FL_PUNCH_HOLE:
+            shmem_punch_hole(self.mapping, ctx, offset, length)
+        else:
+            keep_size = bool(mode & FALLOC_FL_KEEP_SIZE)
+            shmem_fallocate(self.mapping, ctx, offset, length, keep_size=keep_size)
+
+    def fsync(self) -> None:
+        """There is nothing that the pages could be written to."""
+
+    def evict(self, cpu: int) -> None:
+        shmem_evict(self.mapping, cpu)

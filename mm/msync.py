@@ -1,0 +1,44 @@
+"""Writing back what has been stored through shared mappings: msync(2).
+
+Mirrors mm/msync.c. The files that can be mapped have no other home than memory, so that there is nothing to write; what
+is left are the checks.
+"""
+
+from __future__ import annotations
+
+from numalab.arch.errno import EBUSY, EINVAL, ENOMEM, KernelError
+from numalab.mm._mm_types import MmStruct
+from numalab.mm.mman import MS_ASYNC, MS_INVALIDATE, MS_SYNC
+from numalab.mm.vm_flags import MASK64, VM_LOCKED, offset_in_page, page_align
+from numalab.mm.vma_tree import find_vma
+
+__all__ = ["do_msync"]
+
+
+def do_msync(mm: MmStruct, start: int, length: int, flags: int) -> None:
+    """msync(2) on [start, start + length).
+
+    Raises KernelError: EINVAL (flags, start not aligned), ENOMEM (the range wraps; holes, after the rest has been
+    done, but with MS_ASYNC at once), EBUSY (MS_INVALIDATE met a locked area).
+    """
+    if flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC) or flags & (MS_ASYNC | MS_SYNC) == MS_ASYNC | MS_SYNC:
+        raise KernelError(EINVAL, f"no such flags: {flags:#x}")
+    if offset_in_page(start):
+        raise KernelError(EINVAL, "start is not page aligned")
+    end = start + page_align(length) & MASK64
+    if end < start:
+        raise KernelError(ENOMEM, "the range wraps round the end of the address space")
+    hole = False
+    while start < end:
+        vma = find_vma(mm, start)
+        if vma is None:
+            raise KernelError(ENOMEM, f"nothing is mapped from {start:#x} on")
+        if start < vma.start:
+            hole = True
+            if flags == MS_ASYNC or vma.start >= end:
+                break
+        if flags & MS_INVALIDATE and vma.flags & VM_LOCKED:
+            raise KernelError(EBUSY, "a locked area cannot be invalidated")
+        start = vma.end
+    if hole:
+        raise KernelError(ENOMEM, "there are holes in the range")
