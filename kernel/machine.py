@@ -79,6 +79,7 @@ def _shut_down(k: Kernel) -> None:
     k.mem.swap_areas.clear()
     k.pids.clear()
     k.root.entries.clear()
+    k.mounts.clear()
     k.root.sb = k.shm_mnt = NO_SUPER
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from numalab.kernel.cpuset import Cpuset
 from numalab.kernel.fs.inode import NO_SUPER, Directory
+from numalab.kernel.fs.namespace import Mount
 from numalab.kernel.fs.super import SuperBlock
 from numalab.kernel.sched import Scheduler
 from numalab.kernel.task import PidMap, Task
@@ -54,6 +55,7 @@ class Kernel:
     exit_watchers: list[Callable[[Task], object]] = field(default_factory=list)
     scratch_tags: int = 0
     anon_bdevs: int = 0  # made-up devices, by minor number
+    mounts: list[Mount] = field(default_factory=list)
     shm_mnt: SuperBlock = NO_SUPER  # where files without a name are: shared anonymous memory and memfds
     demotion_enabled: bool = False  # reclaim does not demote yet
     closed: bool = False

@@ -22,13 +22,13 @@ from __future__ import annotations
 
 from numalab.arch.errno import EINVAL, KernelError
 from numalab.mm._mm_types import MemPolicy
-from numalab.mm.nodemask import first_node, nodelist, nodes_fold, nodes_onto, nodes_weight
+from numalab.mm.nodemask import first_node, nodelist, nodelist_parse, nodes_fold, nodes_onto, nodes_weight
 
 __all__ = [
     "MPOL_BIND", "MPOL_DEFAULT", "MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES",
     "MPOL_INTERLEAVE", "MPOL_LOCAL", "MPOL_MODE_FLAGS", "MPOL_PREFERRED", "MPOL_PREFERRED_MANY",
-    "MPOL_WEIGHTED_INTERLEAVE", "get_policy_nodemask", "mpol_equal", "mpol_new", "mpol_relative_nodemask",
-    "mpol_store_user_nodemask", "mpol_to_str", "sanitize_mpol_flags",
+    "MPOL_WEIGHTED_INTERLEAVE", "get_policy_nodemask", "mpol_equal", "mpol_new", "mpol_parse_str",
+    "mpol_relative_nodemask", "mpol_store_user_nodemask", "mpol_to_str", "sanitize_mpol_flags",
 ]  # fmt: skip
 
 MPOL_DEFAULT = 0
@@ -104,6 +104,30 @@ def mpol_new(mode: int, flags: int, nodes: int, mems_allowed: int, memory_nodes:
         user_nodemask=nodes if stored else 0,
         cpuset_mems_allowed=0 if stored else mems_allowed,
     )
+
+
+def mpol_parse_str(text: str, mems_allowed: int, memory_nodes: int) -> MemPolicy | None:
+    """The policy that a mount option names, ``MODE[=FLAG][:NODES]``: the inverse of mpol_to_str(). None: default.
+
+    Raises KernelError(EINVAL): no such mode or flag, nodes that have no memory, nodes where none may be or none where
+    they must be.
+    """
+    mode_text, colon, list_text = text.partition(":")
+    name, _, flag = mode_text.partition("=")
+    if name not in _NAMES or flag not in ("", "static", "relative"):
+        raise KernelError(EINVAL, f"{mode_text!r} is no policy")
+    try:
+        mode, nodes = _NAMES.index(name), nodelist_parse(list_text) if colon else 0
+    except KernelError as error:
+        raise KernelError(EINVAL, error.why) from error
+    if nodes & ~memory_nodes:
+        raise KernelError(EINVAL, f"not all of {list_text} have memory")
+    if colon and (mode in (MPOL_DEFAULT, MPOL_LOCAL) or (mode == MPOL_PREFERRED and not list_text.isdigit())):
+        raise KernelError(EINVAL, f"{name} does not take {list_text!r}")
+    if not colon and mode in (MPOL_INTERLEAVE, MPOL_WEIGHTED_INTERLEAVE):
+        nodes = memory_nodes
+    flags = {"": 0, "static": MPOL_F_STATIC_NODES, "relative": MPOL_F_RELATIVE_NODES}[flag]
+    return mpol_new(mode, flags, nodes, mems_allowed, memory_nodes)
 
 
 def mpol_relative_nodemask(nodes: int, relative_to: int) -> int:

@@ -51,6 +51,7 @@ class Kind(enum.StrEnum):
     MS_FLAGS = "ms_flags"
     FALLOC_MODE = "falloc_mode"
     MFD_FLAGS = "mfd_flags"
+    UMOUNT_FLAGS = "umount_flags"
     WAIT_OPTIONS = "wait_options"
     SIGNAL = "signal"
     CLOCK = "clock"
@@ -87,7 +88,7 @@ class Kind(enum.StrEnum):
 
 _SIGNED_32 = frozenset({Kind.INT, Kind.FD, Kind.DIRFD, Kind.PID, Kind.MPOL_MODE, Kind.ADVICE, Kind.SIGNAL, Kind.CLOCK,
                         Kind.RUSAGE_WHO, Kind.PRCTL_OPTION, Kind.AT_FLAGS, Kind.UNLINKAT_FLAGS, Kind.MS_FLAGS,
-                        Kind.FALLOC_MODE})  # fmt: skip
+                        Kind.UMOUNT_FLAGS, Kind.FALLOC_MODE})  # fmt: skip
 _UNSIGNED_32 = frozenset({Kind.UINT, Kind.UID, Kind.MBIND_FLAGS, Kind.MOVE_FLAGS, Kind.MLOCK_FLAGS, Kind.MCL_FLAGS,
                           Kind.WAIT_OPTIONS, Kind.WHENCE, Kind.RESOURCE, Kind.OPEN_FLAGS, Kind.FILE_MODE,
                           Kind.MFD_FLAGS})  # fmt: skip

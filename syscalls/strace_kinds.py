@@ -74,6 +74,7 @@ _FALLOC: Names = [(1, "FALLOC_FL_KEEP_SIZE"), (2, "FALLOC_FL_PUNCH_HOLE"), (4, "
 _MFD: Names = [(1, "MFD_CLOEXEC"), (2, "MFD_ALLOW_SEALING"), (4, "MFD_HUGETLB"), (8, "MFD_NOEXEC_SEAL"),
                (0x10, "MFD_EXEC")]  # fmt: skip
 _SPECIAL_MODES: Names = [(stat.S_ISUID, "S_ISUID"), (stat.S_ISGID, "S_ISGID"), (stat.S_ISVTX, "S_ISVTX")]
+_UMOUNT: Names = [(1, "MNT_FORCE"), (2, "MNT_DETACH"), (4, "MNT_EXPIRE"), (8, "UMOUNT_NOFOLLOW")]
 _TYPES = {stat.S_IFREG: "S_IFREG", stat.S_IFDIR: "S_IFDIR", stat.S_IFLNK: "S_IFLNK", stat.S_IFBLK: "S_IFBLK",
           stat.S_IFIFO: "S_IFIFO"}  # fmt: skip
 _WHENCE = {0: "SEEK_SET", 1: "SEEK_CUR", 2: "SEEK_END"}
@@ -461,6 +462,7 @@ _SHOW: dict[Kind, Show] = {
     Kind.UNLINKAT_FLAGS: _flags(_UNLINKAT, "0", "AT_???"),
     Kind.MS_FLAGS: _flags(_MS, "0", "MS_???"),
     Kind.FALLOC_MODE: _flags(_FALLOC, "0", "FALLOC_FL_???"),
+    Kind.UMOUNT_FLAGS: _flags(_UMOUNT, "0", "MNT_???"),
     Kind.MFD_FLAGS: _flags(_MFD, "0", "MFD_???"),
     Kind.WAIT_OPTIONS: _flags(_WAIT, "0", "W???"),
     Kind.SIGNAL: _signal,

@@ -262,10 +262,17 @@ class Spaces:
     # Pages under migration
 
     def freeze(self, who: int, place: tuple[int, int], pages: int) -> None:
-        """Take pages off the LRU and replace their PTEs by migration entries, as a migration does; thaw() ends it."""
+        """Take pages off the LRU and replace their PTEs by migration entries, as a migration does; thaw() ends it.
+
+        The files of the areas there are kept until then: who lets go of the last of one would wait for its pages.
+        """
 
         def action(machine: Machine, mm: MmStruct, task: AllocCtx) -> object:
             m = View(machine.mem)
+            for vma in mm.vmas.values():
+                if vma.file is not None:
+                    vma.file.get_file()
+                    machine.kept.setdefault("files", []).append(vma.file)
             for cpu in range(m.nr_cpus):
                 lru_drain_cpu(m, cpu)
             taken = isolate_batch(m, pages_of(m, mm, where(place), where(place) + pages * PAGE))
@@ -288,5 +295,7 @@ class Spaces:
                 for pfn in pfns:
                     m.hot.flags[pfn] &= ~(c.PG_locked | c.PG_migration_shared)
                 putback_batch(m, 0, pfns)
+            for file in machine.kept.pop("files", []):
+                file.fput(0)
 
         self.pair.both(action, "thaw")

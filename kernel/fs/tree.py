@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from numalab.kernel.fs.inode import Directory, Inode, Symlink
+from numalab.kernel.fs.namei import resolve
+from numalab.kernel.fs.namespace import do_add_mount
+from numalab.kernel.fs.path import Path
 from numalab.kernel.fs.proc_pid import PidDirectory
 from numalab.kernel.fs.proc_system import add_proc_system
 from numalab.kernel.fs.super import SuperBlock
@@ -48,13 +51,12 @@ def build_tree(k: Kernel) -> None:
     proc, sys = ProcRoot(k), Directory()
     proc.sb = SuperBlock(k.get_anon_bdev(), blocksize=1024, negative=False)
     sys.sb = SuperBlock(k.get_anon_bdev())
-    k.root.add("proc", proc)
-    k.root.add("sys", sys)
-    for path, mode in (("dev", 0o755), ("dev/shm", 0o1777), ("run", 0o755), ("tmp", 0o1777)):
-        directory = Directory(mode)
-        if path != "dev":
-            directory.sb = Tmpfs(k)
-        k.root.add(path, directory)
+    shm, run, tmp = Directory(0o1777), Directory(0o755), Directory(0o1777)
+    for directory in (shm, run, tmp):
+        directory.sb = Tmpfs(k)
+    for path, root in (("proc", proc), ("sys", sys), ("dev/shm", shm), ("run", run), ("tmp", tmp)):
+        k.root.add(path, Directory())
+        do_add_mount(k, resolve(Path(k.root), path, k.init.cred), root)
     # Whoever looks: outside of any program that is init, as which the machine's owner reads.
     proc.add("self", Symlink(lambda: str((k.sched.current or k.init).tgid)))
     add_proc_system(k, proc)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 
 import numalab
+from numalab.kernel.fs.inode import Directory
+from numalab.kernel.fs.tmpfs import TmpfsFile
 from numalab.kernel.machine import Machine
 from numalab.syscalls.sys import Sys
 from numalab.syscalls.table import TABLE
@@ -14,12 +16,16 @@ from numalab.syscalls.table import TABLE
 PAGE = 4096
 EDGES = [0xFFFF_8880_0000_0000, 1 << 47, (1 << 47) - PAGE, 0x1_0000_0000, (1 << 64) - 1, (1 << 63), 1 << 56]
 ENDS_THE_TASK = (60, 231)
+PATHS = (b"/tmp/a", b"/tmp/b/", b"/tmp/b/c", b"/dev/shm/../../tmp/a", b"/proc/self/maps", b"tmpfs")
+PATHS_AT, PATH_SIZE = 48 * PAGE, 32
 PIPE = 22  # who reads from his own empty pipe sleeps for ever, as on Linux
 
 
 def argument(rng: random.Random, addr: int) -> int:
     """Something that calls look at: an address or near one, a small number, a single bit, or noise."""
-    kind = rng.randrange(10)
+    kind = rng.randrange(11)
+    if kind == 10:
+        return addr + PATHS_AT + PATH_SIZE * rng.randrange(len(PATHS))
     if kind < 3:
         return addr + rng.choice([0, 1, 8, PAGE, 2 * PAGE, PAGE * rng.randrange(64)])
     if kind < 5:
@@ -50,6 +56,7 @@ def calls(rng: random.Random, left: list[int], privileged: bool) -> Callable[[Sy
     def main(sys: Sys) -> None:
         addr = sys.mmap(64 * PAGE)
         sys.memory.write(addr, rng.randbytes(PAGE))
+        sys.memory.write(addr + PATHS_AT, b"".join(path.ljust(PATH_SIZE, b"\0") for path in PATHS))
         if not privileged:
             sys.setresuid(1000, 1000, 1000)
         while left[0]:
@@ -71,7 +78,22 @@ def run_all(machine: Machine, rng: random.Random, count: int) -> int:
         status = machine.run(calls(rng, left, privileged=bool(programs % 2)))
         assert -64 <= status <= 255
         assert all(task.unkillable for task in machine.tasks), "nothing is left of it"
+    remove_files(machine)
     return programs
+
+
+def remove_files(machine: Machine) -> None:
+    """Take away what the programs have left in the file systems, also under what they have mounted."""
+    k = machine.kernel
+    todo = [k.root, *(mount.root for mount in k.mounts), *(mount.covered for mount in k.mounts)]
+    while todo:
+        directory = todo.pop()
+        assert isinstance(directory, Directory)
+        for name, inode in list(directory.entries.items()):
+            if isinstance(inode, TmpfsFile):
+                directory.unlink(name, 0)
+            elif isinstance(inode, Directory):
+                todo.append(inode)
 
 
 @pytest.mark.parametrize("spec", ["quad", "odd page_table_levels=5", "4x16M"])

@@ -1,0 +1,99 @@
+"""mount(2) and umount2(2).
+
+Mirrors the SYSCALL_DEFINEs of fs/namespace.c.  What can be mounted is a tmpfs, with its options as mm/shmem.c has them.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+
+from numalab.arch.errno import EINVAL, ENODEV, EPERM, KernelError
+from numalab.kernel.cred import Cap
+from numalab.kernel.fs.inode import Directory
+from numalab.kernel.fs.namei import PATH_MAX, resolve
+from numalab.kernel.fs.namespace import do_add_mount, do_umount
+from numalab.kernel.fs.path import Path
+from numalab.kernel.fs.tmpfs import Tmpfs
+from numalab.kernel.state import Kernel
+from numalab.kernel.task import Task, capable
+from numalab.mm.mpol import mpol_parse_str
+from numalab.syscalls.abi import PAGE_SIZE
+from numalab.syscalls.uaccess import getname, strncpy_from_user
+
+__all__ = ["mount", "umount2"]
+
+_MS_OTHER_WORK = 0x20 | 0x1000 | 0x2000 | 0x1E0000  # remount, bind, move, propagation
+_MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
+_UMOUNT_FLAGS = 1 | _MNT_DETACH | 4 | _UMOUNT_NOFOLLOW
+_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50, "e": 60}
+
+
+def mount(k: Kernel, task: Task, source: int, target: int, fstype: int, flags: int, data: int) -> int:
+    """mount(2) of a tmpfs; the options size, nr_blocks, mode, uid, gid and mpol.
+
+    Errors: EFAULT, those of a path, EPERM, EINVAL (no type, other work than mounting, options), ENODEV (another type),
+    ENOTDIR, EBUSY.
+    """
+    kind = getname(task, fstype, PATH_MAX) if fstype else None
+    if source:
+        getname(task, source, PATH_MAX)
+    options = strncpy_from_user(task, data, PAGE_SIZE - 1).decode("latin-1") if data else ""
+    path = resolve(Path(k.root), getname(task, target, PATH_MAX), task.cred)
+    if not capable(task, Cap.CAP_SYS_ADMIN):
+        raise KernelError(EPERM)
+    if flags & _MS_OTHER_WORK or kind is None:
+        raise KernelError(EINVAL)
+    if kind != "tmpfs":
+        raise KernelError(ENODEV)
+    do_add_mount(k, path, _tmpfs_root(k, task, options))
+    return 0
+
+
+def _tmpfs_root(k: Kernel, task: Task, options: str) -> Directory:
+    """shmem_parse_options() and shmem_fill_super(). Errors: EINVAL."""
+    root = Directory(0o1777)
+    root.uid, root.gid = task.cred.fsuid, task.cred.fsgid
+    blocks, policy = None, None
+    # A comma with a digit behind it belongs to the nodes of mpol.
+    for option in filter(None, re.split(r",(?!\d)", options)):
+        name, _, value = option.partition("=")
+        if name == "size" and value.endswith("%"):
+            blocks = _number(value[:-1]) * int(k.mem.zones["managed"].sum()) // 100
+        elif name == "size":
+            blocks = -(-_number(value) // PAGE_SIZE)
+        elif name == "nr_blocks":
+            blocks = _number(value)
+        elif name == "mode":
+            root.mode = stat.S_IFDIR | _number("0" + value) & 0o7777
+        elif name == "uid":
+            root.uid = _number(value)
+        elif name == "gid":
+            root.gid = _number(value)
+        elif name == "mpol":
+            policy = mpol_parse_str(value, task.ctx.mems_allowed, k.mem.memory_nodes)
+        else:
+            raise KernelError(EINVAL, f"no option of a tmpfs: {name}")
+    root.sb = Tmpfs(k, max_blocks=blocks, policy=policy)
+    return root
+
+
+def _number(text: str) -> int:
+    """memparse(): a number, octal behind a 0, with a unit of 1024. Errors: EINVAL."""
+    match = re.fullmatch(r"(0[0-7]*|[1-9]\d*)([kmgtpe]?)", text, re.IGNORECASE)
+    if match is None:
+        raise KernelError(EINVAL, f"no number: {text}")
+    digits, unit = match.groups()
+    return int(digits, 8 if digits.startswith("0") else 10) << _UNITS[unit.lower()]
+
+
+def umount2(k: Kernel, task: Task, target: int, flags: int) -> int:
+    """umount2(2). Errors: EINVAL (flags), those of a path, EPERM, EINVAL (nothing mounted there), EBUSY."""
+    if flags & ~_UMOUNT_FLAGS:
+        raise KernelError(EINVAL)
+    follow = not flags & _UMOUNT_NOFOLLOW
+    path = resolve(Path(k.root), getname(task, target, PATH_MAX), task.cred, follow=follow)
+    if not capable(task, Cap.CAP_SYS_ADMIN):
+        raise KernelError(EPERM)
+    do_umount(k, path, detach=bool(flags & _MNT_DETACH), cpu=task.ctx.cpu)
+    return 0
