@@ -176,15 +176,14 @@ def do_mbind(
     engine = engine_of(mem)
     ledger = Ledger(engine.name, "mempolicy_mbind")
     with movable_pages(mem, ctx) as pages:
-        _queue_pages_range(mem, mm, start, end, nodes, flags, policy is None, pages, ledger, engine)
+        ilx = _queue_pages_range(mem, mm, start, end, nodes, flags, policy is None, pages, ledger, engine)
         _mbind_areas(mm, start, end, policy)
         failed = pages.nr_failed > 0
         if len(pages):
             mem.ledger = ledger
             mem.ledgers.append(ledger)
-            # A private page's index is its page offset in the area, by which interleaving chooses its node
-            # already, so the base to which the index is added is 0. Without a policy the task's own decides.
-            target = Target(policy=ctx.policy if policy is None else policy, ilx=0)
+            # Without a policy the task's own decides.
+            target = Target(policy=ctx.policy if policy is None else policy, ilx=ilx)
             failed |= engine.migrate(mem, ctx, pages, target, ledger) != 0
     if failed and flags & MPOL_MF_STRICT:
         raise KernelError(EIO, "not every page is where the policy wants it")
@@ -212,9 +211,11 @@ def _queue_pages_range(
     pages: PageList,
     ledger: Ledger,
     engine: Engine,
-) -> None:
+) -> int:
     """Go through the areas of the range: check for holes, and collect in ``pages`` what is misplaced.
 
+    Returns the base to which interleaving adds the index of a page, that of the first area that has any: an area's
+    page offset counts for anonymous memory, for a file its number is added.
     Raises KernelError: EFAULT (a hole, found when the walk comes to it, or no area at all), EIO (STRICT
     alone).
     """
@@ -223,6 +224,7 @@ def _queue_pages_range(
     vma = find_vma_intersection(mm, start, end)
     if vma is None or (start < vma.start and not holes_ok):
         raise KernelError(EFAULT, "the range begins with a hole")
+    first: VMA | None = None
     while vma is not None:
         next_ = vma_next(mm, vma)
         if vma.end < end and not holes_ok and (next_ is None or vma.end < next_.start):
@@ -232,11 +234,14 @@ def _queue_pages_range(
         if flags and (migratable or flags & MPOL_MF_STRICT):
             low, high = max(start, vma.start), min(end, vma.end)
             _, why, _ = mem.k.migrate.queue_range(mem, mm, low, high, nodes, True, flags, pages, migratable)
+            if first is None and len(pages):
+                first = vma
             if why == Why.STRICT:
                 raise KernelError(EIO, "a page is not where the policy wants it")
         vma = next_ if next_ is not None and next_.start < end else None
     isolating = len(pages) * mem.hw.cost["isolate_page"]
     ledger.walked(mem.hw.now - before, pages.scanned, isolating, pages.nr_shared, pages.nr_failed)
+    return 0 if first is None or first.file is None else first.file.mapping.id
 
 
 def _mbind_areas(mm: MmStruct, start: int, end: int, policy: MemPolicy | None) -> None:

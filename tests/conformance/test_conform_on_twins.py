@@ -10,6 +10,9 @@ from numalab.tools.run import scenario_output
 HERE = Path(__file__).parent
 SCENARIOS = (
     "migrate-basic",
+    "file-private-migrate",
+    "file-shared",
+    "file-truncate",
     "fork-cow-migrate",
     "fork-tree-migrate",
     "mbind-strict-move",
