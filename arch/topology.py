@@ -39,7 +39,7 @@ def load(spec: "str | os.PathLike[str] | Topology") -> Topology:
 
     * a Topology: itself;
     * the name of a preset: `quad`, `dual`, `asym`, `odd`;
-    * the path of a machine file (it ends in `.toml` or holds a `/`);
+    * the path of a machine file (it ends in `.toml`, holds a `/`, or a file of that name is there);
     * `4x512M`, `2x1G,cpus=2`, `2x1G+1x256M,cpus=0`: so many equal nodes, in groups;
     * Linux's boot parameters: `numa=fake=512M mem=2G`, `numa=fake=4,mem=2G`, `dual numa=fake=2U`, `quad mem=1G`,
       with blanks or commas between them.
@@ -57,8 +57,8 @@ def load(spec: "str | os.PathLike[str] | Topology") -> Topology:
     words = spec.split()
     if not words:
         raise TopologyError("the machine has no name: try quad, 4x512M or the path of a machine file")
-    # A path may hold blanks, so what exists as a file is one, whatever it looks like.
-    if machine_file.looks_like_path(spec):
+    # What exists as a file is one, whatever it looks like (a path may hold blanks); but quad is quad in every folder.
+    if spec not in preset_names() and machine_file.looks_like_path(spec):
         return machine_file.load_path(spec)
     if len(words) > 1 or numa_fake.is_parameter(words[0]):
         base = None if numa_fake.is_parameter(words[0]) else load(words.pop(0))

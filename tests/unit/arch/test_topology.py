@@ -189,6 +189,16 @@ def test_three_levels_do_not_exist() -> None:
         replace(load("quad"), boot={"page_table_levels": 3})
 
 
+def test_a_preset_is_not_hidden_by_a_file_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("quad", "mine"):
+        (tmp_path / name).write_text('[[node]]\nsize = "64M"\ncpus = 1\n')
+    monkeypatch.chdir(tmp_path)
+    assert len(load("quad").nodes) == 4
+    assert len(load("./quad").nodes) == len(load("mine").nodes) == 1
+
+
 def test_a_path_may_hold_blanks(tmp_path: Path) -> None:
     path = tmp_path / "my machine.toml"
     path.write_text('[[node]]\nsize = "64M"\ncpus = 1\n')
