@@ -9,6 +9,7 @@ counted apart.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,12 +110,15 @@ def parse_answers(text: str) -> dict[int, tuple[str, str]]:
     """Line number -> (operation, answer) of a recording or of a run.
 
     The last ``=>`` of a line separates the two: an operation may hold one, an answer never does.
+    Raises UsageError for a line of another form.
     """
     answers = {}
-    for line in text.splitlines():
-        number, _, rest = line.partition(" ")
-        operation, _, answer = rest.rpartition(" => ")
-        answers[int(number)] = operation, answer
+    for line in text.split("\n"):
+        match = re.fullmatch(r"([0-9]{1,18}) (.*) => (.*)", line)
+        if match is not None:
+            answers[int(match[1])] = match[2], match[3]
+        elif line:
+            raise UsageError(f"{line[:60]!r} is no answer: write NUMBER OPERATION => ANSWER")
     return answers
 
 
@@ -137,22 +141,34 @@ def compare(machine: str, scenario: str, golden: str, run: str) -> Comparison:
 
 
 def run_scenario(script: Path, machine: str, engine: str | None) -> str:
-    """What a scenario prints on a fresh machine."""
+    """What a scenario prints on a fresh machine. Raises UsageError."""
     from numalab.tools.run import boot, scenario_output  # noqa: PLC0415
 
+    data = _read(script)
     with boot(machine, engine=engine) as live:
-        return "".join(line + "\n" for line in scenario_output(live, script.read_bytes()))
+        return "".join(line + "\n" for line in scenario_output(live, data))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
 
 
 def compare_scenario(
     directory: Path, machine: str, scenario: str, engine: str | None = None
 ) -> Comparison | None:
-    """Run one scenario and compare; None when it is not recorded for that machine."""
+    """Run one scenario and compare; None when it is not recorded for that machine. Raises UsageError."""
     golden = directory / "golden" / machine / f"{scenario}.out"
     if not golden.exists():
         return None
+    recording = _read(golden).decode("latin-1")
     run = run_scenario(directory / "scenarios" / f"{scenario}.scn", machine, engine)
-    return compare(machine, scenario, golden.read_bytes().decode("latin-1"), run)
+    try:
+        return compare(machine, scenario, recording, run)
+    except UsageError as error:
+        raise UsageError(f"{golden}: {error}") from None
 
 
 def _report(result: Comparison, brief: bool) -> Iterator[str]:
@@ -178,7 +194,7 @@ def main(
     """Compare everything and print the report: 0 all equal, 1 differences.
 
     directory: None for the checkout's.  machines: none for all that are recorded there.  brief: no differences.
-    Raises UsageError for a directory or a machine that has no recordings.
+    Raises UsageError for a directory or a machine that has no recordings, and for a recording that is none.
     """
     machines = list(machines)
     if directory is None and machines and (Path(machines[-1]) / "golden").is_dir():
@@ -204,6 +220,10 @@ def main(
         totals[name].add(result)
         for line in _report(result, brief):
             print(line, flush=True)
+    if not any(tally.scenarios for tally in totals.values()):
+        raise UsageError(
+            f"{directory}: no scenario has a recording" + "".join(f" for {name}" for name in machines)
+        )
     print()
     for name, tally in totals.items():
         print(f"{name}: {tally}")

@@ -82,6 +82,35 @@ def test_wrong_use(directory: Path) -> None:
         conform.main(directory, ["big"])
 
 
+@pytest.mark.parametrize(
+    "text", ["xx => yy", "1 getcpu", "\N{ARABIC-INDIC DIGIT ONE} a => b", "9" * 5000 + " a => b"]
+)
+def test_a_recording_that_is_none(directory: Path, text: str) -> None:
+    (directory / "golden/quad/one.out").write_text(f"1 getcpu => ret=0 node=0\n{text}\n")
+    with pytest.raises(UsageError, match=r"one\.out: .* is no answer: write NUMBER OPERATION => ANSWER"):
+        conform.main(directory, [])
+
+
+def test_what_cannot_be_read(directory: Path) -> None:
+    (directory / "scenarios/one.scn").unlink()
+    (directory / "scenarios/one.scn").mkdir()
+    with pytest.raises(UsageError, match=r"one\.scn: Is a directory"):
+        conform.main(directory, [])
+
+
+def test_nothing_to_compare_is_wrong_use(directory: Path) -> None:
+    (directory / "golden/quad/one.out").unlink()
+    with pytest.raises(UsageError, match="no scenario has a recording"):
+        conform.main(directory, [])
+    with pytest.raises(UsageError, match="no scenario has a recording for quad"):
+        conform.main(directory, ["quad"])
+
+
+def test_an_operation_may_hold_what_looks_like_the_end_of_a_line() -> None:
+    text = "1 getcpu \x85\x0c => ret=0 node=0\n"
+    assert conform.parse_answers(text) == {1: ("getcpu \x85\x0c", "ret=0 node=0")}
+
+
 def test_a_directory_may_stand_behind_the_machines(directory: Path, monkeypatch) -> None:
     monkeypatch.setattr(conform, "run_scenario", lambda *_: "1 getcpu => ret=0 node=0\n")
     assert conform.main(None, ["quad", str(directory)]) == 0
