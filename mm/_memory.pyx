@@ -37,7 +37,7 @@ from numalab.mm._mm_types cimport (
     memmap, mm_c, mm_counter, page, page_cold, stat_add, stat_begin, stat_end, stat_run, vma_c,
 )
 from numalab.mm._page_alloc cimport (
-    alloc_pages_mpol, fetch_next_table, free_pages_bulk, free_table, nl_prefetchw, pte_alloc,
+    alloc_pages_mpol, fetch_next_table, free_pages_bulk, free_table, nl_prefetchw, nl_prefetchw_near, pte_alloc,
 )
 from numalab.mm._shmem cimport shmem_swapin
 from numalab.mm._writeback cimport page_mkwrite
@@ -100,7 +100,7 @@ cdef uint32_t anon_pages(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *ptes, ui
     for i in range(got):
         pfn = pfns[i]
         if i + 40 < got:
-            nl_prefetchw(&cold[pfns[i + 40]])   # the allocator had the other half in hand
+            nl_prefetchw_near(&cold[pfns[i + 40]])   # the allocator had the other half in hand
         p = &hot[pfn]
         all_flags = p.flags | flags
         p.flags = all_flags

@@ -6,15 +6,19 @@ from numalab.arch._hw cimport hw
 from numalab.arch._pagetable cimport pte_table
 from numalab.mm._mm_types cimport alloc_ctx, memmap, mm_c, mpol, zone
 
+# Prefetches go into the second-level cache, which can wait for several times as many lines as the first: for what lies
+# scattered nothing else counts. near: into the first, for what mostly lies in order.
 cdef extern from *:
     """
     #define nl_ctz(x) __builtin_ctz(x)
     #define nl_log2(x) (31 - __builtin_clz(x))
-    #define nl_prefetch(p) __builtin_prefetch((const void *)(p))
-    #define nl_prefetchw(p) __builtin_prefetch((const void *)(p), 1)
+    #define nl_prefetchw_near(p) __builtin_prefetch((const void *)(p), 1)
+    #define nl_prefetch(p) __builtin_prefetch((const void *)(p), 0, 2)
+    #define nl_prefetchw(p) __builtin_prefetch((const void *)(p), 1, 2)
     """
     int nl_ctz(uint32_t x) noexcept nogil
     int nl_log2(uint32_t x) noexcept nogil
+    void nl_prefetchw_near(const void *p) noexcept nogil
     void nl_prefetch(const void *p) noexcept nogil
     void nl_prefetchw(const void *p) noexcept nogil
 

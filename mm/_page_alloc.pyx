@@ -326,7 +326,7 @@ cdef inline void set_place(page *hot, uint32_t *pfns, uint32_t n, uint32_t place
     cdef uint32_t i
     for i in range(n):
         if i + 40 < n:
-            nl_prefetchw(&hot[pfns[i + 40]])
+            nl_prefetchw_near(&hot[pfns[i + 40]])
         hot[pfns[i]].flags = place
 
 

@@ -150,15 +150,15 @@ cdef uint32_t referenced(memmap *m, uint32_t pfn) noexcept nogil:
     """folio_referenced(): count the PTEs of a page that have been used since they were last asked; clear their bits."""
     cdef page *p = &m.hot[pfn]
     cdef uint64_t *pte
+    cdef uint32_t used
     cdef mig_item item
     if p.mapcount == 0:
         return 0
     if p.mapcount == 1 and p.rmap:
         pte = pte_at(m.h, p.rmap)
-        if not pte[0] & PTE_ACCESSED:
-            return 0
-        pte[0] &= ~<uint64_t>PTE_ACCESSED
-        return 1
+        used = (pte[0] & PTE_ACCESSED) != 0
+        pte[0] &= ~<uint64_t>PTE_ACCESSED      # without a branch: nobody can foretell which page was used
+        return used
     item.src = pfn
     item.anon = m.cold[pfn].mapping
     item.index = m.cold[pfn].index
@@ -184,8 +184,10 @@ def deactivate(MemMap mem, uint32_t[::1] pfns) -> None:
     cdef memmap *m = &mem.m
     with nogil:
         for i in range(n):
-            if i + 12 < n:
-                nl_prefetchw(&m.hot[pfns[i + 12]])
+            if i + 32 < n:
+                nl_prefetchw(&m.hot[pfns[i + 32]])
+            if i + 16 < n and m.hot[pfns[i + 16]].rmap:
+                nl_prefetchw(pte_at(m.h, m.hot[pfns[i + 16]].rmap))
             p = &m.hot[pfns[i]]
             referenced(m, pfns[i])
             if p.flags & PG_active:
