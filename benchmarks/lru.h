@@ -11,7 +11,7 @@ struct rival_page {
     uint64_t rmap;
 };
 
-enum { RIVAL_LRU = 1u << 4, RIVAL_ISOLATED = 1u << 19 };
+enum { RIVAL_LRU = 1u << 4, RIVAL_ACTIVE = 1u << 5, RIVAL_ISOLATED = 1u << 19, RIVAL_ACCESSED = 1u << 5 };
 
 /* Link pages in this order, coldest first; page n is the list's head. */
 static void rival_link(struct rival_page *map, uint32_t head, const uint32_t *pfns, uint32_t n)
@@ -50,6 +50,69 @@ static uint32_t rival_isolate(struct rival_page *map, uint32_t head, uint32_t n,
         pfn = next;
     }
     return taken;
+}
+
+/* rival_isolate() of pages that one PTE each maps, at `ram + rmap`: its accessed bit is asked and cleared. */
+static uint32_t rival_age(struct rival_page *map, uint32_t head, uint32_t n, uint8_t *ram, uint32_t *used)
+{
+    uint32_t i, taken = 0, pfn = map[head].next;
+    *used = 0;
+    for (i = 0; i < n && pfn != head; i++) {
+        struct rival_page *p = &map[pfn];
+        uint64_t *pte = (uint64_t *)(ram + p->rmap);
+        uint32_t next = p->next;
+        map[p->prev].next = next;
+        map[next].prev = p->prev;
+        p->flags = (p->flags & ~RIVAL_LRU) | RIVAL_ISOLATED;
+        p->refcount++;
+        taken++;
+        if (*pte & RIVAL_ACCESSED) {
+            *pte &= ~(uint64_t)RIVAL_ACCESSED;
+            ++*used;
+        }
+        pfn = next;
+    }
+    return taken;
+}
+
+/* Take these pages off their list; pages and neighbours are fetched ahead. */
+static inline void rival_unlink(struct rival_page *map, const uint32_t *pfns, uint32_t n, uint32_t i)
+{
+    struct rival_page *p = &map[pfns[i]];
+    if (i + 24 < n)
+        __builtin_prefetch(&map[pfns[i + 24]], 1);
+    if (i + 12 < n) {
+        __builtin_prefetch(&map[map[pfns[i + 12]].next], 1);
+        __builtin_prefetch(&map[map[pfns[i + 12]].prev], 1);
+    }
+    map[p->prev].next = p->next;
+    map[p->next].prev = p->prev;
+}
+
+static void rival_remove(struct rival_page *map, const uint32_t *pfns, uint32_t n)
+{
+    uint32_t i;
+    for (i = 0; i < n; i++) {
+        rival_unlink(map, pfns, n, i);
+        map[pfns[i]].flags = (map[pfns[i]].flags & ~RIVAL_LRU) | RIVAL_ISOLATED;
+        map[pfns[i]].refcount++;
+    }
+}
+
+/* Move these pages to the hot end of another list. */
+static void rival_activate(struct rival_page *map, uint32_t head, const uint32_t *pfns, uint32_t n)
+{
+    uint32_t i;
+    for (i = 0; i < n; i++) {
+        struct rival_page *p = &map[pfns[i]];
+        uint32_t hot = map[head].prev;
+        rival_unlink(map, pfns, n, i);
+        p->flags |= RIVAL_ACTIVE;
+        p->prev = hot;
+        p->next = head;
+        map[hot].next = pfns[i];
+        map[head].prev = pfns[i];
+    }
 }
 
 /* Visit n pages and do nothing. */

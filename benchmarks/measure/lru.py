@@ -48,9 +48,14 @@ def bytes_per_page(pages: int) -> float:
 
 
 class Scan:
-    """One node with its pages on the inactive list, and the same pages on a linked list beside it."""
+    """One node with its pages on the inactive list, and the same pages on a linked list beside it.
 
-    def __init__(self, spec: str, pages: int, shuffled: bool, rng: np.random.Generator) -> None:
+    passed: the share of pages that may not be taken.
+    """
+
+    def __init__(
+        self, spec: str, pages: int, shuffled: bool, rng: np.random.Generator, passed: float = 0.1
+    ) -> None:
         module = build.load("lru")
         self.mem = machine.build_untouched(spec)
         zone = self.mem.zones[-1]
@@ -61,10 +66,10 @@ class Scan:
         self.module = module
         self.zones = np.full(len(self.mem.hot), int(zone["place"]), np.uint32)
         # A fresh pattern each time: a branch predictor learns an old one.
-        passed = rng.random(pages) < 0.1
-        self.refcounts = np.where(passed & (rng.random(pages) < 0.5), 0, 1).astype(np.int32)
-        self.high = self.frames[passed & (self.refcounts == 1)]
-        self.rival_pages = sparse(32 * (len(self.mem.hot) + 1), np.uint8, huge=True)
+        over = rng.random(pages) < passed
+        self.refcounts = np.where(over & (rng.random(pages) < 0.5), 0, 1).astype(np.int32)
+        self.high = self.frames[over & (self.refcounts == 1)]
+        self.rival_pages = sparse(32 * (len(self.mem.hot) + 2), np.uint8, huge=True)
         self.rival = module.Rival(self.rival_pages, len(self.mem.hot))
         self.at = 0
 
@@ -78,7 +83,7 @@ class Scan:
         hot["flags"][self.frames] |= np.uint32(PG_ISOLATED)
         self.mem.k.lru.putback(self.mem, 0, self.frames)
         hot["refcount"][self.frames] = self.refcounts
-        rival = self.rival_pages.view(hot.dtype)[:-1]
+        rival = self.rival_pages.view(hot.dtype)[:-2]
         rival["flags"][self.frames] = hot["flags"][self.frames]
         rival["refcount"][self.frames] = self.refcounts
         self.rival.link(self.frames)

@@ -2,12 +2,13 @@
 
 migrate: migrate_pages(2) from one node to another below the system call. swap-out: the same by eviction to a swap area
 in memory; the way back is a read of every page. Physical order: pages lie one behind the other; random: in the order of
-a shuffled free.
+a shuffled free. flat: the dearest over the cheapest page of 64 MiB, 512 MiB and 4 GiB.
 """
 
 from __future__ import annotations
 
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,10 @@ from numalab.mm.swapfile import swapon
 
 from benchmarks import build, machine
 from benchmarks.clock import Contender, now, shortest
-from benchmarks.gate import Value
+from benchmarks.gate import Skipped, Value
 
 PAGES = 1 << 16
+HUGE = 1 << 20  # 4 GiB
 FROM, TO = 1, 0  # node 1's lowest zone reaches over the whole node
 MOVE = 2
 Frames = NDArray[np.uint32]
@@ -38,7 +40,40 @@ def measure() -> dict[str, Value]:
         with scattered:
             values |= {f"{name}-{order}": value for name, value in one_order(mem).items()}
         mem.hw.close()
-    return values
+    return values | flat()
+
+
+def flat() -> dict[str, Value]:
+    """What a page costs whether few or many move."""
+    need = (2 * HUGE + (1 << 17)) * machine.PAGE
+    if need > available():
+        return {"migrate-flat": Skipped(f"needs {need >> 30} GiB of the host's memory")}
+    mem = machine.build(f"2x{(HUGE + (1 << 15)) * machine.PAGE >> 20}M")
+    programs = {str(pages): machine.Program(mem, pages, FROM) for pages in (HUGE >> 6, HUGE >> 3, HUGE)}
+
+    def migrate(program: machine.Program) -> Contender:
+        def run() -> int:
+            program.map()
+            program.touch()
+            start = now()
+            left = do_migrate_pages(mem, program.mm, program.ctx, 1 << FROM, 1 << TO, MOVE)
+            taken = now() - start
+            assert not left
+            program.unmap()
+            return taken
+
+        return run
+
+    ns = shortest({name: migrate(program) for name, program in programs.items()}, repeats=5)
+    mem.hw.close()
+    each = [taken / int(name) for name, taken in ns.items()]
+    return {"migrate-flat": max(each) / min(each)}
+
+
+def available() -> int:
+    """MemAvailable of the host, in bytes."""
+    rows = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(rows["MemAvailable"].split()[0]) << 10
 
 
 def frames_of(program: machine.Program) -> Frames:
