@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-__all__ = ["PAGE", "ZEROS", "Image", "Page", "Policy"]
+__all__ = ["PAGE", "ZEROS", "Image", "Page", "Policy", "Shared"]
 
 PAGE = 4096
 ZEROS = bytes(PAGE)
@@ -18,15 +18,24 @@ ZEROS = bytes(PAGE)
 Policy = tuple[int, int]
 
 
+#: The contents of shared memory, by page: what was never written is zeros.
+Shared = dict[int, bytes]
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One mapped page. fork: what becomes of it in a child, "copy", "drop" or "wipe"."""
+    """One mapped page. fork: what becomes of it in a child, "copy", "drop" or "wipe".
+
+    shared: the memory that it shows, at ``index``, which is what counts instead of ``content``; None: it is private.
+    """
 
     prot: int
     content: bytes = ZEROS
     locked: bool = False
     policy: Policy | None = None
     fork: str = "copy"
+    shared: Shared | None = None
+    index: int = 0
 
 
 class Image:
@@ -61,6 +70,11 @@ class Image:
         for vpn in vpns:
             self.pages[vpn] = replace(self.pages[vpn], **what)  # type: ignore[arg-type]
 
+    def content(self, vpn: int) -> bytes:
+        """The bytes of a mapped page."""
+        page = self.pages[vpn]
+        return page.content if page.shared is None else page.shared.get(page.index, ZEROS)
+
     def remove(self, vpn: int, count: int) -> None:
         """Unmap a range."""
         for at in range(vpn, vpn + count):
@@ -69,7 +83,7 @@ class Image:
     def read(self, addr: int, size: int) -> bytes:
         """Bytes of mapped memory."""
         first, last = addr // PAGE, (addr + size - 1) // PAGE
-        whole = b"".join(self.pages[vpn].content for vpn in range(first, last + 1))
+        whole = b"".join(self.content(vpn) for vpn in range(first, last + 1))
         return whole[addr - first * PAGE :][:size]
 
     def write(self, addr: int, data: bytes) -> None:
@@ -78,6 +92,10 @@ class Image:
         while done < len(data):
             vpn, offset = divmod(addr + done, PAGE)
             piece = data[done : done + PAGE - offset]
-            old = self.pages[vpn].content
-            self.change([vpn], content=old[:offset] + piece + old[offset + len(piece) :])
+            page, old = self.pages[vpn], self.content(vpn)
+            new = old[:offset] + piece + old[offset + len(piece) :]
+            if page.shared is None:
+                self.change([vpn], content=new)
+            else:
+                page.shared[page.index] = new
             done += len(piece)

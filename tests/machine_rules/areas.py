@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from errno import EFAULT, EINVAL, ENOMEM
+from itertools import takewhile
 
 import hypothesis.strategies as st
 from hypothesis.stateful import precondition, rule
@@ -22,6 +23,7 @@ from numalab.mm.mman import (
     MAP_FIXED,
     MAP_POPULATE,
     MAP_PRIVATE,
+    MAP_SHARED,
     MCL_CURRENT,
     MLOCK_ONFAULT,
     MREMAP_DONTUNMAP,
@@ -33,7 +35,7 @@ from numalab.mm.mman import (
 )
 
 from tests.machine_rules.base import Base, Process, counts, places, who
-from tests.memory_model import PAGE, ZEROS, Page
+from tests.memory_model import PAGE, ZEROS, Page, Shared
 
 __all__ = ["AreaRules"]
 
@@ -68,6 +70,19 @@ class AreaRules(Base):
         if result is not None:
             assert result == vpn * PAGE
             process.image.pages.update(dict.fromkeys(range(vpn, vpn + count), Page(prot)))
+
+    @rule(number=who, at=places, count=counts, prot=prots)
+    @precondition(Base.has_processes)
+    def map_shared(self, number: int, at: int, count: int, prot: int) -> None:
+        """Memory that children will have in common."""
+        process, count = self.pick(number), self.size(count)
+        self.share_at(process, self.place(process, at), count, prot)
+
+    def share_at(self, process: Process, vpn: int, count: int, prot: int) -> None:
+        flags = MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED
+        if self.act(process, lambda sys: sys.mmap(count * PAGE, prot, flags, addr=vpn * PAGE)) is not None:
+            shared: Shared = {}
+            process.image.pages.update({vpn + i: Page(prot, shared=shared, index=i) for i in range(count)})
 
     @rule(number=who, count=counts, prot=prots)
     @precondition(Base.has_processes)
@@ -213,6 +228,9 @@ class AreaRules(Base):
         process = self.pick(number)
         vpn = self.place(process, at)
         reached = list(process.image.run(vpn, count))
+        if advice == MADV_WIPEONFORK:  # shared memory refuses
+            pages = process.image.pages
+            reached = list(takewhile(lambda page: pages[page].shared is None, reached))
         # DONTFORK and WIPEONFORK are flags of their own; the model has one of them, so the other goes first.
         undo = MADV_KEEPONFORK if advice in (MADV_DONTFORK, MADV_DOFORK) else MADV_DOFORK
         for wanted in (undo, advice):
@@ -233,6 +251,8 @@ class AreaRules(Base):
         image = process.image
         if flags & MREMAP_DONTUNMAP:
             size = count
+        if any(image.pages[page].shared is not None for page in image.mapped(old, count)) and size > count:
+            return  # beyond the end of shared memory there is nothing to be had
         if old not in image.pages or (flags & MREMAP_FIXED and old < new + size and new < old + count):
             return
         target = new * PAGE if flags & MREMAP_FIXED else 0

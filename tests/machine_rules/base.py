@@ -12,11 +12,15 @@ import numpy as np
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 import numalab
+from numalab.arch._pagetable_reference import PTE_PRESENT, swp_offset, swp_type
 from numalab.arch.node import Topology
+from numalab.mm._constants import PG_uptodate
 from numalab.mm.invariants import InvariantError, check_invariants
 from numalab.mm.mman import PROT_EXEC, PROT_READ, PROT_WRITE
 from numalab.mm.mpol import MPOL_BIND
-from numalab.mm.vm_flags import VM_ACCESS_FLAGS, VM_LOCKED
+from numalab.mm.shared_policy import get_vma_policy
+from numalab.mm.vm_flags import PAGE_SHIFT, VM_ACCESS_FLAGS, VM_LOCKED
+from numalab.mm.vma_tree import linear_page_index, vma_lookup
 from numalab.syscalls.sys import Sys
 
 from tests.driven import Died, Program
@@ -130,21 +134,22 @@ class Base(RuleBasedStateMachine):
         assert errno != ENOMEM or self.may_run_out or enomem, "out of memory on a machine that has plenty"
         return -errno
 
-    def killed(self, status: int) -> None:
-        """A process has ended that should not have: that is right if memory can run out here."""
-        assert status == -SIGKILL
-        assert self.may_run_out, "killed for want of memory on a machine that has plenty"
+    def killed(self, status: int, signo: int = SIGKILL) -> None:
+        """A process has ended: by a signal that was due, or by SIGKILL, which is right if memory can run out here."""
+        assert status in (-signo, -SIGKILL)
+        wanted = self.may_run_out or status != -SIGKILL
+        assert wanted, "killed for want of memory on a machine that has plenty"
         self.processes = [process for process in self.processes if process.program.alive]
 
     def access(self, process: Process, vpn: int, count: int, call: Callable[[Sys], object]) -> bool:
         """A load or store; what it faults in under BIND must come from the nodes bound to. False: the process died."""
         vpns = process.image.mapped(vpn, count)
-        before = self.ptes(process, vpns)
+        before = self.present(process, vpns)
         self.act(process, call)
         if process not in self.processes:
             return False
-        for at, pte in self.ptes(process, vpns).items():
-            mode, nodes = process.image.pages[at].policy or process.image.policy or (0, 0)
+        for at, pte in self.present(process, vpns).items():
+            mode, nodes = self.policy_of(process, at)
             node = self.node_of(pte)
             if mode == MPOL_BIND and node >= 0 and (pte ^ before.get(at, 0)) & PFN_MASK:
                 assert nodes >> node & 1, f"9: a page bound to {nodes:#x} was put on node {node}"
@@ -158,6 +163,28 @@ class Base(RuleBasedStateMachine):
         addresses = np.array(vpns, np.uint64) << np.uint64(12)
         self.mem.k.pagetable.walk_batch(self.machine.hw, process.program.mm.pgd, addresses, ptes)
         return {vpn: pte for vpn, pte in zip(vpns, ptes.tolist(), strict=True) if pte}
+
+    def present(self, process: Process, vpns: list[int]) -> dict[int, int]:
+        """The same, and in place of PTEs that are missing the pages that shared memory has there already."""
+        ptes = self.ptes(process, vpns)
+        for vpn in vpns:
+            if vpn not in ptes and process.image.pages[vpn].shared is not None:
+                vma = vma_lookup(process.program.mm, vpn * PAGE)
+                assert vma is not None
+                assert vma.file is not None
+                entry = vma.file.mapping.load(linear_page_index(vma, vpn * PAGE))
+                if entry:
+                    ptes[vpn] = (entry >> 1) << PAGE_SHIFT | PTE_PRESENT
+        return ptes
+
+    def policy_of(self, process: Process, vpn: int) -> Policy:
+        """What decides on the node of a new page. Of shared memory the machine knows who bound it last."""
+        own = process.image.pages[vpn].policy
+        if process.image.pages[vpn].shared is not None:
+            vma = vma_lookup(process.program.mm, vpn * PAGE)
+            policy = None if vma is None else get_vma_policy(vma, vpn * PAGE)
+            own = None if policy is None else (policy.mode, policy.nodes)
+        return own or process.image.policy or (0, 0)
 
     def frame(self, process: Process, vpn: int) -> int | None:
         """The frame of one page; None if it has none of its own."""
@@ -174,17 +201,23 @@ class Base(RuleBasedStateMachine):
         pfn = (pte & PFN_MASK) >> 12
         return -1 if pfn == self.mem.zero_pfn else self.mem.node_of(pfn)
 
+    def slot(self, pte: int) -> int | None:
+        """The slot that a swap PTE names; None if it is none."""
+        return swp_offset(pte) if pte and not pte & MAPPED else None
+
     def content(self, pte: int) -> bytes:
         """The bytes of the page that a PTE names, in RAM or in swap."""
         ram = self.machine.hw.ram
         at = pte & PFN_MASK
-        if not pte & MAPPED:
-            area = self.mem.swap_areas[pte >> 59]
+        slot = self.slot(pte)
+        if slot is not None:
+            area = self.mem.swap_areas[swp_type(pte)]
             assert area is not None
-            slot = pte >> 9 & (1 << 50) - 1
-            if not area.cache[slot]:
+            cached = int(area.cache[slot])
+            # What is being read, or could not be read, is still where it was.
+            if not cached or not int(self.mem.hot["flags"][cached]) & PG_uptodate:
                 return area.disk.store[slot * PAGE : (slot + 1) * PAGE].tobytes()
-            at = int(area.cache[slot]) * PAGE
+            at = cached * PAGE
         return ram[at : at + PAGE].tobytes()
 
     # After every step
@@ -200,13 +233,13 @@ class Base(RuleBasedStateMachine):
     def every_byte_is_as_written(self) -> None:
         for process in self.processes:
             self.check_areas(process)
-            pages = process.image.pages
-            ptes = self.ptes(process, sorted(pages))
-            for vpn, page in pages.items():
+            image = process.image
+            ptes = self.present(process, sorted(image.pages))
+            for vpn in image.pages:
                 if vpn in ptes:
-                    assert self.content(ptes[vpn]) == page.content, f"8: other bytes at {vpn * PAGE:#x}"
+                    assert self.content(ptes[vpn]) == image.content(vpn), f"8: other bytes at {vpn * PAGE:#x}"
                 else:
-                    assert page.content is ZEROS, f"8: the page at {vpn * PAGE:#x} is gone"
+                    assert image.content(vpn) is ZEROS, f"8: the page at {vpn * PAGE:#x} is gone"
 
     def check_areas(self, process: Process) -> None:
         """Areas are where the model has pages, with the same rights, locks and policies."""
@@ -224,6 +257,8 @@ class Base(RuleBasedStateMachine):
         try:
             self.mem.k.lru.putback(self.mem, 0, np.array(self.isolated, np.uint32))
             self.isolated = []
+            while self.machine.sched.timers.skip():  # every obstacle goes
+                pass
             for process in list(self.processes):
                 self.read_everything(process)
             for process in self.processes:
@@ -241,4 +276,4 @@ class Base(RuleBasedStateMachine):
                 seen = self.act(process, lambda sys, at=vpn: sys.memory.read(at * PAGE, PAGE))  # type: ignore[misc]
                 if seen is None:
                     return
-                assert seen == page.content
+                assert seen == image.content(vpn)

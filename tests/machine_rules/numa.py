@@ -63,10 +63,13 @@ class NumaRules(Base):
         }
 
     def migrating(self, process: Process, call: Callable[[Sys], int]) -> int | None:
-        """A call that may migrate: what is held stays where it is."""
+        """A call that may migrate: what is held, and still so afterwards, stays where it is."""
         held = self.held()
         result = self.act(process, call)
+        flags = self.mem.hot["flags"]
         for (owner, vpn), pfn in held.items():
+            if pfn not in self.isolated and not int(flags[pfn]) & PG.LOCKED:
+                continue
             assert owner not in self.processes or self.frame(owner, vpn) == pfn, f"{vpn * PAGE:#x} has moved"
         return result
 
@@ -198,15 +201,3 @@ class NumaRules(Base):
     def put_back(self) -> None:
         self.mem.k.lru.putback(self.mem, 0, np.array(self.isolated, np.uint32))
         self.isolated = []
-
-    @rule(number=who, at=places, lock=st.booleans())
-    @precondition(Base.has_processes)
-    def lock_pages(self, number: int, at: int, lock: bool) -> None:
-        """Somebody holds a page lock, until all are unlocked or the page is freed: it does not move meanwhile."""
-        process = self.pick(number)
-        flags = self.mem.hot["flags"]
-        for vpn in [self.place(process, at)] if lock else process.image.pages:
-            pfn = self.frame(process, vpn)
-            # A page that others find in the swap cache would let them wait for ever.
-            if pfn is not None and not int(flags[pfn]) & PG.SWAPCACHE:
-                flags[pfn] = flags[pfn] | PG.LOCKED if lock else flags[pfn] & ~np.uint32(PG.LOCKED)

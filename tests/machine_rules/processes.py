@@ -16,7 +16,7 @@ from numalab.syscalls.sys import Sys
 
 from tests.driven import Died, Program
 from tests.machine_rules.base import READABLE, Base, Process, counts, places, who
-from tests.memory_model import PAGE, Image, Page
+from tests.memory_model import PAGE, ZEROS, Image, Page
 
 __all__ = ["ProcessRules"]
 
@@ -126,11 +126,13 @@ class ProcessRules(Base):
         process = self.pick(number)
         vpn = self.place(process, at)
         count = self.allowed(process, vpn, count, PROT_WRITE if write else READABLE)
-        if count and self.access(
+        if not count:
+            return
+        alive = self.access(
             process, vpn, count, lambda sys: sys.memory.touch(vpn * PAGE + 7, count, write=write, value=value)
-        ):
-            for page in range(vpn, vpn + count if write else vpn):
-                process.image.write(page * PAGE + 7, bytes([value]))
+        )
+        written = {page * PAGE + 7: bytes([value]) for page in range(vpn, vpn + count if write else vpn)}
+        self.written(process, written, alive)
 
     @rule(number=who, at=places, count=counts, skip=offsets, cut=offsets, seed=seeds)
     @precondition(Base.has_processes)
@@ -163,8 +165,26 @@ class ProcessRules(Base):
 
     def store(self, process: Process, addr: int, data: bytes) -> None:
         pages = (addr + len(data) - 1) // PAGE - addr // PAGE + 1
-        if self.access(process, addr // PAGE, pages, lambda sys: sys.memory.write(addr, data)):
+        alive = self.access(process, addr // PAGE, pages, lambda sys: sys.memory.write(addr, data))
+        self.written(process, {addr: data}, alive)
+
+    def written(self, process: Process, stores: dict[int, bytes], alive: bool) -> None:
+        """A process has stored bytes. One that died of it has done so up to some page, and others may share that."""
+        shares = [page.shared for page in process.image.pages.values() if page.shared is not None]
+        before = {id(shared): dict(shared) for shared in shares}
+        for addr, data in stores.items():
             process.image.write(addr, data)
+        for other in self.processes if not alive else ():
+            image = other.image
+            there = self.present(other, sorted(image.pages))
+            for vpn, page in image.pages.items():
+                if page.shared is None or id(page.shared) not in before:
+                    continue
+                old = before[id(page.shared)].get(page.index, ZEROS)
+                seen = self.content(there[vpn]) if vpn in there else ZEROS
+                assert seen in (old, image.content(vpn)), f"8: other bytes at {vpn * PAGE:#x}"
+                if seen == old:
+                    page.shared[page.index] = old
 
     @rule(number=who, at=places, count=counts)
     @precondition(Base.has_processes)

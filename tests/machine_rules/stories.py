@@ -5,19 +5,22 @@ from __future__ import annotations
 import hypothesis.strategies as st
 from hypothesis.stateful import precondition, rule
 
+from numalab.mm.mempolicy import MPOL_MF_MOVE_ALL
 from numalab.mm.mman import MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE
 
 from tests.machine_rules.areas import RW, AreaRules
 from tests.machine_rules.base import Base, Process, counts, places, who
 from tests.machine_rules.numa import NumaRules, masks, modes
+from tests.machine_rules.obstacles import ObstacleRules
 from tests.machine_rules.processes import ProcessRules, seeds
+from tests.memory_model import PAGE
 
 __all__ = ["StoryRules"]
 
 moves = st.sampled_from((MREMAP_MAYMOVE | MREMAP_FIXED, MREMAP_MAYMOVE | MREMAP_DONTUNMAP))
 
 
-class StoryRules(ProcessRules, AreaRules, NumaRules):
+class StoryRules(ProcessRules, AreaRules, NumaRules, ObstacleRules):
     """All rules: the single calls, and these."""
 
     def still_there(self, process: Process) -> bool:
@@ -47,6 +50,32 @@ class StoryRules(ProcessRules, AreaRules, NumaRules):
         for vpn in (old, new):
             if self.still_there(process):
                 self.fill_range(process, vpn, count, seed + 1)
+
+    @rule(number=who, at=places, count=counts, mode=modes, mask=masks, node=masks, seed=seeds)
+    @precondition(Base.has_a_parent_and_room)
+    def share_for_good(
+        self, number: int, at: int, count: int, mode: int, mask: int, node: int, seed: int
+    ) -> None:
+        """Shared memory over a fork: what one writes the other reads, wherever it is bound or moved meanwhile."""
+        parent, count = self.pick(number), self.size(count)
+        vpn, before = self.place(parent, at), len(self.processes)
+        self.share_at(parent, vpn, count, RW)
+        if self.still_there(parent):
+            self.fork(number)
+        if len(self.processes) <= before or not self.still_there(parent):
+            return
+        child = self.processes[-1]
+        self.fill_range(parent, vpn, count, seed)
+        if self.still_there(child):
+            self.bind(child, vpn, count, mode, mask, MPOL_MF_MOVE_ALL)
+        if self.still_there(child):
+            self.fill_range(child, vpn, count // 2, seed + 1)
+        if self.still_there(parent):
+            self.gather(number, number, node)
+        for process in (parent, child):
+            if self.still_there(process):
+                seen = self.act(process, lambda sys: sys.memory.read(vpn * PAGE, count * PAGE))
+                assert seen in (process.image.read(vpn * PAGE, count * PAGE), None)
 
     @rule(number=who, at=places, count=counts, seed=seeds)
     @precondition(Base.has_a_parent_and_room)
