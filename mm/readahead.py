@@ -32,12 +32,12 @@ def filemap_fault(vma: VMA, ctx: AllocCtx, va: int) -> Why:
     """Have the page of a file at an address in the cache, for a fault that stopped with FILE.
 
     Returns DONE when it is there now (one major fault), NEED_RECLAIM if there is no frame for it, and FILE if it cannot
-    be had: it is beyond the end of the file, it cannot be read, or there is no room on the disk to change it.
+    be had: it is beyond the end of the file, it cannot be read, or there is no room for it where the file lies.
     """
     assert vma.file is not None
     mapping, index = vma.file.mapping, linear_page_index(vma, va)
     mem = mapping.mem
-    if index >= mapping.size:
+    if index >= mapping.size or not mapping.bdi:
         return Why.FILE
     if not mapping.load(index):
         page_cache_ra(mapping, ctx, *_window(vma, index))

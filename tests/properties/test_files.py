@@ -23,19 +23,15 @@ from hypothesis.stateful import (
 
 from numalab.arch.errno import ENOSPC, KernelError
 from numalab.mm._mm_types import MmStruct, ShmemSbInfo
+from numalab.mm.filemap import filemap_read, generic_perform_write
 from numalab.mm.memory import UserFault, read_user, write_user
 from numalab.mm.mempolicy import do_mbind
 from numalab.mm.mincore import do_mincore
 from numalab.mm.mman import MAP_FIXED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE
 from numalab.mm.mmap import do_mmap, do_munmap
 from numalab.mm.mpol import MPOL_BIND, MPOL_INTERLEAVE
-from numalab.mm.shmem import (
-    shmem_fallocate,
-    shmem_punch_hole,
-    shmem_read,
-    shmem_truncate,
-    shmem_write,
-)
+from numalab.mm.shmem import shmem_fallocate, shmem_punch_hole
+from numalab.mm.truncate import truncate_setsize
 
 from tests.mm_machine import PAGE, MemFile, MmMachine
 
@@ -120,7 +116,7 @@ class FileMachine(RuleBasedStateMachine):
         results = []
         for side in self.sides:
             try:
-                results.append(shmem_write(side.file.mapping, side.m.ctx, pos, data))
+                results.append(generic_perform_write(side.file.mapping, side.m.ctx, pos, data))
             except KernelError as error:
                 results.append(-error.errno)
         assert results[0] == results[1]
@@ -133,12 +129,12 @@ class FileMachine(RuleBasedStateMachine):
     def read(self, pos: int, n: int) -> None:
         whole = b"".join(self.page(index) for index in range(-(-self.size // PAGE)))[: self.size]
         for side in self.sides:
-            assert shmem_read(side.file.mapping, side.m.ctx, pos, n) == whole[pos : pos + n]
+            assert filemap_read(side.file.mapping, side.m.ctx, pos, n) == whole[pos : pos + n]
 
     @rule(size=sizes)
     def truncate(self, size: int) -> None:
         for side in self.sides:
-            shmem_truncate(side.file.mapping, side.m.ctx, size)
+            truncate_setsize(side.file.mapping, side.m.ctx, size)
         if size < self.size:
             self.clear(size, PAGES * PAGE)
             for windows in self.windows:
