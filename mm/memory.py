@@ -21,6 +21,7 @@ from numalab.mm.stack import expand_stack
 from numalab.mm.swap_state import read_swap_page, wait_on_page
 from numalab.mm.vm_flags import PAGE_MASK, PAGE_SIZE, VM_LOCKED, VM_READ, VM_SHARED, VM_WRITE
 from numalab.mm.vma_tree import find_vma
+from numalab.mm.writeback import balance_dirty_pages
 
 if TYPE_CHECKING:
     from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
@@ -73,6 +74,10 @@ def handle_mm_fault(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bo
     mem = mm.mem
     va, end = start & PAGE_MASK, (end + PAGE_SIZE - 1) & PAGE_MASK
     slow = Slowpath(mem, ctx)
+    if (
+        write
+    ):  # Linux does so after the fault; here that would write, and so protect again, what was made accessible
+        balance_dirty_pages(mem)
     while va < end:
         try:
             vma = _accessible_vma(mm, max(va, start), write)
@@ -86,21 +91,10 @@ def handle_mm_fault(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bo
         if reached > va:
             slow.progress()
         va = reached
-        if why in (Why.WAIT_IO, Why.WAIT_LOCK):
-            major = why == Why.WAIT_IO
-            why = read_swap_page(mem, ctx, get_vma_policy(vma, va), interleave_index(vma, va), entry)
-            if why == Why.DONE:
-                if major:  # the kernel, which now finds the page in the swap cache, will count a minor one
-                    ctx.maj_flt += 1
-                    ctx.min_flt -= 1
-                    mem.event[PGMAJFAULT] += 1
-                continue
-            if why == Why.WAIT_IO:
-                raise UserFault(max(va, start), signal.SIGBUS, BUS_ADRERR)
-        if why == Why.FILE:
-            why = filemap_fault(vma, ctx, va)
-            if why == Why.FILE:
-                raise UserFault(max(va, start), signal.SIGBUS, BUS_ADRERR)
+        if why in (Why.WAIT_IO, Why.WAIT_LOCK, Why.FILE):
+            why = _have_read(vma, ctx, va, why, entry)
+        if why in (Why.WAIT_IO, Why.FILE):
+            raise UserFault(max(va, start), signal.SIGBUS, BUS_ADRERR)
         if why == Why.NEED_RECLAIM:
             if va > start:  # use what there is: reclaim might take it away again
                 break
@@ -110,6 +104,21 @@ def handle_mm_fault(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bo
         elif why != Why.DONE:
             raise AssertionError(f"fault at {va:#x} stopped with {Why(why).name} (entry {entry:#x})")
     return va
+
+
+def _have_read(vma: VMA, ctx: AllocCtx, va: int, why: Why, entry: int) -> Why:
+    """Have the page that a fault stopped at in memory: DONE; else why that cannot be (NEED_RECLAIM, WAIT_IO, FILE)."""
+    mem = vma.mm.mem
+    if why == Why.FILE:
+        return filemap_fault(vma, ctx, va)
+    got = read_swap_page(mem, ctx, get_vma_policy(vma, va), interleave_index(vma, va), entry)
+    if (
+        got == Why.DONE and why == Why.WAIT_IO
+    ):  # the kernel, which finds the page now, will count a minor fault
+        ctx.maj_flt += 1
+        ctx.min_flt -= 1
+        mem.event[PGMAJFAULT] += 1
+    return got
 
 
 def _policy_nodes(vma: VMA, ctx: AllocCtx, addr: int) -> int | None:

@@ -1,7 +1,7 @@
 """Writing back what has been stored through shared mappings: msync(2).
 
-Mirrors mm/msync.c. The files that can be mapped have no other home than memory, so that there is nothing to write; what
-is left are the checks.
+Mirrors mm/msync.c. MS_SYNC writes what is dirty of a file on a disk and waits for it; MS_ASYNC does nothing: what is
+dirty is written in the end anyway.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 from numalab.arch.errno import EBUSY, EINVAL, ENOMEM, KernelError
 from numalab.mm._mm_types import MmStruct
 from numalab.mm.mman import MS_ASYNC, MS_INVALIDATE, MS_SYNC
-from numalab.mm.vm_flags import MASK64, VM_LOCKED, offset_in_page, page_align
-from numalab.mm.vma_tree import find_vma
+from numalab.mm.vm_flags import MASK64, VM_LOCKED, VM_SHARED, offset_in_page, page_align
+from numalab.mm.vma_tree import find_vma, linear_page_index
+from numalab.mm.writeback import filemap_write_and_wait
 
 __all__ = ["do_msync"]
 
@@ -19,7 +20,7 @@ def do_msync(mm: MmStruct, start: int, length: int, flags: int) -> None:
     """msync(2) on [start, start + length).
 
     Raises KernelError: EINVAL (flags, start not aligned), ENOMEM (the range wraps; holes, after the rest has been
-    done, but with MS_ASYNC at once), EBUSY (MS_INVALIDATE met a locked area).
+    done, but with MS_ASYNC at once), EBUSY (MS_INVALIDATE met a locked area), EIO (MS_SYNC: it cannot be written).
     """
     if flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC) or flags & (MS_ASYNC | MS_SYNC) == MS_ASYNC | MS_SYNC:
         raise KernelError(EINVAL, f"no such flags: {flags:#x}")
@@ -39,6 +40,11 @@ def do_msync(mm: MmStruct, start: int, length: int, flags: int) -> None:
                 break
         if flags & MS_INVALIDATE and vma.flags & VM_LOCKED:
             raise KernelError(EBUSY, "a locked area cannot be invalidated")
-        start = vma.end
+        stop = min(vma.end, end)
+        if flags & MS_SYNC and vma.file is not None and vma.flags & VM_SHARED:
+            first = linear_page_index(vma, max(start, vma.start))
+            last = linear_page_index(vma, stop - 1) + 1
+            filemap_write_and_wait(vma.file.mapping, first, last)
+        start = stop
     if hole:
         raise KernelError(ENOMEM, "there are holes in the range")

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from numalab.mm._mm_types import MemMap
 
 __all__ = [
-    "balance_dirty_pages", "filemap_flush", "filemap_write_and_wait", "submit_writes", "wakeup_flusher_threads",
+    "balance_dirty_pages", "filemap_flush", "filemap_write_and_wait", "submit_writes", "wait_on_writeback",
+    "wakeup_flusher_threads",
 ]  # fmt: skip
 
 BATCH = 256
@@ -105,7 +106,7 @@ def wakeup_flusher_threads(mem: MemMap) -> None:
 
 def balance_dirty_pages(mem: MemMap) -> None:
     """Keep the share of dirty pages down: begin to write above the background ratio, wait above the other."""
-    dirty = int(mem.node_stat[:, c.NR_FILE_DIRTY].sum())
+    dirty = sum(mem.node_stat[:, c.NR_FILE_DIRTY].tolist())
     if not dirty:
         return
     dirtyable = int(mem.zones["free"].sum()) + int(

@@ -272,11 +272,13 @@ def fdatasync(k: Kernel, task: Task, fd: int) -> int:
 
 
 def sync(k: Kernel, task: Task) -> int:
-    """sync(2): no file has another home than memory."""
+    """sync(2): whatever is dirty is written, as far as that can be."""
+    for mount in k.mounts:
+        mount.root.sb.sync()
     return 0
 
 
 def syncfs(k: Kernel, task: Task, fd: int) -> int:
     """syncfs(2). Errors: EBADF."""
-    files_of(task).get(fd)
+    files_of(task).get(fd).inode.sb.sync()
     return 0

@@ -1,6 +1,7 @@
 """mount(2) and umount2(2).
 
-Mirrors the SYSCALL_DEFINEs of fs/namespace.c.  What can be mounted is a tmpfs, with its options as mm/shmem.c has them.
+Mirrors the SYSCALL_DEFINEs of fs/namespace.c.  What can be mounted is a tmpfs, with its options as mm/shmem.c has them,
+and the ext2 that is on a disk.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 import re
 import stat
 
-from numalab.arch.errno import EINVAL, ENODEV, EPERM, KernelError
+from numalab.arch.errno import EINVAL, ENODEV, ENOTBLK, EPERM, KernelError
 from numalab.kernel.cred import Cap
+from numalab.kernel.fs.block import BlockDevice
 from numalab.kernel.fs.inode import Directory
 from numalab.kernel.fs.namei import PATH_MAX, resolve
 from numalab.kernel.fs.namespace import do_add_mount, do_umount
@@ -30,24 +32,39 @@ _UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50, "e": 60}
 
 
 def mount(k: Kernel, task: Task, source: int, target: int, fstype: int, flags: int, data: int) -> int:
-    """mount(2) of a tmpfs; the options size, nr_blocks, mode, uid, gid and mpol.
+    """mount(2) of a tmpfs, with the options size, nr_blocks, mode, uid, gid and mpol, or of the ext2 on a disk.
 
-    Errors: EFAULT, those of a path, EPERM, EINVAL (no type, other work than mounting, options), ENODEV (another type),
-    ENOTDIR, EBUSY.
+    Errors: EFAULT, those of a path, EPERM, EINVAL (no type, other work than mounting, options, nothing on the disk),
+    ENODEV (another type), ENOTBLK (no disk), ENOTDIR, EBUSY.
     """
     kind = getname(task, fstype, PATH_MAX) if fstype else None
-    if source:
-        getname(task, source, PATH_MAX)
+    device = getname(task, source, PATH_MAX) if source else None
     options = strncpy_from_user(task, data, PAGE_SIZE - 1).decode("latin-1") if data else ""
     path = resolve(Path(k.root), getname(task, target, PATH_MAX), task.cred)
     if not capable(task, Cap.CAP_SYS_ADMIN):
         raise KernelError(EPERM)
     if flags & _MS_OTHER_WORK or kind is None:
         raise KernelError(EINVAL)
-    if kind != "tmpfs":
+    if kind == "tmpfs":
+        root = _tmpfs_root(k, task, options)
+    elif kind == "ext2":
+        root = _ext2_root(k, task, device)
+    else:
         raise KernelError(ENODEV)
-    do_add_mount(k, path, _tmpfs_root(k, task, options))
+    do_add_mount(k, path, root)
     return 0
+
+
+def _ext2_root(k: Kernel, task: Task, device: str | None) -> Directory:
+    """What is on a disk. Errors: EINVAL (no name, nothing on it), those of a path, ENOTBLK."""
+    if device is None:
+        raise KernelError(EINVAL)
+    inode = resolve(Path(k.root), device, task.cred).inode
+    if not isinstance(inode, BlockDevice):
+        raise KernelError(ENOTBLK)
+    if inode.root is None:
+        raise KernelError(EINVAL, f"{device} holds no ext2")
+    return inode.root
 
 
 def _tmpfs_root(k: Kernel, task: Task, options: str) -> Directory:

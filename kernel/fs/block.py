@@ -1,4 +1,7 @@
-"""Block devices: a disk under a name in /dev. Programs can swap to it; its bytes they cannot read."""
+"""Block devices: a disk under a name in /dev. Programs can swap to it or mount it; its bytes they cannot read.
+
+A machine has two: /dev/ram0, which it swaps to, and /dev/vda with an empty file system, mounted on /mnt.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,11 @@ import stat
 from typing import TYPE_CHECKING
 
 from numalab.arch.disk import Disk
-from numalab.kernel.fs.inode import Inode
+from numalab.kernel.fs.ext2 import Ext2
+from numalab.kernel.fs.inode import Directory, Inode
+from numalab.kernel.fs.namei import resolve
+from numalab.kernel.fs.namespace import do_add_mount
+from numalab.kernel.fs.path import Path
 from numalab.kernel.fs.seq import lines
 from numalab.mm.swapfile import swap_areas, swapon
 
@@ -17,18 +24,25 @@ if TYPE_CHECKING:
 __all__ = ["BlockDevice", "add_disks", "swaps"]
 
 _PAGE_KB = 4
+_VDA_PAGES = 1 << 20  # 4 GiB, of which nothing is taken on the host before it is written
 
 
 class BlockDevice(Inode):
-    """A disk that has a name."""
+    """A disk that has a name. root: of what is on it, None = nothing that could be mounted."""
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: Disk, root: Directory | None = None) -> None:
         super().__init__(stat.S_IFBLK | 0o660)
         self.disk = disk
+        self.root = root
 
 
 def add_disks(k: Kernel) -> None:
-    """/dev/ram0, as large as the boot parameter ``swap`` says, and swapped to from the start."""
+    """The disks of a machine; /dev/ram0 is as large as the boot parameter ``swap`` says."""
+    vda = Disk(k.hw, k.mem.timers, "/dev/vda", _VDA_PAGES)
+    root = Ext2(k, vda).make_root()
+    k.root.add("dev/vda", BlockDevice(vda, root))
+    k.root.add("mnt", Directory())
+    do_add_mount(k, resolve(Path(k.root), "mnt", k.init.cred), root)
     pages = int(k.topology.boot["swap"]) >> 12
     if pages < 2:
         return

@@ -56,12 +56,4 @@ def do_umount(k: Kernel, path: Path, *, detach: bool, cpu: int) -> None:
         do_umount(k, Path(other.root), detach=True, cpu=cpu)
     mount.parent.entries[mount.name] = mount.covered
     k.mounts.remove(mount)
-    _drop_names(mount.root, cpu)
-
-
-def _drop_names(directory: Directory, cpu: int) -> None:
-    """kill_litter_super(): the names were all that kept the files of a tmpfs."""
-    for name, inode in list(directory.entries.items()):
-        if isinstance(inode, Directory):
-            _drop_names(inode, cpu)
-        directory.unlink(name, cpu)
+    mount.root.sb.kill(mount.root, cpu)

@@ -6,12 +6,12 @@ Mirrors struct super_block and the inode operations that make and remove names. 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from numalab.arch.errno import EACCES, EPERM, KernelError
 
 if TYPE_CHECKING:
-    from numalab.kernel.fs.inode import Inode
+    from numalab.kernel.fs.inode import Directory, Inode
 
 __all__ = ["SuperBlock"]
 
@@ -38,6 +38,16 @@ class SuperBlock:
     def create(self, mode: int) -> Inode:
         """An inode for a new regular file. Errors: EACCES where none can be made; ENOSPC."""
         raise KernelError(EACCES, "no files can be made here")
+
+    def kill(self, root: Directory, cpu: int) -> None:
+        """kill_litter_super(): it is not mounted any more, and its names were all that kept its files."""
+        for name, inode in list(root.entries.items()):
+            if inode.is_dir:
+                self.kill(cast("Directory", inode), cpu)
+            root.unlink(name, cpu)
+
+    def sync(self) -> None:
+        """Write what is dirty: nothing, where memory is all there is."""
 
     def may_change(self) -> None:
         """Whether directories can be made, and names removed. Errors: EPERM."""

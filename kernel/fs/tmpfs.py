@@ -6,14 +6,13 @@ half of the machine's memory unless it was given another, and may have a memory 
 
 from __future__ import annotations
 
-import stat
 from typing import TYPE_CHECKING
 
 from numalab.arch.errno import EOPNOTSUPP, KernelError
-from numalab.kernel.fs.inode import Inode, Opening
+from numalab.kernel.fs.inode import Inode
+from numalab.kernel.fs.regular import RegularFile
 from numalab.kernel.fs.super import SuperBlock
 from numalab.mm._mm_types import AddressSpace, ShmemSbInfo
-from numalab.mm.filemap import filemap_read, generic_perform_write
 from numalab.mm.shmem import (
     FALLOC_FL_KEEP_SIZE,
     FALLOC_FL_PUNCH_HOLE,
@@ -21,7 +20,6 @@ from numalab.mm.shmem import (
     shmem_fallocate,
     shmem_punch_hole,
 )
-from numalab.mm.truncate import truncate_setsize
 
 if TYPE_CHECKING:
     from numalab.kernel.state import Kernel
@@ -54,35 +52,19 @@ class Tmpfs(SuperBlock):
         """Programs make and remove names here."""
 
 
-class TmpfsFile(Inode):
-    """A regular file."""
+class TmpfsFile(RegularFile):
+    """A regular file in memory."""
 
     def __init__(self, sb: Tmpfs, mode: int) -> None:
-        super().__init__(stat.S_IFREG | mode)
-        self.sb = sb
-        self._k = sb.k
-        self.mapping: AddressSpace = AddressSpace(sb.k.mem, 0, sb.info)
-        self.mtime = sb.k.hw.now
+        super().__init__(sb.k, sb, mode, AddressSpace(sb.k.mem, 0, sb.info))
         if sb.policy is not None:
             self.mapping.policies = [(0, _LAST_INDEX, sb.policy)]
-
-    def read(self, opening: Opening, pos: int, count: int) -> bytes:
-        return filemap_read(self.mapping, self._k.current_ctx, pos, count)
-
-    def write(self, opening: Opening, pos: int, data: bytes) -> int:
-        """Errors: ENOSPC. Pages are placed as the policy of the file, or of the task that writes, has it."""
-        self.mtime = self._k.hw.now
-        return generic_perform_write(self.mapping, self._k.current_ctx, pos, data)
-
-    def truncate(self, ctx: AllocCtx, size: int) -> None:
-        self.mtime = self._k.hw.now
-        truncate_setsize(self.mapping, ctx, size)
 
     def fallocate(self, ctx: AllocCtx, mode: int, offset: int, length: int) -> None:
         """Errors: EOPNOTSUPP (other modes than KEEP_SIZE, alone or with PUNCH_HOLE), ENOSPC."""
         if mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE):
             raise KernelError(EOPNOTSUPP)
-        self.mtime = self._k.hw.now
+        self.touch()
         if mode & FALLOC_FL_PUNCH_HOLE:
             shmem_punch_hole(self.mapping, ctx, offset, length)
         else:
