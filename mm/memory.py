@@ -93,12 +93,13 @@ def handle_mm_fault(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bo
         va = reached
         if why in (Why.WAIT_IO, Why.WAIT_LOCK, Why.FILE):
             why = _have_read(vma, ctx, va, why, entry)
-        if why in (Why.WAIT_IO, Why.FILE):
-            raise UserFault(max(va, start), signal.SIGBUS, BUS_ADRERR)
+        # Use what there is before a page that cannot be had: reclaim might take it away again.
+        if why in (Why.NEED_RECLAIM, Why.WAIT_IO, Why.FILE) and va > start:
+            break
         if why == Why.NEED_RECLAIM:
-            if va > start:  # use what there is: reclaim might take it away again
-                break
             slow.reclaim(_policy_nodes(vma, ctx, va))
+        elif why in (Why.WAIT_IO, Why.FILE):
+            raise UserFault(max(va, start), signal.SIGBUS, BUS_ADRERR)
         elif why in (Why.MIGRATION_ENTRY, Why.WAIT_PAGE):
             wait_on_page(mem, entry)
         elif why != Why.DONE:

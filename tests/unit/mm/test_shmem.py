@@ -269,6 +269,20 @@ def test_a_page_that_cannot_be_read_is_a_sigbus(m: MmMachine) -> None:
     assert fault.value.signo == signal.SIGBUS
 
 
+def test_an_access_across_the_end_does_what_lies_before_it(m: MmMachine) -> None:
+    """With nothing present, the pages that the file has are accessed, and the first that it has not is SIGBUS."""
+    mm = m.new_mm()
+    at = do_mremap(mm, m.ctx, m.map(mm, 2, shared=True), 0, 4 * PAGE, MREMAP_MAYMOVE)
+    with pytest.raises(UserFault) as fault:
+        write_user(mm, m.ctx, at + 100, b"x" * 3 * PAGE)
+    assert (fault.value.signo, fault.value.addr) == (signal.SIGBUS, at + 2 * PAGE)
+    assert fault.value.done == 2 * PAGE - 100
+    assert read_user(mm, m.ctx, at + 99, 2) == b"\0x"
+    with pytest.raises(UserFault) as fault:
+        touch_user(mm, m.ctx, at, PAGE, 4, False)
+    assert fault.value.done == 2
+
+
 def test_what_maps_and_numa_maps_call_it(m: MmMachine) -> None:
     mm = m.new_mm()
     at = m.map(mm, 2, shared=True)
