@@ -144,14 +144,14 @@ class Base(RuleBasedStateMachine):
     def access(self, process: Process, vpn: int, count: int, call: Callable[[Sys], object]) -> bool:
         """A load or store; what it faults in under BIND must come from the nodes bound to. False: the process died."""
         vpns = process.image.mapped(vpn, count)
-        before = self.present(process, vpns)
+        before = {at: self.in_memory(pte) for at, pte in self.present(process, vpns).items()}
         self.act(process, call)
         if process not in self.processes:
             return False
         for at, pte in self.present(process, vpns).items():
             mode, nodes = self.policy_of(process, at)
             node = self.node_of(pte)
-            if mode == MPOL_BIND and node >= 0 and (pte ^ before.get(at, 0)) & PFN_MASK:
+            if mode == MPOL_BIND and node >= 0 and self.in_memory(pte) != before.get(at):
                 assert nodes >> node & 1, f"9: a page bound to {nodes:#x} was put on node {node}"
         return True
 
@@ -165,7 +165,7 @@ class Base(RuleBasedStateMachine):
         return {vpn: pte for vpn, pte in zip(vpns, ptes.tolist(), strict=True) if pte}
 
     def present(self, process: Process, vpns: list[int]) -> dict[int, int]:
-        """The same, and in place of PTEs that are missing the pages that shared memory has there already."""
+        """The same, and in place of PTEs that are missing what shared memory has there already: a page, a swap entry."""
         ptes = self.ptes(process, vpns)
         for vpn in vpns:
             if vpn not in ptes and process.image.pages[vpn].shared is not None:
@@ -174,7 +174,7 @@ class Base(RuleBasedStateMachine):
                 assert vma.file is not None
                 entry = vma.file.mapping.load(linear_page_index(vma, vpn * PAGE))
                 if entry:
-                    ptes[vpn] = (entry >> 1) << PAGE_SHIFT | PTE_PRESENT
+                    ptes[vpn] = entry - 1 if entry & 1 else (entry >> 1) << PAGE_SHIFT | PTE_PRESENT
         return ptes
 
     def policy_of(self, process: Process, vpn: int) -> Policy:
@@ -204,6 +204,15 @@ class Base(RuleBasedStateMachine):
     def slot(self, pte: int) -> int | None:
         """The slot that a swap PTE names; None if it is none."""
         return swp_offset(pte) if pte and not pte & MAPPED else None
+
+    def in_memory(self, pte: int) -> int:
+        """The frame that holds the page that a PTE names, also in the swap cache; 0 if it is in swap alone."""
+        slot = self.slot(pte)
+        if slot is None:
+            return (pte & PFN_MASK) >> PAGE_SHIFT
+        area = self.mem.swap_areas[swp_type(pte)]
+        assert area is not None
+        return int(area.cache[slot])
 
     def content(self, pte: int) -> bytes:
         """The bytes of the page that a PTE names, in RAM or in swap."""
