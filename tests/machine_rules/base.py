@@ -165,7 +165,7 @@ class Base(RuleBasedStateMachine):
         return {vpn: pte for vpn, pte in zip(vpns, ptes.tolist(), strict=True) if pte}
 
     def present(self, process: Process, vpns: list[int]) -> dict[int, int]:
-        """The same, and in place of PTEs that are missing what shared memory has there already: a page, a swap entry."""
+        """The same, and in place of PTEs that are missing what shared memory has there: a page, a swap entry."""
         ptes = self.ptes(process, vpns)
         for vpn in vpns:
             if vpn not in ptes and process.image.pages[vpn].shared is not None:
