@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from numalab.kernel.fs.block import disk_speed
 from numalab.mm import _constants as c
 from numalab.mm.migrate.ledger import Phase
-from numalab.mm.swapfile import swap_areas
 from numalab.tools import run
 from numalab.tools.errors import UsageError
 from numalab.tools.picture import bar, bar_character, time_text
@@ -42,7 +42,8 @@ class Outcome:
     """What one engine made of the program.
 
     minor, major: faults after the first migration; placement: pages of the first process by node, at its last system
-    call; written, read: pages to and from swap; time: virtual ns from start to end; said: on standard error.
+    call; written, read: pages to and from swap; files: pages written to and read from files on a disk; time: virtual ns
+    from start to end; said: on standard error.
     """
 
     engine: str
@@ -52,6 +53,7 @@ class Outcome:
     major: int
     written: int
     read: int
+    files: tuple[int, int]
     placement: dict[int, int]
     time: int
     said: str
@@ -112,13 +114,12 @@ def compare(program: str, args: Sequence[str], spec: str, seed: int, disk: str) 
         raise UsageError(f"disk {disk!r} is unknown: use {', '.join(DISKS)}")
     for engine in ENGINES:
         with run.boot(spec, seed=seed, engine=engine) as machine:
-            for area in swap_areas(machine.mem):
-                area.disk.latency, area.disk.page_ns = DISKS[disk]
-                area.sync()
+            disk_speed(machine.mem, *DISKS[disk])
             watch, start = Watch(machine), machine.now
             with _quiet() as said:
                 status = run.main(program, args, machine)
             faults, major = watch.faults()
+            vda = next(store.disk for store in machine.mem.bdis if store is not None)
             before = watch.after or (faults, major)
             yield Outcome(
                 engine,
@@ -128,6 +129,7 @@ def compare(program: str, args: Sequence[str], spec: str, seed: int, disk: str) 
                 major - before[1],
                 int(machine.mem.event[c.PSWPOUT]),
                 int(machine.mem.event[c.PSWPIN]),
+                (vda.writes, vda.reads),
                 watch.placement,
                 machine.now - start,
                 said.getvalue(),
@@ -158,6 +160,9 @@ def _rows(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, list[str]]]:
     yield "major faults after it", [str(o.major) for o in outcomes]
     yield "written to swap", [str(o.written) for o in outcomes]
     yield "read from swap", [str(o.read) for o in outcomes]
+    if any(any(o.files) for o in outcomes):
+        yield "written to files", [str(o.files[0]) for o in outcomes]
+        yield "read from files", [str(o.files[1]) for o in outcomes]
     yield (
         "pages at the end, by node",
         [" ".join(f"N{nid}={n}" for nid, n in o.placement.items()) or "-" for o in outcomes],

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numalab.kernel.state import Kernel
     from numalab.mm._mm_types import MemMap
 
-__all__ = ["BlockDevice", "add_disks", "swaps"]
+__all__ = ["BlockDevice", "add_disks", "disk_speed", "swaps"]
 
 _PAGE_KB = 4
 _VDA_PAGES = 1 << 20  # 4 GiB, of which nothing is taken on the host before it is written
@@ -49,6 +49,15 @@ def add_disks(k: Kernel) -> None:
     disk = Disk(k.hw, k.mem.timers, "/dev/ram0", pages)
     k.root.add("dev/ram0", BlockDevice(disk))
     swapon(k.mem, disk)
+
+
+def disk_speed(mem: MemMap, latency: int, page_ns: int) -> None:
+    """Let every disk take so long: ns a request, and ns a page."""
+    for area in swap_areas(mem):
+        area.disk.latency, area.disk.page_ns = latency, page_ns
+        area.sync()
+    for store in filter(None, mem.bdis):
+        store.disk.latency, store.disk.page_ns = latency, page_ns
 
 
 def swaps(mem: MemMap) -> str:
