@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from numalab.kernel.fs.block import disk_speed
+from numalab.kernel.fs.block import disk_state
 from numalab.mm import _constants as c
 from numalab.mm.migrate.ledger import Phase
 from numalab.tools import run
@@ -114,7 +114,7 @@ def compare(program: str, args: Sequence[str], spec: str, seed: int, disk: str) 
         raise UsageError(f"disk {disk!r} is unknown: use {', '.join(DISKS)}")
     for engine in ENGINES:
         with run.boot(spec, seed=seed, engine=engine) as machine:
-            disk_speed(machine.mem, *DISKS[disk])
+            disk_state(machine.mem, *DISKS[disk])
             watch, start = Watch(machine), machine.now
             with _quiet() as said:
                 status = run.main(program, args, machine)

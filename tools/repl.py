@@ -48,7 +48,7 @@ help lists everything, help NAME explains; Tab completes; Ctrl-D ends."""
 _GROUPS = {
     "mapping": "Address space", "access": "Access", "policy": "Policy", "migration": "Migration",
     "look": "What the kernel says", "identity": "What a process is", "files": "Files, mounts, swap",
-    "control": "Processes",
+    "obstacles": "Obstacles", "control": "Processes",
 }  # fmt: skip
 
 

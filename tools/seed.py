@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from numalab.kernel.fs.block import disk_speed
+from numalab.kernel.fs.block import disk_state
 from numalab.tools.compare import DISKS, pass_lines
 from numalab.tools.picture import time_text
 from numalab.tools.run import boot
@@ -27,7 +27,7 @@ PAGES, LOCKED = 256, 8
 def story(spec: str) -> Iterator[str]:
     """The lines of the story, told by a machine of its own. Raises AssertionError if a byte was lost on the way."""
     with boot(spec, engine="swap") as machine:
-        disk_speed(machine.mem, *DISKS["2005"])
+        disk_state(machine.mem, *DISKS["2005"])
         lines: list[str] = []
         status = machine.run(lambda sys: _program(machine, sys, lines))
         assert status == 0, f"the program ended with {status}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numalab.kernel.state import Kernel
     from numalab.mm._mm_types import MemMap
 
-__all__ = ["BlockDevice", "add_disks", "disk_speed", "swaps"]
+__all__ = ["BlockDevice", "add_disks", "disk_state", "swaps"]
 
 _PAGE_KB = 4
 _VDA_PAGES = 1 << 20  # 4 GiB, of which nothing is taken on the host before it is written
@@ -51,13 +51,13 @@ def add_disks(k: Kernel) -> None:
     swapon(k.mem, disk)
 
 
-def disk_speed(mem: MemMap, latency: int, page_ns: int) -> None:
-    """Let every disk take so long: ns a request, and ns a page."""
+def disk_state(mem: MemMap, latency: int, page_ns: int, *, failing: bool = False) -> None:
+    """Let every disk take so long, in ns a request and ns a page, and perhaps fail at whatever it is asked for."""
+    disks = [area.disk for area in swap_areas(mem)] + [store.disk for store in mem.bdis if store is not None]
+    for disk in disks:
+        disk.latency, disk.page_ns, disk.failing = latency, page_ns, failing
     for area in swap_areas(mem):
-        area.disk.latency, area.disk.page_ns = latency, page_ns
         area.sync()
-    for store in filter(None, mem.bdis):
-        store.disk.latency, store.disk.page_ns = latency, page_ns
 
 
 def swaps(mem: MemMap) -> str:

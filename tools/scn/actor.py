@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -84,10 +85,11 @@ class Slot:
 
 @dataclass
 class Table:
-    """What all actors of one scenario share: who is who, and the counters at ``vmstat mark``."""
+    """What all actors of one scenario share: who is who, the counters at ``vmstat mark``, what ends each obstacle."""
 
     slots: list[Slot] = field(default_factory=lambda: [Slot() for _ in range(16)])
     vmstat_base: dict[str, int] = field(default_factory=dict)
+    obstacles: list[Callable[[], None]] = field(default_factory=list)
 
 
 class Controller(Protocol):

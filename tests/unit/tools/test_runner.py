@@ -126,3 +126,30 @@ def test_the_machine_is_consistent_afterwards(runner: Runner) -> None:
         "drop a",
     )
     assert runner.kernel.pids.find(1) is not None
+
+
+def test_obstacles_hold_pages_until_they_are_cleared(runner: Runner) -> None:
+    play(runner, "mmap a 4", "fill a 1")
+    assert play(runner, "obstacle hold a+0:2", "obstacle pin a+2:1", "obstacle lock a+9:1", "obstacle nothing a") == [
+        "ret=0 pages=2", "ret=0 pages=1", "ret=0 pages=0", "script-error=bad-word",
+    ]  # fmt: skip
+    assert play(runner, "migrate_pages self {0} {1}", "clear", "migrate_pages self {0} {1}", "count a") == [
+        "ret=3", "ret=0", "ret=0", "ret=0 N1=4 other=0",
+    ]  # fmt: skip
+
+
+def test_an_obstacle_may_end_by_itself(runner: Runner) -> None:
+    play(runner, "mmap a 2", "fill a 1")
+    assert play(runner, "obstacle lock a ns=1000", "obstacle lock a", "obstacle writeback a ns=1000") == [
+        "ret=0 pages=2", "ret=0 pages=0", "ret=0 pages=2",
+    ]  # fmt: skip
+    assert play(runner, "sleep 1", "migrate_pages self {0} {1}") == ["ret=0", "ret=0"]
+
+
+def test_disks_that_fail_and_are_mended(runner: Runner) -> None:
+    play(runner, "file /mnt/f 2", "mmap a 2 file=/mnt/f kind=shared", "disks latency=1000 failing=1")
+    assert play(runner, "touch a r", "disks failing=2") == [
+        "ret=-1 sig=SIGBUS page=0",
+        "script-error=bad-number",
+    ]
+    assert play(runner, "disks latency=1000", "touch a r") == ["ret=0", "ret=0"]

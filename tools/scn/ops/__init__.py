@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from numalab.tools.scn.ops import access, control, files, identity, look, mapping, migration, policy
+from numalab.tools.scn.ops import (
+    access,
+    control,
+    files,
+    identity,
+    look,
+    mapping,
+    migration,
+    obstacles,
+    policy,
+)
 from numalab.tools.scn.ops.registry import OPERATIONS, Operation
 
 __all__ = ["FAMILIES", "OPERATIONS", "Operation"]
 
 # In the order in which a person meets them.
-FAMILIES = (mapping, access, policy, migration, look, identity, files, control)
+FAMILIES = (mapping, access, policy, migration, look, identity, files, obstacles, control)
