@@ -24,7 +24,7 @@ from numalab.mm._filemap_reference import (
 from numalab.mm._lru_reference import free_page, lru_cache_add, lru_drain_cpu, munlock_page
 from numalab.mm._mempolicy_reference import alloc_pages_mpol
 from numalab.mm._migrate_entry_reference import mig_entry_pfn
-from numalab.mm._reference import View, tlb_flush_mm, tlb_flush_page, tlb_insert
+from numalab.mm._reference import View, is_page, tlb_flush_mm, tlb_flush_page, tlb_insert
 from numalab.mm._rmap_reference import mapped_item
 from numalab.mm._shmem_reference import shmem_swapin
 from numalab.mm._swap_reference import entry_of, free_swap_cache, swapin_pte, try_to_free_swap
@@ -176,7 +176,7 @@ def copy_page(m: View, ctx: AllocCtx, vma: VMA, at: int, va: int, pfn: int) -> W
 def fault_table(
     m: View, ctx: AllocCtx, vma: VMA, table: int, start: int, end: int, write: bool
 ) -> tuple[int, Why, int]:
-    """Fault [start, end), which one PTE table covers. Returns where it stopped, why, and the entry's offset."""
+    """Fault [start, end), which one PTE table covers. Returns where it stopped, why, and at which entry or page."""
     why, stopped, va = Why.DONE, 0, start
     while va < end and why == Why.DONE:
         at = table + (va >> pt.PAGE_SHIFT & 511)
@@ -200,13 +200,17 @@ def fault_table(
             why = swap_in(m, ctx, vma, at, va, write)
             if why == Why.DONE:
                 va += pt.PAGE_SIZE
-            elif not pt.pte_mapped(m.ram[at]):
+            elif why != Why.NEED_RECLAIM:
                 stopped = entry_of(pte)
+            elif pt.pte_mapped(m.ram[at]):
+                stopped = pt.pte_pfn(m.ram[at])
         elif write and not pte & pt.PTE_RW:
             why = wp_page(m, ctx, vma, at, va)
             if why == Why.DONE:
                 count_faults(m, ctx, 1)
                 va += pt.PAGE_SIZE
+            elif why == Why.NEED_RECLAIM and is_page(pte):
+                stopped = pt.pte_pfn(pte)
         else:
             va += pt.PAGE_SIZE  # it is there already
     return va, why, stopped
@@ -276,7 +280,7 @@ def file_fault(
         return Why.FILE, 0, 0
     if cow:
         why = cow_page(m, ctx, vma, at, va, pfns[0])
-        return why, int(why == Why.DONE), 0
+        return why, int(why == Why.DONE), pfns[0] if why == Why.NEED_RECLAIM else 0
     if write and not page_mkwrite(m, pfns[0]):
         return Why.FILE, 0, 0
     for i, pfn in enumerate(pfns):

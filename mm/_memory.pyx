@@ -150,11 +150,15 @@ cdef inline bint free_swap_cache(memmap *m, page *p, uint32_t pfn) noexcept nogi
     return try_to_free_swap(m, pfn) and p.refcount == 0
 
 
-cdef int cow_page(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *pte, uint64_t va, uint32_t pfn) noexcept nogil:
-    """A page of our own with the contents of another; the PTE names it from now on."""
+cdef int cow_page(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *pte, uint64_t va, uint32_t pfn, uint64_t *stopped
+                  ) noexcept nogil:
+    """A page of our own with the contents of another; the PTE names it from now on. stopped: the other, if it must stay
+    until there is a frame for the copy.
+    """
     cdef uint64_t fresh = 0
     cdef hw *h = m.h
     if anon_pages(m, ctx, v, &fresh, va, 1, write_bits(v), False) == 0:
+        stopped[0] = pfn
         return WHY_NEED_RECLAIM
     memcpy(h.ram + PTE_ADDR(fresh), h.ram + (<uint64_t>pfn << PAGE_SHIFT), PAGE_SIZE)
     h.now += h.cost.zero_page
@@ -163,8 +167,10 @@ cdef int cow_page(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *pte, uint64_t v
     return WHY_DONE
 
 
-cdef int wp_page(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *pte, uint64_t va) noexcept nogil:
-    """do_wp_page(): a write to a page mapped read-only; reuse it when nobody else has it, else copy."""
+cdef int wp_page(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *pte, uint64_t va, uint64_t *stopped) noexcept nogil:
+    """do_wp_page(): a write to a page mapped read-only; reuse it when nobody else has it, else copy. stopped: see
+    cow_page().
+    """
     cdef uint64_t old = pte[0]
     cdef uint32_t pfn = <uint32_t>pte_pfn(old)
     cdef page *p = &m.hot[pfn]
@@ -194,7 +200,7 @@ cdef int wp_page(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *pte, uint64_t va
         tlb_flush_page(h, v.mm.asid, va)
         m.event[PGREUSE] += 1
         return WHY_DONE
-    if cow_page(m, ctx, v, pte, va, pfn) != WHY_DONE:
+    if cow_page(m, ctx, v, pte, va, pfn, stopped) != WHY_DONE:
         return WHY_NEED_RECLAIM
     flush_range(m, v.mm, va, va + PAGE_SIZE)
     tlb_insert(h, ctx.cpu, v.mm.asid, va, pte[0])
@@ -262,7 +268,7 @@ cdef int file_fault(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint64
         return WHY_FILE
     served[0] = n
     if cow:
-        return cow_page(m, ctx, v, ptes, va, pfns[0])
+        return cow_page(m, ctx, v, ptes, va, pfns[0], stopped)
     if write and not page_mkwrite(m, pfns[0]):
         return WHY_FILE
     for i in range(n):
@@ -317,7 +323,7 @@ cdef int fault_table(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint6
         if not pte_mapped(pte):
             why = swapin_pte(m, ctx, v, ptes, va, write, &major)
             if why != WHY_DONE:
-                stopped[0] = entry_of(pte)
+                stopped[0] = 0 if why == WHY_NEED_RECLAIM else entry_of(pte)
                 break
             if major:
                 ctx.maj_flt += 1
@@ -326,13 +332,13 @@ cdef int fault_table(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint6
             faults += 1
             h.now += h.cost.fault
             if write and not ptes[0] & PTE_RW:  # others have it too
-                why = wp_page(m, ctx, v, ptes, va)
+                why = wp_page(m, ctx, v, ptes, va, stopped)
                 if why != WHY_DONE:
                     break
             va += PAGE_SIZE
             continue
         if write and not pte & PTE_RW:
-            why = wp_page(m, ctx, v, ptes, va)
+            why = wp_page(m, ctx, v, ptes, va, stopped)
             if why != WHY_DONE:
                 break
             faults += 1
@@ -348,7 +354,8 @@ def fault_range(MemMap mem, MmStruct mm, VMA vma, AllocCtx ctx, uint64_t start, 
     """Fault [start, end) of one VMA that allows the access: handle_mm_fault() for a range.
 
     Returns (next, why, entry): how far it came, ``Why``; for WAIT_IO and WAIT_LOCK the swap entry, for MIGRATION_ENTRY
-    and WAIT_PAGE the page; FILE: see file_fault(). A private write needs ``vma.anon_vma``.
+    and WAIT_PAGE the page, for NEED_RECLAIM that which is to be copied; FILE: see file_fault(). A private write needs
+    ``vma.anon_vma``.
     """
     cdef uint64_t va = start, next, stopped = 0
     cdef uint64_t *table

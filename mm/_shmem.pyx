@@ -55,6 +55,7 @@ cdef int shmem_swapin(memmap *m, alloc_ctx *ctx, mapping_c *mapping, uint64_t in
             return WHY_WAIT_IO
         found = swapin_new(m, ctx, shared_policy_lookup(mapping, index, &end), mapping.id + index, entry)
         if found == 0:
+            stopped[0] = 0
             return WHY_NEED_RECLAIM
         p = &m.hot[found]
     elif p.flags & (PG_locked | PG_writeback):
@@ -78,6 +79,7 @@ cdef int shmem_swapin(memmap *m, alloc_ctx *ctx, mapping_c *mapping, uint64_t in
         ctx.min_flt -= 1                        # it will be counted with the others
         m.event[PGMAJFAULT] += 1
     pfn[0] = found
+    stopped[0] = 0
     return WHY_DONE
 
 

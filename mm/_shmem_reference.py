@@ -65,7 +65,7 @@ def shmem_swapin(m: View, ctx: AllocCtx, mapping: AddressSpace, index: int) -> t
             return Why.WAIT_IO, entry
         pfn = swapin_new(m, ctx, shared_policy_lookup(mapping, index)[0], mapping.id + index, entry)
         if not pfn:
-            return Why.NEED_RECLAIM, entry
+            return Why.NEED_RECLAIM, 0
     elif m.hot.flags[pfn] & (c.PG_locked | c.PG_writeback):
         return Why.WAIT_LOCK, entry
     elif not m.hot.flags[pfn] & c.PG_uptodate:

@@ -18,13 +18,14 @@ from numalab.mm.readahead import filemap_fault
 from numalab.mm.rmap import anon_vma_prepare
 from numalab.mm.shared_policy import get_vma_policy, interleave_index
 from numalab.mm.stack import expand_stack
+from numalab.mm.swap import folio_get, folio_put
 from numalab.mm.swap_state import read_swap_page, wait_on_page
 from numalab.mm.vm_flags import PAGE_MASK, PAGE_SIZE, VM_LOCKED, VM_READ, VM_SHARED, VM_WRITE
 from numalab.mm.vma_tree import find_vma
 from numalab.mm.writeback import balance_dirty_pages
 
 if TYPE_CHECKING:
-    from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
+    from numalab.mm._mm_types import VMA, AllocCtx, MemMap, MmStruct
 
 __all__ = [
     "OutOfMemory", "UserFault", "copy_page_range", "handle_mm_fault", "read_user", "touch_user", "write_user",
@@ -92,12 +93,12 @@ def handle_mm_fault(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bo
             slow.progress()
         va = reached
         if why in (Why.WAIT_IO, Why.WAIT_LOCK, Why.FILE):
-            why = _have_read(vma, ctx, va, why, entry)
+            why, entry = _have_read(vma, ctx, va, why, entry), 0
         # Use what there is before a page that cannot be had: reclaim might take it away again.
         if why in (Why.NEED_RECLAIM, Why.WAIT_IO, Why.FILE) and va > start:
             break
         if why == Why.NEED_RECLAIM:
-            slow.reclaim(_policy_nodes(vma, ctx, va))
+            _reclaim(slow, mem, ctx, _policy_nodes(vma, ctx, va), entry)
         elif why in (Why.WAIT_IO, Why.FILE):
             raise UserFault(max(va, start), signal.SIGBUS, BUS_ADRERR)
         elif why in (Why.MIGRATION_ENTRY, Why.WAIT_PAGE):
@@ -120,6 +121,18 @@ def _have_read(vma: VMA, ctx: AllocCtx, va: int, why: Why, entry: int) -> Why:
         ctx.min_flt -= 1
         mem.event[PGMAJFAULT] += 1
     return got
+
+
+def _reclaim(slow: Slowpath, mem: MemMap, ctx: AllocCtx, nodes: int | None, keep: int) -> None:
+    """Free something for a fault. keep: a page that it is about to copy, which must not be what goes; 0 = none."""
+    if not keep:
+        slow.reclaim(nodes)
+        return
+    folio_get(mem, keep)
+    try:
+        slow.reclaim(nodes)
+    finally:
+        folio_put(mem, ctx.cpu, keep)
 
 
 def _policy_nodes(vma: VMA, ctx: AllocCtx, addr: int) -> int | None:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from numalab.arch.disk import Disk
-from numalab.mm._constants import PSWPOUT
+from numalab.mm._constants import LRU_ACTIVE_ANON, LRU_INACTIVE_ANON, PSWPOUT
+from numalab.mm._migrate import MigrateStats
 from numalab.mm._mm_types import MmStruct
 from numalab.mm.madvise import do_madvise
 from numalab.mm.memory import UserFault, read_user, touch_user, write_user
 from numalab.mm.mempolicy import do_mbind
 from numalab.mm.migrate.nodes import do_migrate_pages
 from numalab.mm.mlock import do_mlock
-from numalab.mm.mman import MADV_PAGEOUT
+from numalab.mm.mman import MADV_PAGEOUT, MLOCK_ONFAULT
+from numalab.mm.mmap import do_munmap
 from numalab.mm.mpol import MPOL_BIND
+from numalab.mm.page_alloc import OutOfMemory, Slowpath
+from numalab.mm.swap import lru_add_drain_all
 from numalab.mm.swapfile import swapon
+from numalab.mm.vmscan import shrink_folio_list
 
 from tests.mm_machine import PAGE, MmMachine
 
@@ -88,3 +95,52 @@ def test_a_full_target_takes_no_pages_from_other_nodes() -> None:
         pfns = [int(pte) & 1 for pte in m.ptes(bystander, theirs, 128)]
         assert all(pfns), "no page of the bystander went to swap"
         assert m.check() == []
+
+
+@pytest.mark.parametrize("twins", [False, True], ids=["compiled", "twin"])
+def test_a_page_is_not_reclaimed_to_make_room_for_its_own_copy(
+    twins: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one frame left, reading a shared page in and copying it cannot both succeed; nor may it go on for ever."""
+    with MmMachine("1x64p", twins=twins) as m:
+        swapon(m.mem, Disk(m.hw, m.mem.timers, "disk", 256))
+        mm = m.new_mm()
+        shared = m.map(mm, 1)
+        write_user(mm, m.ctx, shared, b"both")
+        child = m.fork(mm)
+        out = m.pfn(mm, shared)
+        lru_add_drain_all(m.mem)
+        shrink_folio_list(m.mem, 0, isolated(m, out), 0, MigrateStats())
+        assert not int(m.ptes(child, shared, 1)[0]) & 1
+        filler = m.map(mm, 60)
+        do_mlock(mm, m.ctx, filler, 60 * PAGE, MLOCK_ONFAULT)
+        with pytest.raises(OutOfMemory):
+            touch_user(mm, m.ctx, filler, PAGE, 60, True)
+        do_munmap(mm, m.ctx, filler, PAGE)
+        tries: list[int] = []
+        reclaim = Slowpath.reclaim
+
+        def counted(slow: Slowpath, nodes: int | None = None) -> None:
+            tries.append(1)
+            if len(tries) > 100:
+                raise OutOfMemory
+            reclaim(slow, nodes)
+
+        monkeypatch.setattr(Slowpath, "reclaim", counted)
+        with pytest.raises(OutOfMemory):
+            write_user(child, m.ctx, shared, b"mine")
+        assert len(tries) < 100
+        assert m.check() == []
+        assert read_user(child, m.ctx, shared, 4) == b"both"
+
+
+def isolated(m: MmMachine, pfn: int) -> npt.NDArray[np.uint32]:
+    """One page, taken off its list."""
+    out = np.zeros(64, np.uint32)
+    for kind in (LRU_INACTIVE_ANON, LRU_ACTIVE_ANON):
+        taken, _ = m.mem.k.vmscan.isolate_lru(m.mem, m.mem.node_of(pfn), kind, out)
+        pages = out[:taken]
+        m.mem.k.lru.putback(m.mem, 0, pages[pages != pfn])
+        if pfn in pages:
+            return pages[pages == pfn].copy()
+    raise AssertionError("it is on no list")
