@@ -1,6 +1,3 @@
-import numpy as np
-import numpy.typing as npt
-
 from numalab.mm._mm_types import VMA, AllocCtx, MemMap, MmStruct
 
 def fault_range(
@@ -19,7 +16,3 @@ def protect_range(mem: MemMap, mm: MmStruct, vma: VMA, start: int, end: int) -> 
 def move_range(
     mem: MemMap, mm: MmStruct, ctx: AllocCtx, old: int, new: int, length: int
 ) -> tuple[int, int, int]: ...
-def pagemap_range(mem: MemMap, mm: MmStruct, start: int, out: npt.NDArray[np.uint64]) -> None: ...
-def numa_stats(
-    mem: MemMap, mm: MmStruct, start: int, end: int
-) -> tuple[int, int, int, int, int, int, int, npt.NDArray[np.int64]]: ...

@@ -1,4 +1,4 @@
-"""Page tables of programs: faults, unmapping, fork, protection, moving, and looking at them.
+"""Page tables of programs: faults, unmapping, fork, protection and moving.
 
 Mirrors mm/memory.c, mm/mprotect.c and mm/mremap.c, for anonymous memory and files. Every kernel takes a
 range and goes through it one PTE table at a time; one page is the same call with a range of one. They
@@ -8,8 +8,6 @@ Deliberately different: no page-table locks (one host thread), and a fault serve
 the program is about to touch, which gives the same pages, counts and order as one fault a page.
 """
 
-import numpy as np
-
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
@@ -18,7 +16,7 @@ from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, hw
 from numalab.arch._mmu cimport tlb_flush_mm, tlb_flush_page, tlb_insert
 from numalab.arch._pagetable cimport (
     PTE_ACCESSED, PTE_ADDR, PTE_DIRTY, PTE_PRESENT, PTE_RW, PTE_SPECIAL, is_migration_entry, pte_address, pte_mapped,
-    pte_pfn, pte_table, swp_offset, swp_type, table_at,
+    pte_pfn, pte_table, table_at,
 )
 from numalab.mm._filemap cimport (
     FAULT_AROUND, get_vma_policy, map_file_page, map_pages, shmem_alloc, shmem_full, unmap_file_page,
@@ -30,9 +28,9 @@ from numalab.mm._lru cimport (
 from numalab.mm._migrate_entry cimport mig_entry_pfn, mig_entry_protect, mig_entry_to_read
 from numalab.mm._mm_types cimport (
     AllocCtx, GFP_DIRECT_RECLAIM, GFP_USER_MOVABLE, HOLE, MemMap, MmStruct, NR_ANON_MAPPED, NR_LRU_LISTS, NR_MLOCK,
-    NR_NODE_STATS, PGFAULT, PGMAJFAULT, PGREUSE, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active, PG_anon, PG_anon_exclusive,
-    PG_dirty, PG_locked, PG_lru, PG_migration_shared, PG_mlocked, PG_swapbacked, PG_swapcache, PG_unevictable,
-    PG_uptodate, PG_writeback, UNEVICTABLE_PGCULLED, UNEVICTABLE_PGMLOCKED, VMA, VM_LOCKED, VM_SHARED, VM_WRITE,
+    NR_NODE_STATS, PGFAULT, PGMAJFAULT, PGREUSE, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_anon, PG_anon_exclusive,
+    PG_locked, PG_lru, PG_migration_shared, PG_mlocked, PG_swapbacked, PG_swapcache, PG_unevictable,
+    PG_uptodate, UNEVICTABLE_PGCULLED, UNEVICTABLE_PGMLOCKED, VMA, VM_LOCKED, VM_SHARED, VM_WRITE,
     WHY_DONE, WHY_FILE, WHY_MIGRATION_ENTRY, WHY_NEED_RECLAIM, WHY_WAIT_PAGE, alloc_ctx, file_pages, mapped_item,
     memmap, mm_c, mm_counter, page, page_cold, stat_add, stat_begin, stat_end, stat_run, vma_c,
 )
@@ -726,77 +724,3 @@ def move_range(MemMap mem, MmStruct mm, AllocCtx ctx, uint64_t old, uint64_t new
             done += PAGE_SIZE
         flush_range(m, &mm.c, old, old + done)
     return done, why, 0
-
-
-# ---------------------------------------------------------------- looking
-
-def pagemap_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t[::1] out) -> None:
-    """/proc/PID/pagemap: one word a page from ``start`` on (bit 63 present, 62 swapped or migrating, 61 file, 56
-    exclusive).
-    """
-    cdef uint64_t va = start, next, pte, word, offset, end = start + <uint64_t>out.shape[0] * PAGE_SIZE
-    cdef uint64_t *table
-    cdef uint64_t i = 0
-    cdef memmap *m = &mem.m
-    cdef page *p
-    with nogil:
-        while va < end:
-            table = pte_table(m.h, mm.c.pgd, va, &next)
-            if next > end or next <= va:
-                next = end
-            while va < next:
-                word = 0
-                pte = table[(va >> PAGE_SHIFT) & 511] if table != NULL else 0
-                if pte_mapped(pte):
-                    word = <uint64_t>1 << 63 | pte_pfn(pte)
-                    if not pte & PTE_SPECIAL:
-                        p = &m.hot[pte_pfn(pte)]
-                        if not p.flags & PG_anon:
-                            word |= <uint64_t>1 << 61
-                        if p.mapcount == 1:
-                            word |= <uint64_t>1 << 56
-                elif pte:
-                    offset = mig_entry_pfn(pte) if is_migration_entry(pte) else swp_offset(pte)
-                    word = <uint64_t>1 << 62 | (offset << 5 & ((<uint64_t>1 << 55) - 1)) | (swp_type(pte) & 31)
-                out[i] = word
-                i += 1
-                va += PAGE_SIZE
-
-
-def numa_stats(MemMap mem, MmStruct mm, uint64_t start, uint64_t end) -> tuple:
-    """gather_pte_stats() over [start, end): (anon, dirty, pages, mapcount_max, swapcache, active, writeback, per_node).
-
-    Counts of pages; ``per_node`` is an int64 array indexed by node id. Only present pages count, the zero page does
-    not.
-    """
-    per_node = np.zeros(mem.m.nr_nodes, np.int64)
-    cdef int64_t[::1] node = per_node
-    cdef int64_t anon = 0, dirty = 0, pages = 0, most = 0, swapcache = 0, active = 0, writeback = 0
-    cdef uint64_t va = start, next, pte
-    cdef uint64_t *table
-    cdef memmap *m = &mem.m
-    cdef page *p
-    with nogil:
-        while va < end:
-            table = pte_table(m.h, mm.c.pgd, va, &next)
-            if next > end or next <= va:
-                next = end
-            if table == NULL:
-                va = next
-                continue
-            while va < next:
-                pte = table[(va >> PAGE_SHIFT) & 511]
-                va += PAGE_SIZE
-                if not pte_mapped(pte) or pte & PTE_SPECIAL:
-                    continue
-                p = &m.hot[pte_pfn(pte)]
-                pages += 1
-                anon += (p.flags & PG_anon) != 0
-                dirty += (pte & PTE_DIRTY) != 0 or (p.flags & PG_dirty) != 0
-                swapcache += (p.flags & PG_swapcache) != 0
-                active += (p.flags & (PG_active | PG_unevictable)) != 0
-                writeback += (p.flags & PG_writeback) != 0
-                if p.mapcount > most:
-                    most = p.mapcount
-                node[p.flags >> 26] += 1
-    return anon, dirty, pages, most, swapcache, active, writeback, per_node

@@ -448,7 +448,8 @@ cdef class AddressSpace(RmapRoot):
     cdef mapping_c c
     cdef readonly ShmemSbInfo sb
     cdef list _policies         # of c.policies, which borrows their structs
-    cdef public int wb_err      # errno of a write that failed, until somebody asks (errseq_t)
+    cdef public int wb_err      # how many writes have failed (errseq_t),
+    cdef public bint wb_err_seen    # and whether somebody has been told of the last
 
 
 cdef class MmStruct:

@@ -150,6 +150,7 @@ class AddressSpace(RmapRoot):
     nrpages: int
     nr_swapped: int
     wb_err: int
+    wb_err_seen: bool
     policies: list[tuple[int, int, MemPolicy]]
     def __init__(self, mem: MemMap, i_size: int, sb: ShmemSbInfo | None = None, bdi: int = 0) -> None: ...
     @property

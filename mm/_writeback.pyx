@@ -80,9 +80,13 @@ cdef bint write_page(memmap *m, uint32_t pfn) noexcept nogil:
     """writepage() of a dirty page whose PTEs are clean: it is under writeback now; False: the disk is full."""
     cdef page *p = &m.hot[pfn]
     cdef mapping_c *mapping = page_mapping(m, pfn)
-    cdef uint64_t block = get_block(m, mapping, m.cold[pfn].index)
+    cdef uint64_t block = get_block(m, mapping, m.cold[pfn].index), tail
     if block == 0:
         return False
+    # What was stored behind the end of the file through a mapping is not the file's.
+    if m.cold[pfn].index == mapping.i_size >> PAGE_SHIFT and mapping.i_size & (PAGE_SIZE - 1):
+        tail = mapping.i_size & (PAGE_SIZE - 1)
+        memset(m.h.ram + (<uint64_t>pfn << PAGE_SHIFT) + tail, 0, PAGE_SIZE - tail)
     p.flags = (p.flags & ~<uint32_t>PG_dirty) | PG_writeback
     count_dirty(m, p, -1)
     m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_WRITEBACK] += 1

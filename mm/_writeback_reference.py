@@ -74,6 +74,9 @@ def write_page(m: View, pfn: int) -> bool:
     block = get_block(m, mapping, m.cold.index[pfn])
     if not block:
         return False
+    # What was stored behind the end of the file through a mapping is not the file's.
+    if m.cold.index[pfn] == mapping.i_size >> pt.PAGE_SHIFT and mapping.i_size % pt.PAGE_SIZE:
+        m.page_bytes(pfn)[mapping.i_size % pt.PAGE_SIZE :] = 0
     m.hot.flags[pfn] = m.hot.flags[pfn] & ~c.PG_dirty | c.PG_writeback
     count_dirty(m, pfn, -1)
     m.node_stat[m.node(pfn), c.NR_WRITEBACK] += 1

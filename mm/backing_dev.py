@@ -25,13 +25,16 @@ __all__ = ["FileDisk", "disk_of"]
 
 
 class FileDisk:
-    """A disk with files. number: its row in ``mem.bdi``, which is ``row``; used: by block, whether a file has it."""
+    """A disk with files. number: its row in ``mem.bdi``, which is ``row``; used: by block, whether a file has it;
+    writing: pages of files that are on their way to it.
+    """
 
     def __init__(self, mem: MemMap, disk: Disk) -> None:
         """Raises ValueError if there are too many already."""
         if None not in mem.bdis[1:]:
             raise ValueError(f"{len(mem.bdis) - 1} disks with files are the limit")
         self.disk = disk
+        self.writing = 0
         self.number = mem.bdis.index(None, 1)
         self.used = sparse(disk.pages, np.uint8)
         self.row = mem.bdi[self.number]
@@ -49,8 +52,8 @@ class FileDisk:
         return self.disk.store[block * PAGE_SIZE : (block + 1) * PAGE_SIZE]
 
 
-def disk_of(mapping: AddressSpace) -> Disk:
+def disk_of(mapping: AddressSpace) -> FileDisk:
     """The disk that a file lies on."""
     store = mapping.mem.bdis[mapping.bdi]
     assert store is not None
-    return store.disk
+    return store

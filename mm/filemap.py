@@ -53,6 +53,9 @@ class MappedFile(Protocol):
     def writable(self) -> bool:
         """FMODE_WRITE: it was opened for writing."""
 
+    #: What it knows of failed writes (filemap_sample_wb_err()).
+    f_wb_err: int
+
     @property
     def mappable(self) -> bool:
         """It has pages (f_op->mmap)."""
@@ -109,7 +112,8 @@ def generic_perform_write(mapping: AddressSpace, ctx: AllocCtx, pos: int, data: 
             if not done:
                 raise KernelError(ENOSPC if why == Why.FILE else EIO)
             break
-    balance_dirty_pages(mem)
+    if mapping.bdi:
+        balance_dirty_pages(mem)
     return done
 
 

@@ -44,6 +44,7 @@ class Kernels:
     readahead: ModuleType
     writeback: ModuleType
     memory: ModuleType
+    task_mmu: ModuleType
     rmap: ModuleType
     migrate: ModuleType
     swap: ModuleType

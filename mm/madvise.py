@@ -17,7 +17,7 @@ Mirrors mm/madvise.c. Deliberately different:
 
 from __future__ import annotations
 
-from numalab.arch.errno import EACCES, EAGAIN, EINVAL, ENOMEM, KernelError
+from numalab.arch.errno import EACCES, EAGAIN, EINVAL, ENOMEM, EOPNOTSUPP, KernelError
 from numalab.mm._migrate import PageList
 from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
 from numalab.mm.gup import madvise_populate
@@ -172,6 +172,8 @@ def _remove(ctx: AllocCtx, vma: VMA, start: int, end: int) -> None:
         raise KernelError(EINVAL, f"the area at {start:#x} is locked, or maps no file")
     if vma.flags & (VM_SHARED | VM_MAYWRITE) != VM_SHARED | VM_MAYWRITE:
         raise KernelError(EACCES, f"the area at {start:#x} does not share its pages for writing")
+    if vma.file.mapping.bdi:
+        raise KernelError(EOPNOTSUPP, "a file on a disk has no holes punched")
     offset = linear_page_index(vma, start) << PAGE_SHIFT
     shmem_punch_hole(vma.file.mapping, ctx, offset, end - start)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numalab.arch.errno import EINVAL, ENOMEM, KernelError
+from numalab.mm._constants import PG_uptodate
 from numalab.mm._mm_types import MmStruct
 from numalab.mm.get_unmapped_area import task_size
 from numalab.mm.vm_flags import PAGE_SHIFT, PAGE_SIZE, offset_in_page, page_align
@@ -41,7 +42,7 @@ def do_mincore(mm: MmStruct, start: int, length: int) -> bytes:
         at = vma.end
     words = np.zeros((end - start) >> PAGE_SHIFT, np.uint64)
     if len(words):
-        mm.mem.k.memory.pagemap_range(mm.mem, mm, start, words)
+        mm.mem.k.task_mmu.pagemap_range(mm.mem, mm, start, words)
     _add_cached(mm, start, words)
     migrating = (words & _SWAPLIKE != 0) & (words & np.uint64(31) >= _FIRST_MIGRATION_TYPE)
     vec: bytes = ((words & _PRESENT != 0) | migrating).astype(np.uint8).tobytes()
@@ -51,6 +52,7 @@ def do_mincore(mm: MmStruct, start: int, length: int) -> bytes:
 def _add_cached(mm: MmStruct, start: int, words: NDArray[np.uint64]) -> None:
     """Pages of files that are in memory, though not mapped here (mincore_page())."""
     at, end = start, start + len(words) * PAGE_SIZE
+    flags = mm.mem.hot["flags"]
     while at < end:
         vma = vma_lookup(mm, at)
         assert vma is not None
@@ -59,6 +61,7 @@ def _add_cached(mm: MmStruct, start: int, words: NDArray[np.uint64]) -> None:
             first = linear_page_index(vma, at)
             for index, entry in vma.file.mapping.entries(first, first + (stop - at >> PAGE_SHIFT)):
                 here = (at - start >> PAGE_SHIFT) + index - first
-                if not entry & 1 and not words[here]:  # not in swap; and a private copy answers for itself
+                # Not in swap, and read; and a private copy answers for itself.
+                if not entry & 1 and flags[entry >> 1] & np.uint32(PG_uptodate) and not words[here]:
                     words[here] = _PRESENT
         at = stop

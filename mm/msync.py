@@ -11,7 +11,7 @@ from numalab.mm._mm_types import MmStruct
 from numalab.mm.mman import MS_ASYNC, MS_INVALIDATE, MS_SYNC
 from numalab.mm.vm_flags import MASK64, VM_LOCKED, VM_SHARED, offset_in_page, page_align
 from numalab.mm.vma_tree import find_vma, linear_page_index
-from numalab.mm.writeback import filemap_write_and_wait
+from numalab.mm.writeback import file_check_wb_err, filemap_write_and_wait
 
 __all__ = ["do_msync"]
 
@@ -45,6 +45,7 @@ def do_msync(mm: MmStruct, start: int, length: int, flags: int) -> None:
             first = linear_page_index(vma, max(start, vma.start))
             last = linear_page_index(vma, stop - 1) + 1
             filemap_write_and_wait(vma.file.mapping, first, last)
+            file_check_wb_err(vma.file)
         start = stop
     if hole:
         raise KernelError(ENOMEM, "there are holes in the range")

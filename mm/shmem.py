@@ -31,7 +31,7 @@ FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2
 class ShmemFile:
     """struct file of shared anonymous memory. mapping: its pages; path: its name in maps and numa_maps."""
 
-    dev = 1
+    dev, f_wb_err = 1, 0
     readable = writable = mappable = True
 
     def __init__(self, mem: MemMap, pages: int) -> None:

@@ -17,6 +17,7 @@ from numalab.mm.kernels import Why
 from numalab.mm.shared_policy import get_vma_policy, interleave_index, shared_policy_lookup
 from numalab.mm.swap import folio_get, folio_put
 from numalab.mm.vm_flags import PAGE_SHIFT, PAGE_SIZE
+from numalab.mm.vma_tree import linear_page_index
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["madvise_willneed", "read_swap_page", "shmem_swapin_range", "swap_writepages", "wait_on_page"]
 
+PIECE = 1 << 16  # pages looked up at a time
 ALL_TYPES = (1 << c.NR_SWAP_AREAS) - 1
 
 
@@ -89,16 +91,20 @@ def madvise_willneed(mem: MemMap, mm: MmStruct, vma: VMA, ctx: AllocCtx, start: 
 def _swapped(mem: MemMap, mm: MmStruct, vma: VMA, start: int, end: int) -> Iterator[tuple[int, int]]:
     """(address, swap entry) of the pages of [start, end) that are in swap: page tables or the file tell."""
     if vma.file is not None:  # a file on a disk has no swap entries
-        for index, entry in vma.file.mapping.entries():
+        first, last = linear_page_index(vma, start), linear_page_index(vma, end)
+        for index, entry in vma.file.mapping.entries(first, last):
             va = vma.start + (index - vma.pgoff << PAGE_SHIFT)
-            if start <= va < end and entry & 1:
+            if entry & 1:
                 yield va, entry - 1
-    words = np.zeros((end - start) // PAGE_SIZE, np.uint64)
-    mem.k.memory.pagemap_range(mem, mm, start, words)
-    types = words & np.uint64(31)
-    swapped = (words >> np.uint64(62) == 1) & (types < np.uint64(len(mem.swap_areas)))
-    for i in np.flatnonzero(swapped).tolist():
-        yield start + i * PAGE_SIZE, swp_entry(int(types[i]), int(words[i]) >> 5 & (1 << 50) - 1)
+    if not mm.rss_swap:
+        return
+    for at in range(start, end, PIECE * PAGE_SIZE):
+        words = np.zeros(min(PIECE, (end - at) // PAGE_SIZE), np.uint64)
+        mem.k.task_mmu.pagemap_range(mem, mm, at, words)
+        types = words & np.uint64(31)
+        swapped = (words >> np.uint64(62) == 1) & (types < np.uint64(len(mem.swap_areas)))
+        for i in np.flatnonzero(swapped).tolist():
+            yield at + i * PAGE_SIZE, swp_entry(int(types[i]), int(words[i]) >> 5 & (1 << 50) - 1)
 
 
 def _start_read(mem: MemMap, ctx: AllocCtx, policy: MemPolicy | None, ilx: int, entry: int) -> bool:

@@ -55,7 +55,7 @@ class NumaStats:
 
 def numa_maps_stats(mm: MmStruct, vma: VMA) -> NumaStats:
     """Count the pages mapped in ``vma``. One walk of its page tables."""
-    anon, dirty, pages, mapcount_max, swapcache, active, writeback, nodes = mm.mem.k.memory.numa_stats(
+    anon, dirty, pages, mapcount_max, swapcache, active, writeback, nodes = mm.mem.k.task_mmu.numa_stats(
         mm.mem, mm, vma.start, vma.end
     )
     return NumaStats(anon, dirty, pages, mapcount_max, swapcache, active, writeback, tuple(map(int, nodes)))
@@ -134,7 +134,7 @@ def pagemap(mm: MmStruct, start: int, n: int) -> npt.NDArray[np.uint64]:
     """
     words = np.zeros(n, np.uint64)
     if n:
-        mm.mem.k.memory.pagemap_range(mm.mem, mm, start, words)
+        mm.mem.k.task_mmu.pagemap_range(mm.mem, mm, start, words)
     return words
 
 

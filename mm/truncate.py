@@ -20,7 +20,13 @@ from numalab.mm.swap_state import wait_on_page
 from numalab.mm.vm_flags import PAGE_SHIFT, PAGE_SIZE, VM_LOCKED, page_align
 from numalab.mm.vma_tree import vma_pages
 
-__all__ = ["truncate_pagecache_range", "truncate_pages", "truncate_setsize", "unmap_mapping_range"]
+__all__ = [
+    "truncate_pagecache_range",
+    "truncate_pages",
+    "truncate_partial",
+    "truncate_setsize",
+    "unmap_mapping_range",
+]
 
 #: Beyond every index.
 LAST_INDEX = 1 << 52
@@ -48,6 +54,11 @@ def truncate_pagecache_range(
     else:
         _zero_partial_page(mapping, ctx, start, first << PAGE_SHIFT)
         _zero_partial_page(mapping, ctx, last << PAGE_SHIFT, end)
+
+
+def truncate_partial(mapping: AddressSpace, ctx: AllocCtx, size: int) -> None:
+    """block_truncate_page(): what lies behind ``size`` in its page is zeros. Raises KernelError(EIO)."""
+    _zero_partial_page(mapping, ctx, size, page_align(size))
 
 
 def truncate_pages(
@@ -92,7 +103,7 @@ def unmap_mapping_range(mapping: AddressSpace, cpu: int, start: int, end: int, *
 def _zap_file_pages(vma: VMA, cpu: int, start: int, end: int) -> None:
     """Unmap what is not a private copy."""
     words = np.zeros((end - start) >> PAGE_SHIFT, np.uint64)
-    vma.mm.mem.k.memory.pagemap_range(vma.mm.mem, vma.mm, start, words)
+    vma.mm.mem.k.task_mmu.pagemap_range(vma.mm.mem, vma.mm, start, words)
     found = np.flatnonzero(words & _FILE_PAGE)
     for run in np.split(found, np.flatnonzero(np.diff(found) != 1) + 1):
         if len(run):

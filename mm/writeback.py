@@ -15,15 +15,17 @@ from numalab.arch.errno import EIO, KernelError
 from numalab.mm import _constants as c
 from numalab.mm._mm_types import AddressSpace
 from numalab.mm.backing_dev import disk_of
-from numalab.mm.swap_state import swap_writepages
+from numalab.mm.swap_state import swap_writepages, wait_on_page
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from numalab.mm._mm_types import MemMap
+    from numalab.mm.filemap import MappedFile
 
 __all__ = [
-    "balance_dirty_pages", "filemap_flush", "filemap_write_and_wait", "submit_writes", "wait_on_writeback",
+    "balance_dirty_pages", "file_check_wb_err", "filemap_flush", "filemap_sample_wb_err", "filemap_write_and_wait",
+    "submit_writes",
     "wakeup_flusher_threads",
 ]  # fmt: skip
 
@@ -49,11 +51,14 @@ def _submit(mapping: AddressSpace, pfns: NDArray[np.uint32]) -> None:
 
     def done(ok: bool) -> None:
         # mapping_set_error(): the page counts as clean, and whoever asks (fsync) learns that it is not on the disk.
+        store.writing -= len(pfns)
         if not ok:
-            mapping.wb_err = EIO
+            mapping.wb_err, mapping.wb_err_seen = mapping.wb_err + 1, False
         mem.k.vmscan.end_writeback(mem, pfns, True)
 
-    disk_of(mapping).submit(len(pfns), True, done)
+    store = disk_of(mapping)
+    store.writing += len(pfns)
+    store.disk.submit(len(pfns), True, done)
     mem.timers.expire()
 
 
@@ -68,29 +73,49 @@ def filemap_flush(mapping: AddressSpace, start: int, end: int) -> None:
 
 
 def filemap_write_and_wait(mapping: AddressSpace, start: int, end: int) -> None:
-    """fsync(2)'s part: the pages [start, end) that were dirty are on the disk.
-
-    Raises KernelError(EIO): some write since the last time has failed.
-    """
-    if mapping.bdi:
+    """Write the pages [start, end) that are dirty, locked ones too, and wait until that is over."""
+    if not mapping.bdi:
+        return
+    mem = mapping.mem
+    while True:
         wait_on_writeback(
             mapping, start, end, c.PG_dirty
         )  # what is being written may have been changed since
         filemap_flush(mapping, start, end)
-        wait_on_writeback(mapping, start, end)
-    if mapping.wb_err:
-        mapping.wb_err = 0
+        locked = _pages_with(mapping, start, end, c.PG_dirty | c.PG_locked)
+        if not len(locked):
+            break
+        wait_on_page(mem, int(locked[0]))
+    wait_on_writeback(mapping, start, end)
+
+
+def file_check_wb_err(file: MappedFile) -> None:
+    """file_check_and_advance_wb_err(): each open file is told once of a write that failed. Raises KernelError(EIO)."""
+    mapping = file.mapping
+    if file.f_wb_err != mapping.wb_err:
+        file.f_wb_err, mapping.wb_err_seen = mapping.wb_err, True
         raise KernelError(EIO)
+
+
+def filemap_sample_wb_err(mapping: AddressSpace) -> int:
+    """What an open file knows of failed writes when it is opened: those that somebody has been told of."""
+    return mapping.wb_err if mapping.wb_err_seen or not mapping.wb_err else mapping.wb_err - 1
+
+
+def _pages_with(mapping: AddressSpace, start: int, end: int, wanted: int) -> NDArray[np.int64]:
+    """The pages [start, end) in memory that have all these flags."""
+    entries = [entry >> 1 for _, entry in mapping.entries(start, end) if not entry & 1]
+    pfns = np.array(entries, np.int64)
+    flags = mapping.mem.hot["flags"][pfns]
+    found: NDArray[np.int64] = pfns[flags & np.uint32(wanted) == wanted]
+    return found
 
 
 def wait_on_writeback(mapping: AddressSpace, start: int, end: int, also: int = 0) -> None:
     """filemap_fdatawait_range(): sleep until none of these pages is under writeback. also: flags that it must have."""
     mem = mapping.mem
     flags = mem.hot["flags"]
-    entries = [entry >> 1 for _, entry in mapping.entries(start, end) if not entry & 1]
-    pfns = np.array(entries, np.int64)
-    wanted = np.uint32(c.PG_writeback | also)
-    busy = pfns[flags[pfns] & wanted == wanted]
+    busy = _pages_with(mapping, start, end, c.PG_writeback | also)
     if len(busy):
         what = f"the writeback of {len(busy)} pages of a file"
         mem.waits.wait(what, lambda: not (flags[busy] & np.uint32(c.PG_writeback)).any())
@@ -114,7 +139,10 @@ def balance_dirty_pages(mem: MemMap) -> None:
     )
     if 100 * dirty > BACKGROUND_RATIO * dirtyable:
         wakeup_flusher_threads(mem)
-    writing = mem.node_stat[:, c.NR_WRITEBACK]
     limit = DIRTY_RATIO * dirtyable // 100
-    if int(writing.sum()) > limit:
-        mem.waits.wait("fewer pages under writeback", lambda: int(writing.sum()) <= limit)
+
+    def writing() -> int:
+        return sum(store.writing for store in mem.bdis if store is not None)
+
+    if writing() > limit:
+        mem.waits.wait("fewer pages of files being written", lambda: writing() <= limit)

@@ -123,8 +123,9 @@ def dup3(k: Kernel, task: Task, fd: int, new: int, flags: int) -> int:
 def read(k: Kernel, task: Task, fd: int, buf: int, count: int) -> int:
     """read(2). Errors: EBADF, EISDIR, EINVAL, EFAULT (if nothing could be stored), and the file's own."""
     file = files_of(task).get(fd)
-    done = _read(task, file, buf, count, file.pos)
-    file.pos += done
+    with file.pos_lock:
+        done = _read(task, file, buf, count, file.pos)
+        file.pos += done
     return done
 
 
@@ -165,9 +166,8 @@ def _read(task: Task, file: File, buf: int, count: int, pos: int) -> int:
 def write(k: Kernel, task: Task, fd: int, buf: int, count: int) -> int:
     """write(2): what is made up takes a page at most, and takes it whole. Errors: EBADF, EFAULT, and the file's own."""
     file = files_of(task).get(fd)
-    pos = file.inode.size if file.flags & O_APPEND and file.mappable else file.pos
-    done = _write(task, file, buf, count, pos)
-    file.pos = pos + done
+    with file.pos_lock:
+        file.pos, done = _write(task, file, buf, count, file.pos)
     return done
 
 
@@ -175,37 +175,48 @@ def pwrite64(k: Kernel, task: Task, fd: int, buf: int, count: int, pos: int) -> 
     """pwrite(2). Errors: EINVAL (negative position) first, then those of write()."""
     if pos < 0:
         raise KernelError(EINVAL)
-    return _write(task, files_of(task).get(fd), buf, count, pos)
+    return _write(task, files_of(task).get(fd), buf, count, pos)[1]
 
 
-def _write(task: Task, file: File, buf: int, count: int, pos: int) -> int:
+def _write(task: Task, file: File, buf: int, count: int, pos: int) -> tuple[int, int]:
+    """Returns the position behind what was written, and how many bytes that was."""
     # Before the buffer is looked at, as vfs_write() does.
     if not file.writable:
         raise KernelError(EBADF)
     if not access_ok(task, buf, count):
         raise KernelError(EFAULT)
     if not file.mappable:
-        return file.write(copy_from_user(task, buf, min(count, PAGE_SIZE)), pos)
+        took = file.write(copy_from_user(task, buf, min(count, PAGE_SIZE)), pos)
+        return pos + took, took
     count = min(count, MAX_RW_COUNT)
     if pos + count > MAX_LFS_FILESIZE:
         raise KernelError(EINVAL)
-    done = 0
     file.get_file()  # it may be closed while this waits
     try:
-        while done < count:
-            want = min(count - done, _CHUNK)
-            try:
-                data = copy_from_user_upto(task, buf + done, want)
-                took = file.write(data, pos + done)
-            except KernelError:
-                if not done:
-                    raise
-                return done
-            done += took
-            if took < want:
-                break
+        with file.inode.lock:
+            if file.flags & O_APPEND:
+                pos = file.inode.size
+            done = _write_pages(task, file, buf, count, pos)
     finally:
         file.fput(task.ctx.cpu)
+    return pos + done, done
+
+
+def _write_pages(task: Task, file: File, buf: int, count: int, pos: int) -> int:
+    """Piece by piece, as far as there is room; an error counts only if nothing was written before it."""
+    done = 0
+    while done < count:
+        want = min(count - done, _CHUNK)
+        try:
+            data = copy_from_user_upto(task, buf + done, want)
+            took = file.write(data, pos + done)
+        except KernelError:
+            if not done:
+                raise
+            break
+        done += took
+        if took < want:
+            break
     return done
 
 
@@ -262,7 +273,7 @@ def fallocate(k: Kernel, task: Task, fd: int, mode: int, offset: int, length: in
 
 def fsync(k: Kernel, task: Task, fd: int) -> int:
     """fsync(2). Errors: EBADF, EINVAL (nothing that could be written back)."""
-    files_of(task).get(fd).inode.fsync()
+    files_of(task).get(fd).fsync()
     return 0
 
 

@@ -57,7 +57,7 @@ def newfstatat(k: Kernel, task: Task, dirfd: int, path: int, statbuf: int, flags
 
 
 def _put_stat(task: Task, statbuf: int, inode: Inode) -> int:
-    pages = 0 if inode.mapping is None else inode.mapping.nrpages
+    pages = 0 if inode.mapping is None else inode.mapping.nrpages + inode.mapping.nr_swapped
     copy_to_user(
         task,
         statbuf,

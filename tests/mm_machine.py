@@ -29,7 +29,7 @@ PTE_PFN = 0x000FFFFFFFFFF000
 class DiskFile:
     """An open file on a disk of its own, of so many blocks. Page n holds n; the last ``holes`` pages have no block."""
 
-    path, dev, ino = "/file", 8, 12
+    path, dev, ino, f_wb_err = "/file", 8, 12, 0
     readable = writable = mappable = True
 
     def __init__(self, m: MmMachine, pages: int, *, blocks: int, holes: int = 0) -> None:
@@ -52,7 +52,7 @@ class DiskFile:
 class MemFile:
     """A file for mm to map, which somebody has open until ``close()``."""
 
-    dev = 7
+    dev, f_wb_err = 7, 0
     mappable = True
 
     def __init__(

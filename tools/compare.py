@@ -104,7 +104,7 @@ class Watch:
             self.after = self.faults()
         self.first = self.first or event.task
         if event.task is self.first and event.task.mm is not None:
-            per_node = mem.k.memory.numa_stats(mem, event.task.mm, 0, USER_END)[-1]
+            per_node = mem.k.task_mmu.numa_stats(mem, event.task.mm, 0, USER_END)[-1]
             self.placement = {nid: int(n) for nid, n in enumerate(per_node) if n}
 
 

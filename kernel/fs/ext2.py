@@ -15,8 +15,8 @@ from numalab.kernel.fs.regular import RegularFile
 from numalab.kernel.fs.super import SuperBlock
 from numalab.mm._mm_types import AddressSpace
 from numalab.mm.backing_dev import FileDisk
-from numalab.mm.truncate import LAST_INDEX, truncate_pages
-from numalab.mm.writeback import filemap_flush, filemap_write_and_wait, wait_on_writeback
+from numalab.mm.truncate import LAST_INDEX, truncate_pages, truncate_partial
+from numalab.mm.writeback import filemap_flush, filemap_write_and_wait
 
 if TYPE_CHECKING:
     from numalab.arch.disk import Disk
@@ -54,10 +54,9 @@ class Ext2(SuperBlock):
     def sync(self) -> None:
         """Write what is dirty, and wait for it; fsync() tells who asks what could not be written."""
         files = [mapping for mapping in self.k.mem.mappings() if mapping.bdi == self.store.number]
-        for mapping in files:
-            filemap_flush(mapping, 0, mapping.size)
-        for mapping in files:
-            wait_on_writeback(mapping, 0, mapping.size)
+        for write in (filemap_flush, filemap_write_and_wait):  # all at once, then each for certain
+            for mapping in files:
+                write(mapping, 0, mapping.size)
 
 
 class Ext2File(RegularFile):
@@ -66,13 +65,15 @@ class Ext2File(RegularFile):
     def __init__(self, sb: Ext2, mode: int) -> None:
         super().__init__(sb.k, sb, mode, AddressSpace(sb.k.mem, 0, None, sb.store.number))
 
-    def truncate(self, ctx: AllocCtx, size: int) -> None:
-        """Errors: EIO."""
-        super().truncate(ctx, size)
+    def setsize(self, ctx: AllocCtx, size: int) -> None:
+        """ext2_setsize(). Errors: EIO, with everything as it was: what stays of the last page is read first."""
+        if size < self.mapping.i_size:
+            truncate_partial(self.mapping, ctx, size)
+        super().setsize(ctx, size)
         self._k.mem.k.writeback.free_blocks(self._k.mem, self.mapping, self.mapping.size)
 
     def fsync(self) -> None:
-        """Errors: EIO (a write has failed since somebody last asked)."""
+        """Write what is dirty and wait for it; whether that went well, the open file tells (file_check_wb_err())."""
         filemap_write_and_wait(self.mapping, 0, self.mapping.size)
 
     def evict(self, cpu: int) -> None:

@@ -5,11 +5,15 @@ Mirrors fs/file_table.c, fs/file.c (the descriptor table), fs/read_write.c and t
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 from numalab.arch.errno import EBADF, EINVAL, EISDIR, EMFILE, ESPIPE, KernelError
 from numalab.kernel.cred import Cred
 from numalab.kernel.fs.inode import Directory, Opening
 from numalab.kernel.fs.path import Path, d_path
 from numalab.mm._mm_types import AddressSpace
+from numalab.mm.mutex import Mutex
+from numalab.mm.writeback import file_check_wb_err, filemap_sample_wb_err
 
 __all__ = [
     "MAX_RW_COUNT", "O_ACCMODE", "O_APPEND", "O_CLOEXEC", "O_CREAT", "O_DIRECTORY", "O_EXCL", "O_NOFOLLOW",
@@ -48,6 +52,12 @@ class File:
         self.opening = Opening(cred)
         self.opening.nonblock = bool(flags & O_NONBLOCK)
         self.count = 1
+        self.f_wb_err = 0
+        #: f_pos_lock: one read or write after the other moves the position, where either may sleep.
+        self.pos_lock: AbstractContextManager[None] = nullcontext()
+        if self.inode.mapping is not None:
+            self.f_wb_err = filemap_sample_wb_err(self.inode.mapping)
+            self.pos_lock = Mutex(self.inode.mapping.mem, "the position of a file")
         self.inode.users += 1
         self.inode.sb.users += 1
 
@@ -131,6 +141,12 @@ class File:
         if pos is None:
             self.pos = at + done
         return done
+
+    def fsync(self) -> None:
+        """fsync(2). Errors: EINVAL (nothing that could be written back), EIO (told once to each open file)."""
+        self.inode.fsync()
+        if self.mappable:
+            file_check_wb_err(self)
 
     def llseek(self, offset: int, whence: int) -> int:
         """lseek(2). Errors: ESPIPE; EINVAL (no such whence, or before the start).

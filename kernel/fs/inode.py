@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from numalab.arch.errno import EINVAL, EIO, ENOTDIR, EOPNOTSUPP, KernelError
@@ -50,6 +51,8 @@ class Inode:
 
     #: Its pages; None: it has none.
     mapping: AddressSpace | None = None
+    #: i_rwsem: held while its contents or its length change. What is made up changes at once, and needs none.
+    lock: AbstractContextManager[None] = nullcontext()
 
     def __init__(self, mode: int, uid: int = 0, gid: int = 0) -> None:
         self.mode = mode

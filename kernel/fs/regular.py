@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from numalab.kernel.fs.inode import Inode, Opening
 from numalab.mm.filemap import filemap_read, generic_perform_write
+from numalab.mm.mutex import Mutex
 from numalab.mm.truncate import truncate_setsize
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class RegularFile(Inode):
         self._k = k
         self.sb = sb
         self.mapping = mapping
+        self.lock = Mutex(k.mem, "the lock of an inode")
         self.mtime = k.hw.now
 
     def read(self, opening: Opening, pos: int, count: int) -> bytes:
@@ -38,13 +40,21 @@ class RegularFile(Inode):
         return filemap_read(self.mapping, self._k.current_ctx, pos, count)
 
     def write(self, opening: Opening, pos: int, data: bytes) -> int:
-        """Errors: EFBIG, ENOSPC, EIO. New pages are placed as the file's policy, or that of the task, has it."""
+        """Errors: EFBIG, ENOSPC, EIO. The caller has the lock.
+
+        New pages are placed as the file's policy, or that of the task, has it.
+        """
         self.touch()
         return generic_perform_write(self.mapping, self._k.current_ctx, pos, data)
 
     def truncate(self, ctx: AllocCtx, size: int) -> None:
         """Errors: EIO."""
-        self.touch()
+        with self.lock:
+            self.touch()
+            self.setsize(ctx, size)
+
+    def setsize(self, ctx: AllocCtx, size: int) -> None:
+        """The part of truncate() that file systems differ in; the lock is held."""
         truncate_setsize(self.mapping, ctx, size)
 
     def touch(self) -> None:

@@ -64,12 +64,13 @@ class TmpfsFile(RegularFile):
         """Errors: EOPNOTSUPP (other modes than KEEP_SIZE, alone or with PUNCH_HOLE), ENOSPC."""
         if mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE):
             raise KernelError(EOPNOTSUPP)
-        self.touch()
-        if mode & FALLOC_FL_PUNCH_HOLE:
-            shmem_punch_hole(self.mapping, ctx, offset, length)
-        else:
-            keep_size = bool(mode & FALLOC_FL_KEEP_SIZE)
-            shmem_fallocate(self.mapping, ctx, offset, length, keep_size=keep_size)
+        with self.lock:
+            self.touch()
+            if mode & FALLOC_FL_PUNCH_HOLE:
+                shmem_punch_hole(self.mapping, ctx, offset, length)
+            else:
+                keep_size = bool(mode & FALLOC_FL_KEEP_SIZE)
+                shmem_fallocate(self.mapping, ctx, offset, length, keep_size=keep_size)
 
     def fsync(self) -> None:
         """There is nothing that the pages could be written to."""

@@ -94,8 +94,8 @@ class Driver(Spaces):
 
         def action(machine: Machine, mm: MmStruct, task: AllocCtx) -> object:
             words = np.zeros(pages, np.uint64)
-            machine.k.memory.pagemap_range(machine.mem, mm, start, words)
-            stats = machine.k.memory.numa_stats(machine.mem, mm, start, start + pages * PAGE)
+            machine.k.task_mmu.pagemap_range(machine.mem, mm, start, words)
+            stats = machine.k.task_mmu.numa_stats(machine.mem, mm, start, start + pages * PAGE)
             mapped = [int(word) & (1 << 55) - 1 for word in words if word >> np.uint64(63)]
             return words, stats, [machine.k.rmap.rmap_walk(machine.mem, pfn) for pfn in mapped[:1]]
 

@@ -103,7 +103,7 @@ class Process:
         ends = []
         for first in range(0, pages, _PIECE):
             words = np.zeros(min(_PIECE, pages - first), np.uint64)
-            mm.mem.k.memory.pagemap_range(mm.mem, mm, addr + first * PAGE, words)
+            mm.mem.k.task_mmu.pagemap_range(mm.mem, mm, addr + first * PAGE, words)
             for pfn in (words[words >> np.uint64(63) != 0] & np.uint64(_PFN)).tolist():
                 if pfn != mm.mem.zero_pfn:
                     with contextlib.suppress(ValueError):  # it has this obstacle already

@@ -178,3 +178,113 @@ def test_many_dirty_pages_are_written_before_anybody_asks(machine: Machine) -> N
         assert sys.pread64(fd, PAGE, 30 * 64 * PAGE).buf == b"x" * PAGE
 
     assert machine.run(main) == 0
+
+
+def dropped(machine: Machine, sys: Sys, fd: int, pages: int) -> None:
+    """The file is on the disk and not in memory any more."""
+    sys.fsync(fd)
+    at = sys.mmap(pages * PAGE, fd=fd)
+    sys.memory.read(at, pages * PAGE)
+    sys.madvise(at, pages * PAGE, abi.MADV_PAGEOUT)
+    sys.munmap(at, pages * PAGE)
+    assert machine.kernel.mem.node_stat[:, c.NR_FILE_PAGES].sum() == 0
+
+
+@pytest.mark.parametrize("flags", [abi.O_APPEND, 0])
+def test_one_write_after_the_other(machine: Machine, flags: int) -> None:
+    """Appending, or by a position that processes share: no write is lost while another sleeps."""
+
+    def main(sys: Sys) -> None:
+        fd = sys.open("/mnt/file", RDWR | flags, 0o644)
+        sys.write(fd, b"a" * 100)
+        dropped(machine, sys, fd, 1)
+        vda(machine).latency = 1_000_000
+        for letter in b"xyz":
+            sys.fork(lambda child, letter=letter: child.write(fd, bytes([letter]) * 50))
+        for _ in range(3):
+            sys.wait()
+        data = sys.pread64(fd, 1000, 0).buf
+        assert len(data) == 250
+        assert sorted(data[100:250:50]) == sorted(b"xyz")
+
+    assert machine.run(main) == 0
+
+
+def test_a_truncation_that_cannot_read_changes_nothing(machine: Machine) -> None:
+    def main(sys: Sys) -> None:
+        fd = sys.open("/mnt/file", RDWR, 0o644)
+        sys.write(fd, b"a" * 8 * PAGE)
+        dropped(machine, sys, fd, 8)
+        vda(machine).failing = True
+        with pytest.raises(OSError, match="Input/output error"):
+            sys.ftruncate(fd, 100)
+        vda(machine).failing = False
+        assert sys.pread64(fd, 9 * PAGE, 0).buf == b"a" * 8 * PAGE
+        sys.ftruncate(fd, 100)
+        sys.ftruncate(fd, 8 * PAGE)
+        assert sys.pread64(fd, 9 * PAGE, 0).buf == b"a" * 100 + bytes(8 * PAGE - 100)
+
+    assert machine.run(main) == 0
+
+
+def test_a_locked_page_is_waited_for_and_written(machine: Machine) -> None:
+    def main(sys: Sys) -> None:
+        fd = sys.open("/mnt/file", RDWR, 0o644)
+        sys.ftruncate(fd, PAGE)
+        at = sys.mmap(PAGE, flags=abi.MAP_SHARED, fd=fd)
+        sys.memory.write(at, b"b" * PAGE)
+        page = machine.page_of(sys.task, at)
+        assert page is not None
+        machine.obstacles.lock_page(page, ns=10**6)
+        before = machine.now
+        sys.fsync(fd)
+        assert machine.now - before >= 10**6
+        assert dirty(machine) == 0
+        assert vda(machine).writes == 1
+
+    assert machine.run(main) == 0
+
+
+def test_what_lies_behind_the_end_is_not_written(machine: Machine) -> None:
+    def main(sys: Sys) -> None:
+        fd = sys.open("/mnt/file", RDWR, 0o644)
+        sys.write(fd, b"a" * 100)
+        at = sys.mmap(PAGE, flags=abi.MAP_SHARED, fd=fd)
+        sys.memory.write(at + 200, b"X" * 10)
+        sys.fsync(fd)
+        sys.ftruncate(fd, PAGE)
+        assert sys.pread64(fd, PAGE, 0).buf == b"a" * 100 + bytes(PAGE - 100)
+
+    assert machine.run(main) == 0
+
+
+def test_every_open_file_is_told_of_a_lost_write(machine: Machine) -> None:
+    def main(sys: Sys) -> None:
+        fds = [sys.open("/mnt/file", RDWR, 0o644) for _ in range(2)]
+        sys.write(fds[0], b"a")
+        vda(machine).failing = True
+        sys.sync()
+        fds.append(sys.open("/mnt/file"))  # nobody has been told yet: it will be
+        for fd in fds:
+            with pytest.raises(OSError, match="Input/output error"):
+                sys.fsync(fd)
+            sys.fsync(fd)
+        sys.fsync(sys.open("/mnt/file"))
+
+    assert machine.run(main) == 0
+
+
+def test_no_hole_is_punched_and_mincore_knows_what_was_read(machine: Machine) -> None:
+    def main(sys: Sys) -> None:
+        fd = sys.open("/mnt/file", RDWR, 0o644)
+        sys.write(fd, b"a" * 4 * PAGE)
+        dropped(machine, sys, fd, 4)
+        at = sys.mmap(4 * PAGE, flags=abi.MAP_SHARED, fd=fd)
+        with pytest.raises(OSError, match="not supported"):
+            sys.madvise(at, PAGE, abi.MADV_REMOVE)
+        vda(machine).failing = True
+        with pytest.raises(OSError, match="Bad address"):
+            sys.madvise(at, PAGE, abi.MADV_POPULATE_READ)
+        assert set(sys.mincore(at, 4 * PAGE).vec) == {0}
+
+    assert machine.run(main) == 0
