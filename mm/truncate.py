@@ -31,6 +31,7 @@ __all__ = [
 #: Beyond every index.
 LAST_INDEX = 1 << 52
 _FILE_PAGE = np.uint64(1 << 61)
+_PIECE = 1 << 16  # pages looked at in one go
 
 
 def truncate_setsize(mapping: AddressSpace, ctx: AllocCtx, size: int) -> None:
@@ -102,12 +103,13 @@ def unmap_mapping_range(mapping: AddressSpace, cpu: int, start: int, end: int, *
 
 def _zap_file_pages(vma: VMA, cpu: int, start: int, end: int) -> None:
     """Unmap what is not a private copy."""
-    words = np.zeros((end - start) >> PAGE_SHIFT, np.uint64)
-    vma.mm.mem.k.task_mmu.pagemap_range(vma.mm.mem, vma.mm, start, words)
-    found = np.flatnonzero(words & _FILE_PAGE)
-    for run in np.split(found, np.flatnonzero(np.diff(found) != 1) + 1):
-        if len(run):
-            _zap(vma, cpu, start + int(run[0]) * PAGE_SIZE, start + (int(run[-1]) + 1) * PAGE_SIZE)
+    for at in range(start, end, _PIECE * PAGE_SIZE):
+        words = np.zeros(min(_PIECE, (end - at) >> PAGE_SHIFT), np.uint64)
+        vma.mm.mem.k.task_mmu.pagemap_range(vma.mm.mem, vma.mm, at, words)
+        found = np.flatnonzero(words & _FILE_PAGE)
+        for run in np.split(found, np.flatnonzero(np.diff(found) != 1) + 1):
+            if len(run):
+                _zap(vma, cpu, at + int(run[0]) * PAGE_SIZE, at + (int(run[-1]) + 1) * PAGE_SIZE)
 
 
 def _zap(vma: VMA, cpu: int, start: int, end: int) -> None:
