@@ -7,7 +7,7 @@ first page of the disk is kept free for the header, but no header is read: any d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,8 +18,9 @@ from numalab.arch.sparse import sparse
 from numalab.mm import _constants as c
 from numalab.mm.kernels import Why
 from numalab.mm.page_alloc import OutOfMemory, Slowpath
+from numalab.mm.swap import folio_get, folio_put
 from numalab.mm.swap_state import read_swap_page, shmem_swapin_range, wait_on_page
-from numalab.mm.vma_tree import linear_page_index
+from numalab.mm.vma_tree import find_vma, linear_page_index
 
 if TYPE_CHECKING:
     from numalab.arch.disk import Disk
@@ -92,22 +93,29 @@ def swapon(mem: MemMap, disk: Disk, prio: int | None = None) -> SwapArea:
     return area
 
 
-def swapoff(mem: MemMap, area: SwapArea, mms: Iterable[MmStruct], ctx: AllocCtx) -> None:
+def swapoff(mem: MemMap, area: SwapArea, mms: Callable[[], Iterable[MmStruct]], ctx: AllocCtx) -> None:
     """Bring everything back that is in an area, and give it up.
 
-    mms: every address space of the machine. Raises KernelError: ENOMEM (memory runs out on the way), EIO (the disk
-    fails); the area is in use again then, with what had not come back yet.
+    mms: tells every address space of the machine, those of new processes too. Raises KernelError: EINVAL (somebody
+    switches it off already), ENOMEM (memory runs out on the way), EIO (the disk fails); after the latter two the area
+    is in use again, with what had not come back yet.
     """
     row = mem.swap[area.type]
+    # Whoever takes this flag away is the one who empties the area: he may sleep, and finds it there when he wakes.
+    if not int(row["flags"]) & c.SWP_WRITEOK:
+        raise KernelError(EINVAL, f"{area.disk.name} is being emptied")
     row["flags"] = int(row["flags"]) & ~c.SWP_WRITEOK
-    mms = list(mms)
     try:
         # Whoever needs memory meanwhile may unmap pages again that are still in the swap cache: then once more.
         while before := area.used:
             for mapping in mem.mappings():
                 _shmem_unuse(mapping, ctx, area.type)
-            for mm in mms:
-                _unuse_mm(mem, mm, ctx, area.type)
+            # A process that forks while this sleeps hands on what has not come back to it yet.
+            seen: set[MmStruct] = set()
+            while new := [mm for mm in mms() if mm not in seen]:
+                for mm in new:
+                    _unuse_mm(mem, mm, ctx, area.type)
+                seen.update(new)
             _drop_cache(area, ctx)
             if area.used == before:
                 raise OutOfMemory
@@ -124,9 +132,15 @@ def _drop_cache(area: SwapArea, ctx: AllocCtx) -> None:
     """The pages of slots that no swap PTE names any more leave the swap cache, when nobody locks or writes them."""
     mem = area.mem
     for slot in np.flatnonzero(area.cache).tolist():
-        if area.map[slot] == 1:
-            wait_on_page(mem, int(area.cache[slot]))
-            mem.k.swap.drop_cache(mem, ctx.cpu, swp_entry(area.type, slot))
+        pfn = int(area.cache[slot])
+        if not pfn or area.map[slot] != 1:
+            continue
+        folio_get(mem, pfn)  # it might become another page while this waits for it
+        try:
+            wait_on_page(mem, pfn)
+        finally:
+            folio_put(mem, ctx.cpu, pfn)
+        mem.k.swap.drop_cache(mem, ctx.cpu, swp_entry(area.type, slot))
 
 
 def _shmem_unuse(mapping: AddressSpace, ctx: AllocCtx, type_: int) -> None:
@@ -146,19 +160,18 @@ def _shmem_unuse(mapping: AddressSpace, ctx: AllocCtx, type_: int) -> None:
 
 def _unuse_mm(mem: MemMap, mm: MmStruct, ctx: AllocCtx, type_: int) -> None:
     """unuse_mm(): map again what an address space has in the area. Raises OutOfMemory."""
-    if not mm.rss_swap:
-        return
     slow = Slowpath(mem, ctx)
-    for vma in list(mm.vmas.values()):
-        va = vma.start
-        while va < vma.end:
-            reached, why, entry = mem.k.swap.unuse_range(mem, mm, vma, ctx, va, vma.end, type_)
-            if reached > va:
-                slow.progress()
-            va = reached
-            if why in (Why.WAIT_IO, Why.WAIT_LOCK):
-                why = read_swap_page(mem, ctx, vma.policy, linear_page_index(vma, va), entry)
-                if why == Why.WAIT_IO:
-                    raise KernelError(EIO, f"the swap area cannot be read at {va:#x}")
-            if why == Why.NEED_RECLAIM:
-                slow.reclaim()
+    va = 0
+    # Areas are looked up anew after each sleep: the program may have changed them, or left.
+    while mm.rss_swap and (vma := find_vma(mm, va)) is not None:
+        va = max(va, vma.start)
+        reached, why, entry = mem.k.swap.unuse_range(mem, mm, vma, ctx, va, vma.end, type_)
+        if reached > va:
+            slow.progress()
+        va = reached
+        if why in (Why.WAIT_IO, Why.WAIT_LOCK):
+            why = read_swap_page(mem, ctx, vma.policy, linear_page_index(vma, va), entry)
+            if why == Why.WAIT_IO:
+                raise KernelError(EIO, f"the swap area cannot be read at {va:#x}")
+        if why == Why.NEED_RECLAIM:
+            slow.reclaim()

@@ -37,12 +37,14 @@ def swapon(k: Kernel, task: Task, path: int, flags: int) -> int:
 
 
 def swapoff(k: Kernel, task: Task, path: int) -> int:
-    """swapoff(2). Errors: EPERM, those of a path, EINVAL (not swapped to), ENOMEM (no room for what is there)."""
+    """swapoff(2). Errors: EPERM, those of a path, EINVAL (not swapped to, or somebody switches it off already),
+    ENOMEM (no room for what is there), EIO.
+    """
     if not capable(task, Cap.CAP_SYS_ADMIN):
         raise KernelError(EPERM)
     inode = resolve(Path(k.root), getname(task, path, PATH_MAX), task.cred).inode
     for area in swapfile.swap_areas(k.mem):
         if isinstance(inode, BlockDevice) and area.disk is inode.disk:
-            swapfile.swapoff(k.mem, area, list(k.mms()), task.ctx)
+            swapfile.swapoff(k.mem, area, k.mms, task.ctx)
             return 0
     raise KernelError(EINVAL)

@@ -138,7 +138,7 @@ class Driver(Spaces):
 
         def action(machine: Machine) -> None:
             for area in list(swap_areas(machine.mem)):
-                swapoff(machine.mem, area, machine.mms, machine.ctx)
+                swapoff(machine.mem, area, lambda: machine.mms, machine.ctx)
                 swapon(machine.mem, Disk(machine.hw, machine.mem.timers, "disk", 48))
 
         self.pair.both(action, "swap off")

@@ -187,12 +187,12 @@ def test_an_extra_reference_is_counted_once_and_the_page_comes_back_by_a_minor_f
 
 
 def test_without_a_free_slot_pages_stay_for_good_in_pass_0(bench: Bench) -> None:
-    swapoff(bench.mem, bench.area, [bench.mm], bench.ctx)
+    swapoff(bench.mem, bench.area, lambda: [bench.mm], bench.ctx)
     bench.area = swapon(bench.mem, Disk(bench.hw, bench.mem.timers, "small", 6))
     assert bench.vacate() == 3
     assert bench.left() == [{Reason.WRITING: 5, Reason.NO_SWAP: 3}, {}]
     assert bench.mem.ledger.failed == {Reason.NO_SWAP: 3}
-    swapoff(bench.mem, bench.area, [bench.mm], bench.ctx)
+    swapoff(bench.mem, bench.area, lambda: [bench.mm], bench.ctx)
     assert bench.vacate() == 8
     assert bench.left() == [{Reason.NO_SWAP: 8}]
     assert bench.intact()

@@ -239,7 +239,7 @@ def test_slots_go_with_the_file_and_with_swapoff(m: MmMachine) -> None:
     assert area.used == 8
     do_munmap(one, m.ctx, at, 4 * PAGE)
     assert area.used == 4
-    swapoff(m.mem, area, m.mms, m.ctx)
+    swapoff(m.mem, area, lambda: m.mms, m.ctx)
     assert m.mem.node_stat[:, c.NR_SHMEM].sum() == 4
     assert read_user(other, m.ctx, to, 1) == b"\x02"
 
