@@ -80,6 +80,7 @@ def _shut_down(k: Kernel) -> None:
     k.pids.clear()
     k.root.entries.clear()
     k.mounts.clear()
+    k.super_blocks.clear()
     k.root.sb = k.shm_mnt = NO_SUPER
 
 

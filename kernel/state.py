@@ -56,6 +56,7 @@ class Kernel:
     scratch_tags: int = 0
     anon_bdevs: int = 0  # made-up devices, by minor number
     mounts: list[Mount] = field(default_factory=list)
+    super_blocks: list[SuperBlock] = field(default_factory=list)  # on disks, mounted or not
     shm_mnt: SuperBlock = NO_SUPER  # where files without a name are: shared anonymous memory and memfds
     demotion_enabled: bool = False  # reclaim does not demote yet
     closed: bool = False

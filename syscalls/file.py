@@ -284,8 +284,8 @@ def fdatasync(k: Kernel, task: Task, fd: int) -> int:
 
 def sync(k: Kernel, task: Task) -> int:
     """sync(2): whatever is dirty is written, as far as that can be."""
-    for mount in k.mounts:
-        mount.root.sb.sync()
+    for sb in k.super_blocks:
+        sb.sync()
     return 0
 
 

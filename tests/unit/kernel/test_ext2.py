@@ -14,6 +14,7 @@ from numalab.mm import _constants as c
 
 PAGE = 4096
 RDWR = abi.O_RDWR | abi.O_CREAT
+MNT_DETACH = 2
 
 
 @pytest.fixture(params=[False, True], ids=["compiled", "twins"])
@@ -164,6 +165,59 @@ def test_a_disk_is_unmounted_and_mounted_again(machine: Machine) -> None:
             sys.mount("/dev/ram0", "/tmp/again", "ext2", 0, None)
         sys.mount("/dev/vda", "/tmp/again", "ext2", 0, None)
         assert sys.read(sys.open("/tmp/again/file"), 10).buf == b"kept"
+
+    assert machine.run(main) == 0
+
+
+def test_a_disk_that_is_mounted_twice(machine: Machine) -> None:
+    def main(sys: Sys) -> None:
+        sys.mkdir("/tmp/again", 0o755)
+        sys.mount("/dev/vda", "/tmp/again", "ext2", 0, None)
+        with pytest.raises(OSError, match="busy"):
+            sys.mount("/dev/vda", "/tmp/again", "ext2", 0, None)
+        fd = sys.open("/mnt/file", RDWR, 0o644)
+        sys.write(fd, b"there")
+        assert sys.read(sys.open("/tmp/again/file"), 10).buf == b"there"
+        sys.umount2("/tmp/again", 0)
+        with pytest.raises(OSError, match="No such file"):
+            sys.open("/tmp/again/file")
+        assert sys.read(sys.open("/mnt/file"), 10).buf == b"there"
+        assert vda(machine).writes == 0
+        with pytest.raises(OSError, match="busy"):
+            sys.umount2("/mnt", 0)
+
+    assert machine.run(main) == 0
+
+
+def test_a_disk_that_is_mounted_in_itself(machine: Machine) -> None:
+    def main(sys: Sys) -> None:
+        sys.mkdir("/mnt/self", 0o755)
+        sys.mount("/dev/vda", "/mnt/self", "ext2", 0, None)
+        with pytest.raises(OSError, match="busy"):
+            sys.umount2("/mnt", 0)
+        sys.umount2("/mnt/self", 0)
+        sys.mount("/dev/vda", "/mnt/self", "ext2", 0, None)
+        before = len(machine.kernel.mounts)
+        sys.umount2("/mnt", MNT_DETACH)
+        assert len(machine.kernel.mounts) == before - 2
+        with pytest.raises(OSError, match="No such file"):
+            sys.stat("/mnt/self")
+
+    assert machine.run(main) == 0
+
+
+def test_sync_writes_what_is_detached_too(machine: Machine) -> None:
+    def main(sys: Sys) -> None:
+        fd = sys.open("/mnt/file", RDWR, 0o644)
+        sys.ftruncate(fd, PAGE)
+        at = sys.mmap(PAGE, flags=abi.MAP_SHARED, fd=fd)
+        sys.close(fd)
+        sys.umount2("/mnt", MNT_DETACH)
+        sys.memory.write(at, b"late")
+        assert dirty(machine) == 1
+        sys.sync()
+        assert dirty(machine) == 0
+        assert vda(machine).writes == 1
 
     assert machine.run(main) == 0
 
