@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numalab.arch.disk import Disk
     from numalab.mm._mm_types import AddressSpace, AllocCtx, MemMap, MmStruct
 
-__all__ = ["SwapArea", "swap_areas", "swapoff", "swapon"]
+__all__ = ["SwapArea", "swap_area_on", "swap_areas", "swapoff", "swapon"]
 
 #: What the first area without a priority gets; later ones get less.
 FIRST_PRIO = -2
@@ -74,6 +74,11 @@ def swap_areas(mem: MemMap) -> Iterator[SwapArea]:
     return (area for area in mem.swap_areas if area is not None)
 
 
+def swap_area_on(mem: MemMap, disk: Disk) -> SwapArea | None:
+    """The area that is on a disk, also while it is being emptied; None: the disk is not swapped to."""
+    return next((area for area in swap_areas(mem) if area.disk is disk), None)
+
+
 def swapon(mem: MemMap, disk: Disk, prio: int | None = None) -> SwapArea:
     """Swap to a disk. prio: 0..32767, areas of higher priority fill first; None = below all there are.
 
@@ -81,7 +86,7 @@ def swapon(mem: MemMap, disk: Disk, prio: int | None = None) -> SwapArea:
     """
     if disk.pages < 2:
         raise KernelError(EINVAL, "a swap area needs a header and at least one page")
-    if any(area.disk is disk for area in swap_areas(mem)):
+    if swap_area_on(mem, disk) is not None:
         raise KernelError(EBUSY, f"{disk.name} is a swap area already")
     if None not in mem.swap_areas:
         raise KernelError(EPERM, f"{len(mem.swap_areas)} swap areas are the limit")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import stat
 
-from numalab.arch.errno import EINVAL, ENODEV, ENOTBLK, EPERM, KernelError
+from numalab.arch.errno import EBUSY, EINVAL, ENODEV, ENOTBLK, EPERM, KernelError
 from numalab.kernel.cred import Cap
 from numalab.kernel.fs.block import BlockDevice
 from numalab.kernel.fs.inode import Directory
@@ -20,6 +20,7 @@ from numalab.kernel.fs.tmpfs import Tmpfs
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import Task, capable
 from numalab.mm.mpol import mpol_parse_str
+from numalab.mm.swapfile import swap_area_on
 from numalab.syscalls.abi import PAGE_SIZE
 from numalab.syscalls.uaccess import getname, strncpy_from_user
 
@@ -35,7 +36,7 @@ def mount(k: Kernel, task: Task, source: int, target: int, fstype: int, flags: i
     """mount(2) of a tmpfs, with the options size, nr_blocks, mode, uid, gid and mpol, or of the ext2 on a disk.
 
     Errors: EFAULT, those of a path, EPERM, EINVAL (no type, other work than mounting, options, nothing on the disk),
-    ENODEV (another type), ENOTBLK (no disk), ENOTDIR, EBUSY.
+    ENODEV (another type), ENOTBLK (no disk), EBUSY (the disk is swapped to, the place is taken), ENOTDIR.
     """
     kind = getname(task, fstype, PATH_MAX) if fstype else None
     device = getname(task, source, PATH_MAX) if source else None
@@ -56,12 +57,14 @@ def mount(k: Kernel, task: Task, source: int, target: int, fstype: int, flags: i
 
 
 def _ext2_root(k: Kernel, task: Task, device: str | None) -> Directory:
-    """What is on a disk. Errors: EINVAL (no name, nothing on it), those of a path, ENOTBLK."""
+    """What is on a disk. Errors: EINVAL (no name, nothing on it), those of a path, ENOTBLK, EBUSY (swapped to)."""
     if device is None:
         raise KernelError(EINVAL)
     inode = resolve(Path(k.root), device, task.cred).inode
     if not isinstance(inode, BlockDevice):
         raise KernelError(ENOTBLK)
+    if swap_area_on(k.mem, inode.disk) is not None:
+        raise KernelError(EBUSY, f"{device} is swapped to")
     if inode.root is None:
         raise KernelError(EINVAL, f"{device} holds no ext2")
     return inode.root

@@ -5,7 +5,7 @@ Mirrors the SYSCALL_DEFINEs of mm/swapfile.c.
 
 from __future__ import annotations
 
-from numalab.arch.errno import EINVAL, EPERM, KernelError
+from numalab.arch.errno import EBUSY, EINVAL, EPERM, KernelError
 from numalab.kernel.cred import Cap
 from numalab.kernel.fs.block import BlockDevice
 from numalab.kernel.fs.namei import PATH_MAX, resolve
@@ -22,7 +22,7 @@ SWAP_FLAG_PREFER, SWAP_FLAG_PRIO_MASK, SWAP_FLAGS_VALID = 0x8000, 0x7FFF, 0x7FFF
 
 def swapon(k: Kernel, task: Task, path: int, flags: int) -> int:
     """swapon(2). Errors: EINVAL (flags, too small), EPERM, those of a path, EINVAL (no block device, or too
-    small), EBUSY (swapped to already).
+    small), EBUSY (mounted, or swapped to already).
     """
     if flags & ~SWAP_FLAGS_VALID:
         raise KernelError(EINVAL)
@@ -31,6 +31,10 @@ def swapon(k: Kernel, task: Task, path: int, flags: int) -> int:
     inode = resolve(Path(k.root), getname(task, path, PATH_MAX), task.cred).inode
     if not isinstance(inode, BlockDevice):
         raise KernelError(EINVAL)
+    if inode.root is not None:
+        inode.root.sb.sync()  # what was written last to files that are detached must not come after what is swapped
+    if inode.holds_files(k):
+        raise KernelError(EBUSY)
     prio = flags & SWAP_FLAG_PRIO_MASK if flags & SWAP_FLAG_PREFER else None
     swapfile.swapon(k.mem, inode.disk, prio)
     return 0
@@ -43,8 +47,8 @@ def swapoff(k: Kernel, task: Task, path: int) -> int:
     if not capable(task, Cap.CAP_SYS_ADMIN):
         raise KernelError(EPERM)
     inode = resolve(Path(k.root), getname(task, path, PATH_MAX), task.cred).inode
-    for area in swapfile.swap_areas(k.mem):
-        if isinstance(inode, BlockDevice) and area.disk is inode.disk:
-            swapfile.swapoff(k.mem, area, k.mms, task.ctx)
-            return 0
-    raise KernelError(EINVAL)
+    area = swapfile.swap_area_on(k.mem, inode.disk) if isinstance(inode, BlockDevice) else None
+    if area is None:
+        raise KernelError(EINVAL)
+    swapfile.swapoff(k.mem, area, k.mms, task.ctx)
+    return 0

@@ -12,7 +12,7 @@ from numalab.arch.disk import Disk
 from numalab.kernel.fs.ext2 import Ext2
 from numalab.kernel.fs.inode import Directory, Inode
 from numalab.kernel.fs.namei import resolve
-from numalab.kernel.fs.namespace import do_add_mount
+from numalab.kernel.fs.namespace import do_add_mount, is_mounted
 from numalab.kernel.fs.path import Path
 from numalab.kernel.fs.seq import lines
 from numalab.mm.swapfile import swap_areas, swapon
@@ -28,12 +28,19 @@ _VDA_PAGES = 1 << 20  # 4 GiB, of which nothing is taken on the host before it i
 
 
 class BlockDevice(Inode):
-    """A disk that has a name. root: of what is on it, None = nothing that could be mounted."""
+    """A disk that has a name. root: of what is on it, None = nothing that could be mounted.
+
+    As with bd_claim(), a file system or a swap area has it for itself.
+    """
 
     def __init__(self, disk: Disk, root: Directory | None = None) -> None:
         super().__init__(stat.S_IFBLK | 0o660)
         self.disk = disk
         self.root = root
+
+    def holds_files(self, k: Kernel) -> bool:
+        """Whether its file system is mounted, or has open files still."""
+        return self.root is not None and (self.root.sb.users > 0 or is_mounted(k, self.root.sb))
 
 
 def add_disks(k: Kernel) -> None:

@@ -161,6 +161,7 @@ def test_a_disk_is_unmounted_and_mounted_again(machine: Machine) -> None:
         sys.mkdir("/tmp/again", 0o755)
         with pytest.raises(OSError, match="Block device required"):
             sys.mount("/tmp/again", "/tmp/again", "ext2", 0, None)
+        sys.swapoff("/dev/ram0")
         with pytest.raises(OSError, match="Invalid argument"):
             sys.mount("/dev/ram0", "/tmp/again", "ext2", 0, None)
         sys.mount("/dev/vda", "/tmp/again", "ext2", 0, None)
@@ -218,6 +219,30 @@ def test_sync_writes_what_is_detached_too(machine: Machine) -> None:
         sys.sync()
         assert dirty(machine) == 0
         assert vda(machine).writes == 1
+
+    assert machine.run(main) == 0
+
+
+def test_a_disk_has_files_or_is_swapped_to(machine: Machine) -> None:
+    def main(sys: Sys) -> None:
+        fd = sys.open("/mnt/file", RDWR, 0o644)
+        with pytest.raises(OSError, match="busy"):
+            sys.swapon("/dev/vda", 0)
+        with pytest.raises(OSError, match="busy"):
+            sys.mount("/dev/ram0", "/tmp", "ext2", 0, None)
+        sys.umount2("/mnt", MNT_DETACH)
+        sys.write(fd, b"late")
+        with pytest.raises(OSError, match="busy"):
+            sys.swapon("/dev/vda", 0)
+        sys.write(fd, b"later")
+        sys.close(fd)
+        sys.swapon("/dev/vda", 0)
+        assert dirty(machine) == 0
+        with pytest.raises(OSError, match="busy"):
+            sys.mount("/dev/vda", "/mnt", "ext2", 0, None)
+        sys.swapoff("/dev/vda")
+        sys.mount("/dev/vda", "/mnt", "ext2", 0, None)
+        assert sys.read(sys.open("/mnt/file"), 10).buf == b"latelater"
 
     assert machine.run(main) == 0
 
