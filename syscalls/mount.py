@@ -29,7 +29,8 @@ __all__ = ["mount", "umount2"]
 _MS_OTHER_WORK = 0x20 | 0x1000 | 0x2000 | 0x1E0000  # remount, bind, move, propagation
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
 _UMOUNT_FLAGS = 1 | _MNT_DETACH | 4 | _UMOUNT_NOFOLLOW
-_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50, "e": 60}
+_UNITS = {"k": 10, "m": 20, "g": 30, "t": 40, "p": 50, "e": 60}
+_U32, _U64, _LONG_MAX = 1 << 32, 1 << 64, (1 << 63) - 1
 
 
 def mount(k: Kernel, task: Task, source: int, target: int, fstype: int, flags: int, data: int) -> int:
@@ -79,17 +80,20 @@ def _tmpfs_root(k: Kernel, task: Task, options: str) -> Directory:
     for option in filter(None, re.split(r",(?!\d)", options)):
         name, _, value = option.partition("=")
         if name == "size" and value.endswith("%"):
-            blocks = _number(value[:-1]) * int(k.mem.zones["managed"].sum()) // 100
+            size = _memparse(value[:-1]) * PAGE_SIZE * int(k.mem.zones["managed"].sum()) % _U64 // 100
+            blocks = -(-size // PAGE_SIZE)
         elif name == "size":
-            blocks = -(-_number(value) // PAGE_SIZE)
+            blocks = -(-_memparse(value) // PAGE_SIZE)
         elif name == "nr_blocks":
-            blocks = _number(value)
+            blocks = _memparse(value)
+            if blocks > _LONG_MAX:
+                raise KernelError(EINVAL, f"too many blocks: {value}")
         elif name == "mode":
-            root.mode = stat.S_IFDIR | _number("0" + value) & 0o7777
+            root.mode = stat.S_IFDIR | _kstrtouint("0" + value) & 0o7777
         elif name == "uid":
-            root.uid = _number(value)
+            root.uid = _id(value)
         elif name == "gid":
-            root.gid = _number(value)
+            root.gid = _id(value)
         elif name == "mpol":
             policy = mpol_parse_str(value, task.ctx.mems_allowed, k.mem.memory_nodes)
         else:
@@ -98,13 +102,35 @@ def _tmpfs_root(k: Kernel, task: Task, options: str) -> Directory:
     return root
 
 
+def _memparse(text: str) -> int:
+    """memparse(): a number with a unit of 1024, of which 64 bits are kept. Errors: EINVAL."""
+    unit = text[-1:].lower()
+    if unit not in _UNITS:
+        return _number(text) % _U64
+    return (_number(text[:-1]) << _UNITS[unit]) % _U64
+
+
+def _kstrtouint(text: str) -> int:
+    """kstrtouint(): a number of 32 bits. Errors: EINVAL."""
+    number = _number(text)
+    if number >= _U32:
+        raise KernelError(EINVAL, f"no number of 32 bits: {text}")
+    return number
+
+
+def _id(text: str) -> int:
+    """A user or a group. Errors: EINVAL (-1 is nobody)."""
+    number = _kstrtouint(text)
+    if number == _U32 - 1:
+        raise KernelError(EINVAL, f"nobody has the id {text}")
+    return number
+
+
 def _number(text: str) -> int:
-    """memparse(): a number, octal behind a 0, with a unit of 1024. Errors: EINVAL."""
-    match = re.fullmatch(r"(0[0-7]*|[1-9]\d*)([kmgtpe]?)", text, re.IGNORECASE)
-    if match is None:
+    """A number, octal behind a 0. Errors: EINVAL."""
+    if re.fullmatch(r"0[0-7]*|[1-9][0-9]*", text) is None:
         raise KernelError(EINVAL, f"no number: {text}")
-    digits, unit = match.groups()
-    return int(digits, 8 if digits.startswith("0") else 10) << _UNITS[unit.lower()]
+    return int(text, 8 if text.startswith("0") else 10)
 
 
 def umount2(k: Kernel, task: Task, target: int, flags: int) -> int:
