@@ -73,10 +73,11 @@ def do_group_exit(k: Kernel, task: Task, code: int) -> NoReturn:
 def oops(k: Kernel, task: Task, bug: Exception) -> NoReturn:
     """The kernel failed while it worked for the current task: end the task, tell whoever runs the machine.
 
-    Mirrors make_task_dead(). Memory that may be half changed is left as it is. Raises TaskExit, so that no program
-    can take the kernel's mistake for an answer.
+    Mirrors make_task_dead(). Memory that may be half changed is left as it is, for ever. Raises TaskExit, so that no
+    program can take the kernel's mistake for an answer.
     """
     k.record_bug(task, bug)
+    k.abandoned.append(task.mm)
     task.mm = task.mm_users = None
     do_group_exit(k, task, SIGKILL)
 

@@ -19,16 +19,20 @@ __all__ = ["mm_release", "mm_replace"]
 
 def mm_release(task: Task) -> None:
     """exit_mm(): the task has no memory any more; the last user's goes away with it."""
+    _switch_mm(task, None, None)
+
+
+def mm_replace(task: Task, mm: MmStruct, dumpable: int) -> None:
+    """exec_mmap(): give up the old address space and use a new one, which nobody shares."""
+    _switch_mm(task, mm, MmUsers(dumpable=dumpable))
+
+
+def _switch_mm(task: Task, new: MmStruct | None, new_users: MmUsers | None) -> None:
+    """Use the new one first: taking the old one down may sleep."""
     mm, users = task.mm, task.mm_users
-    task.mm = task.mm_users = None
+    task.mm, task.mm_users = new, new_users
     if mm is None or users is None:
         return
     users.users -= 1
     if users.users == 0:
         exit_mmap(mm, task.ctx)
-
-
-def mm_replace(task: Task, mm: MmStruct, dumpable: int) -> None:
-    """exec_mmap(): give up the old address space and use a new one, which nobody shares."""
-    mm_release(task)
-    task.mm, task.mm_users = mm, MmUsers(dumpable=dumpable)

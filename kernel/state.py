@@ -59,6 +59,7 @@ class Kernel:
     super_blocks: list[SuperBlock] = field(default_factory=list)  # on disks, mounted or not
     shm_mnt: SuperBlock = NO_SUPER  # where files without a name are: shared anonymous memory and memfds
     demotion_enabled: bool = False  # reclaim does not demote yet
+    abandoned: list[MmStruct | None] = field(default_factory=list)  # by tasks that the kernel failed (oops)
     closed: bool = False
     syscall_cost: int = 0
     debug_vm: bool = False
@@ -89,10 +90,10 @@ class Kernel:
             self.failures.append(task)
 
     def mms(self) -> Iterator[MmStruct]:
-        """Every address space, each once, in the order of the pids that use it; then those that fork still makes."""
+        """Every address space, each once, in the order of the pids that use it; then those that no task has."""
         seen: set[int] = set()
         for task in self.pids:
             if task.mm is not None and id(task.mm) not in seen:
                 seen.add(id(task.mm))
                 yield task.mm
-        yield from self.mem.nascent
+        yield from self.mem.taskless

@@ -15,6 +15,7 @@ from numalab.mm.backing_dev import FileDisk
 from numalab.mm.filemap import MappedFile
 from numalab.mm.kernels import Kernels
 from numalab.mm.migrate.ledger import Ledger
+from numalab.mm.mmap_lock import MmapLock
 from numalab.mm.swapfile import SwapArea
 from numalab.mm.waits import Waits
 
@@ -53,7 +54,7 @@ class MemMap:
     lock_owners: dict[int, str]
     held: Counter[int]
     page_lists: list[PageList]
-    nascent: list[MmStruct]
+    taskless: list[MmStruct]
     engine: str
     v5_quirks: bool
     asid_top: int
@@ -119,7 +120,7 @@ class VMA:
     anon_vma: AnonVma | None
     def __init__(self, mm: MmStruct, start: int, end: int, pgoff: int, flags: int) -> None: ...
     def attach_file(self, file: MappedFile) -> None: ...
-    def detach_file(self, cpu: int) -> None: ...
+    def detach_file(self) -> MappedFile | None: ...
     @property
     def prot(self) -> int: ...
     @property
@@ -192,6 +193,7 @@ class MmStruct:
     brk: int
     start_stack: int
     def_flags: int
+    mmap_lock: MmapLock
     def __init__(self, mem: MemMap, pgd: int, asid: int) -> None: ...
     @property
     def mem(self) -> MemMap: ...

@@ -371,13 +371,15 @@ cdef class VMA:
         self.flags = self.v.flags
         file.get_file()
 
-    def detach_file(self, uint32_t cpu) -> None:
-        """unlink_file_vma() and fput(): with its last reference the file gives its pages to ``cpu``'s free lists."""
+    def detach_file(self) -> object:
+        """unlink_file_vma(): returns the file, whose reference is the caller's now; None if there is no file."""
+        if self.file is None:
+            return None
         cdef VMA last = self._mapping._remove(self._slot)
         if last is not self:
             last._slot = self._slot
         file, self.file, self._mapping, self.v.mapping = self.file, None, None, NULL
-        file.fput(cpu)
+        return file
 
     @property
     def anon_vma(self) -> AnonVma | None:

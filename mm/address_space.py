@@ -8,6 +8,7 @@ C half; what only Python needs is set here:
     brk          where it ends now, bytes
     start_stack  an address in the stack, bytes; 0 = there is none (stack.py sets it)
     def_flags    VM_* flags that every new area gets (mlockall(MCL_FUTURE))
+    mmap_lock    who may change the areas (mmap_lock.py)
 
 Deliberately different: sizes of all kinds (total_vm, locked_vm, map_count) are added up from the areas when
 somebody asks, so they cannot be wrong.
@@ -20,6 +21,7 @@ from sortedcontainers import SortedDict
 from numalab.arch.errno import ENOMEM, KernelError
 from numalab.mm._mm_types import VMA, AllocCtx, MemMap, MmStruct
 from numalab.mm.memory import copy_page_range
+from numalab.mm.mmap_lock import MmapLock, mmap_write_lock
 from numalab.mm.munmap import unmap_areas
 from numalab.mm.overcommit import vm_enough_memory
 from numalab.mm.page_alloc import OutOfMemory, Slowpath
@@ -65,30 +67,37 @@ def mm_alloc(mem: MemMap, ctx: AllocCtx | None = None) -> MmStruct:
     mm.start_brk = mm.brk = START_BRK
     mm.start_stack = 0
     mm.def_flags = 0
+    mm.mmap_lock = MmapLock()
     return mm
 
 
 def dup_mmap(mm: MmStruct, ctx: AllocCtx) -> MmStruct:
     """fork(): a copy that shares every page until one side writes. Locks are not inherited, policies are.
 
-    Areas that are DONTCOPY are left out, those that are WIPEONFORK come over empty. Until it is done the copy is one of
-    ``mem.nascent``: who needs memory for tables may sleep, and no task has it yet.
+    Areas that are DONTCOPY are left out, those that are WIPEONFORK come over empty.
     Raises KernelError(ENOMEM): no memory for the tables of the copy, which is taken down again.
     """
     child = mm_alloc(mm.mem, ctx)
-    child.start_brk, child.brk, child.start_stack = mm.start_brk, mm.brk, mm.start_stack
-    child.def_flags = mm.def_flags & VM_INIT_DEF_MASK
-    mm.mem.nascent.append(child)
     try:
-        for vma in mm.vmas.values():
-            if not vma.flags & VM_DONTCOPY:
-                _dup_vma(child, vma, ctx)
+        _dup_areas(child, mm, ctx)
     except (KernelError, OutOfMemory) as error:
         exit_mmap(child, ctx)
         raise KernelError(ENOMEM, "no memory for the copy of the address space") from error
-    finally:
-        mm.mem.nascent.remove(child)
     return child
+
+
+def _dup_areas(child: MmStruct, mm: MmStruct, ctx: AllocCtx) -> None:
+    """Fill the copy. Until it is done it is one of ``mem.taskless``: who needs memory for tables may sleep."""
+    mm.mem.taskless.append(child)
+    try:
+        with mmap_write_lock(mm, ctx), mmap_write_lock(child, ctx):
+            child.start_brk, child.brk, child.start_stack = mm.start_brk, mm.brk, mm.start_stack
+            child.def_flags = mm.def_flags & VM_INIT_DEF_MASK
+            for vma in mm.vmas.values():
+                if not vma.flags & VM_DONTCOPY:
+                    _dup_vma(child, vma, ctx)
+    finally:
+        mm.mem.taskless.remove(child)
 
 
 def _dup_vma(child: MmStruct, vma: VMA, ctx: AllocCtx) -> None:
@@ -109,9 +118,17 @@ def _dup_vma(child: MmStruct, vma: VMA, ctx: AllocCtx) -> None:
 
 
 def exit_mmap(mm: MmStruct, ctx: AllocCtx) -> None:
-    """Take an address space down: pages, areas, tables, its number. Nothing may use ``mm`` afterwards."""
-    if mm.vmas:
-        unmap_areas(mm, ctx, list(mm.vmas.values()))
-    mm.mem.k.page_alloc.free_pgd(mm.mem, ctx.cpu, mm)
-    mm.mem.k.mmu.flush_tlb_mm(mm.mem.hw, mm.asid)  # the next address space may get the same number
-    mm.close()
+    """Take an address space down: pages, areas, tables, its number; then its files are let go.
+
+    Nothing may use ``mm`` afterwards, but to see that it has no areas any more: who walks it when the last task leaves
+    is waited for, and it is one of ``mem.taskless`` that long.
+    """
+    mem = mm.mem
+    mem.taskless.append(mm)
+    with mmap_write_lock(mm, ctx):
+        if mm.vmas:
+            unmap_areas(mm, ctx, list(mm.vmas.values()))
+        mem.k.page_alloc.free_pgd(mem, ctx.cpu, mm)
+        mem.k.mmu.flush_tlb_mm(mem.hw, mm.asid)  # the next address space may get the same number
+        mm.close()
+        mem.taskless.remove(mm)

@@ -11,8 +11,10 @@ the batch's reference does not make a later write copy them.
 
 from __future__ import annotations
 
+import signal
+
 from numalab.arch.errno import EFAULT, EINVAL, ENOMEM, KernelError
-from numalab.mm._mm_types import AllocCtx, MmStruct
+from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
 from numalab.mm.memory import UserFault, handle_mm_fault
 from numalab.mm.swap import lru_add_drain
 from numalab.mm.vm_flags import VM_IO, VM_LOCKONFAULT, VM_PFNMAP, VM_READ, VM_SHARED, VM_WRITE
@@ -34,7 +36,7 @@ def mm_populate(mm: MmStruct, ctx: AllocCtx, start: int, length: int, *, ignore_
         if not vma.flags & (VM_IO | VM_PFNMAP | VM_LOCKONFAULT):
             write = vma.flags & (VM_WRITE | VM_SHARED) == VM_WRITE
             try:
-                _faultin(mm, ctx, at, stop, write)
+                stop = _faultin(vma, ctx, at, stop, write)
             except KernelError:
                 if not ignore_errors:
                     raise
@@ -56,12 +58,10 @@ def madvise_populate(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: b
             raise KernelError(ENOMEM, f"nothing is mapped at {at:#x}")
         if vma.flags & (VM_IO | VM_PFNMAP) or not vma.flags & (VM_WRITE if write else VM_READ):
             raise KernelError(EINVAL, f"the area at {at:#x} does not allow it")
-        stop = min(end, vma.end)
         try:
-            _faultin(mm, ctx, at, stop, write)
+            at = _faultin(vma, ctx, at, min(end, vma.end), write)
         finally:
             lru_add_drain(mm.mem, ctx.cpu)
-        at = stop
 
 
 def faultin_page(mm: MmStruct, ctx: AllocCtx, addr: int) -> None:
@@ -69,13 +69,18 @@ def faultin_page(mm: MmStruct, ctx: AllocCtx, addr: int) -> None:
     vma = vma_lookup(mm, addr)
     if vma is None or not vma.flags & VM_READ:
         raise KernelError(EFAULT, f"{addr:#x} cannot be read")
-    _faultin(mm, ctx, addr, addr + 1, False)
+    if _faultin(vma, ctx, addr, addr + 1, False) <= addr:
+        raise KernelError(EFAULT, f"{addr:#x} was unmapped meanwhile")
 
 
-def _faultin(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bool) -> None:
+def _faultin(vma: VMA, ctx: AllocCtx, start: int, end: int, write: bool) -> int:
+    """Fault in a part of an area; returns the address reached: ``end``, or where the area went away in a sleep."""
     at = start
     try:
         while at < end:
-            at = handle_mm_fault(mm, ctx, at, end, write)
+            at = handle_mm_fault(vma.mm, ctx, at, end, write)
     except UserFault as fault:
+        if vma_lookup(vma.mm, fault.addr) is not vma and fault.signo == signal.SIGSEGV:
+            return fault.addr
         raise KernelError(EFAULT, f"the page at {fault.addr:#x} cannot be had") from fault
+    return at

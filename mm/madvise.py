@@ -44,6 +44,7 @@ from numalab.mm.mman import (
     MADV_WILLNEED,
     MADV_WIPEONFORK,
 )
+from numalab.mm.mmap_lock import mmap_read_lock, mmap_write_lock
 from numalab.mm.shmem import shmem_punch_hole
 from numalab.mm.swap import lru_add_drain
 from numalab.mm.swap_state import madvise_willneed
@@ -113,8 +114,12 @@ def do_madvise(mm: MmStruct, ctx: AllocCtx, start: int, length: int, advice: int
         return
     if advice in _POPULATE:
         madvise_populate(mm, ctx, start, end, advice == MADV_POPULATE_WRITE)
+    elif advice in _FLAGS:
+        with mmap_write_lock(mm, ctx):
+            _walk_vmas(mm, ctx, start, end, advice)
     else:
-        _walk_vmas(mm, ctx, start, end, advice)
+        with mmap_read_lock(mm):
+            _walk_vmas(mm, ctx, start, end, advice)
 
 
 def _walk_vmas(mm: MmStruct, ctx: AllocCtx, start: int, end: int, advice: int) -> None:
@@ -125,31 +130,30 @@ def _walk_vmas(mm: MmStruct, ctx: AllocCtx, start: int, end: int, advice: int) -
         hole |= vma is None or at < vma.start
         if vma is None or vma.start >= end:
             break
-        at = max(at, vma.start)
-        at = _vma_behavior(mm, ctx, vma, at, min(end, vma.end), advice).end
+        at = _vma_behavior(mm, ctx, vma, max(at, vma.start), min(end, vma.end), advice)
     if hole:
         raise KernelError(ENOMEM, "there are holes in the range")
 
 
-def _vma_behavior(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int, advice: int) -> VMA:
-    """Follow the advice in a part of one area; returns the area there now."""
+def _vma_behavior(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int, advice: int) -> int:
+    """Follow the advice in a part of one area; returns where to go on."""
     if advice == MADV_REMOVE:
-        _remove(ctx, vma, start, end)
-        return vma
+        _remove(mm, ctx, vma, start, end)
+        return end
     if advice in _ON_PAGES:
         _dontneed_free(mm, ctx, vma, start, end, advice)
-        return vma
+        return end
     if advice in _AGING:
         _age(mm, ctx, vma, start, end, advice)
-        return vma
+        return end
     if vma.flags & _REFUSED.get(advice, 0) or (advice == MADV_WIPEONFORK and vma.file is not None):
         raise KernelError(EINVAL, f"the area at {start:#x} does not suit the advice")
     clear, set_ = _FLAGS[advice]
     flags = vma.flags & ~clear | set_
     if flags == vma.flags:
-        return vma
+        return end
     try:
-        return vma_modify(mm, vma, start, end, flags=flags)
+        return vma_modify(mm, vma, start, end, flags=flags).end
     except KernelError as error:
         # Too many areas is a passing state here: ENOMEM means holes.
         raise KernelError(EAGAIN if error.errno == ENOMEM else error.errno, error.why) from error
@@ -166,16 +170,22 @@ def _dontneed_free(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int, 
     zap_vma_range(mm, ctx, start, end)
 
 
-def _remove(ctx: AllocCtx, vma: VMA, start: int, end: int) -> None:
-    """madvise_remove(): punch a hole in the file that is mapped."""
+def _remove(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int) -> None:
+    """madvise_remove(): punch a hole in the file that is mapped, without the lock: the area may go meanwhile."""
     if vma.flags & VM_LOCKED or vma.file is None:
         raise KernelError(EINVAL, f"the area at {start:#x} is locked, or maps no file")
     if vma.flags & (VM_SHARED | VM_MAYWRITE) != VM_SHARED | VM_MAYWRITE:
         raise KernelError(EACCES, f"the area at {start:#x} does not share its pages for writing")
     if vma.file.mapping.bdi:
         raise KernelError(EOPNOTSUPP, "a file on a disk has no holes punched")
-    offset = linear_page_index(vma, start) << PAGE_SHIFT
-    shmem_punch_hole(vma.file.mapping, ctx, offset, end - start)
+    file, offset = vma.file, linear_page_index(vma, start) << PAGE_SHIFT
+    file.get_file()
+    mm.mmap_lock.up_read()
+    try:
+        shmem_punch_hole(file.mapping, ctx, offset, end - start)
+    finally:
+        file.fput(ctx.cpu)
+        mm.mmap_lock.down_read(mm.mem.waits)
 
 
 def _age(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int, advice: int) -> None:

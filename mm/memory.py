@@ -70,6 +70,7 @@ def _accessible_vma(mm: MmStruct, addr: int, write: bool) -> VMA:
 def handle_mm_fault(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bool) -> int:
     """Make [start, end) accessible as far as one VMA after the other allows; returns the address reached.
 
+    After each sleep the VMA is looked up again, as it may be another one, or none.
     Raises UserFault if not even ``start`` may be accessed, OutOfMemory if there is no frame for it.
     """
     mem = mm.mem
@@ -80,6 +81,7 @@ def handle_mm_fault(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bo
     ):  # Linux does so after the fault; here that would write, and so protect again, what was made accessible
         balance_dirty_pages(mem)
     while va < end:
+        mm.mmap_lock.wait_for_writer(mem.waits, ctx)
         try:
             vma = _accessible_vma(mm, max(va, start), write)
         except UserFault:
@@ -112,7 +114,13 @@ def _have_read(vma: VMA, ctx: AllocCtx, va: int, why: Why, entry: int) -> Why:
     """Have the page that a fault stopped at in memory: DONE; else why that cannot be (NEED_RECLAIM, WAIT_IO, FILE)."""
     mem = vma.mm.mem
     if why == Why.FILE:
-        return filemap_fault(vma, ctx, va)
+        file = vma.file
+        assert file is not None
+        file.get_file()  # the area may be unmapped meanwhile
+        try:
+            return filemap_fault(vma, ctx, va)
+        finally:
+            file.fput(ctx.cpu)
     got = read_swap_page(mem, ctx, get_vma_policy(vma, va), interleave_index(vma, va), entry)
     if (
         got == Why.DONE and why == Why.WAIT_IO

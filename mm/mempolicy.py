@@ -22,6 +22,7 @@ from numalab.mm.migrate.batched import (
 )
 from numalab.mm.migrate.engine import Engine, engine_of
 from numalab.mm.migrate.ledger import Ledger
+from numalab.mm.mmap_lock import mmap_read_lock, mmap_write_lock
 from numalab.mm.mpol import (
     MPOL_BIND,
     MPOL_DEFAULT,
@@ -98,10 +99,11 @@ def do_get_mempolicy(mem: MemMap, mm: MmStruct, ctx: AllocCtx, addr: int, flags:
 
     policy, vma = ctx.policy, None
     if flags & MPOL_F_ADDR:
-        vma = vma_lookup(mm, addr)
-        if vma is None:
-            raise KernelError(EFAULT, f"nothing is mapped at {addr:#x}")
-        policy = get_vma_policy(vma, addr)
+        with mmap_read_lock(mm):
+            vma = vma_lookup(mm, addr)
+            if vma is None:
+                raise KernelError(EFAULT, f"nothing is mapped at {addr:#x}")
+            policy = get_vma_policy(vma, addr)
     elif addr:
         raise KernelError(EINVAL, "an address without MPOL_F_ADDR")
 
@@ -176,8 +178,9 @@ def do_mbind(
     engine = engine_of(mem)
     ledger = Ledger(engine.name, "mempolicy_mbind")
     with movable_pages(mem, ctx) as pages:
-        ilx = _queue_pages_range(mem, mm, start, end, nodes, flags, policy is None, pages, ledger, engine)
-        _mbind_areas(mm, start, end, policy)
+        with mmap_write_lock(mm, ctx):
+            ilx = _queue_pages_range(mem, mm, start, end, nodes, flags, policy is None, pages, ledger, engine)
+            _mbind_areas(mm, start, end, policy)
         failed = pages.nr_failed > 0
         if len(pages):
             mem.ledger = ledger
@@ -276,6 +279,12 @@ def do_set_home_node(mm: MmStruct, ctx: AllocCtx, start: int, length: int, node:
     end = _range_end(start, length)
     if end == start:
         return
+    with mmap_write_lock(mm, ctx):
+        _set_home_node(mm, start, end, node)
+
+
+def _set_home_node(mm: MmStruct, start: int, end: int, node: int) -> None:
+    """Area by area, as far as their policies have a home node."""
     found = False
     at = start
     while (vma := find_vma_intersection(mm, at, end)) is not None:

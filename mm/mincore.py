@@ -13,6 +13,7 @@ from numalab.arch.errno import EINVAL, ENOMEM, KernelError
 from numalab.mm._constants import PG_uptodate
 from numalab.mm._mm_types import MmStruct
 from numalab.mm.get_unmapped_area import task_size
+from numalab.mm.mmap_lock import mmap_read_lock
 from numalab.mm.vm_flags import PAGE_SHIFT, PAGE_SIZE, offset_in_page, page_align
 from numalab.mm.vma_tree import linear_page_index, vma_lookup
 
@@ -34,7 +35,13 @@ def do_mincore(mm: MmStruct, start: int, length: int) -> bytes:
         raise KernelError(EINVAL, "start is not page aligned")
     if length > task_size(mm.mem) or start > task_size(mm.mem) - length:
         raise KernelError(ENOMEM, "beyond the end of the address space")
-    at, end = start, start + page_align(length)
+    with mmap_read_lock(mm):
+        return _mincore_range(mm, start, start + page_align(length))
+
+
+def _mincore_range(mm: MmStruct, start: int, end: int) -> bytes:
+    """The answer for whole pages; a hole is an error."""
+    at = start
     while at < end:
         vma = vma_lookup(mm, at)
         if vma is None:

@@ -14,6 +14,7 @@ from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
 from numalab.mm.get_unmapped_area import task_size
 from numalab.mm.gup import mm_populate
 from numalab.mm.mman import MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT, MLOCK_ONFAULT
+from numalab.mm.mmap_lock import mmap_write_lock
 from numalab.mm.swap import lru_add_drain
 from numalab.mm.vm_flags import (
     MASK64,
@@ -70,14 +71,14 @@ def do_mlock(
         raise KernelError(EINVAL, f"unknown flags {flags:#x}")
     can_do_mlock(memlock_limit, ipc_lock)
     start, length = _whole_pages(start, length)
-    if not ipc_lock:
-        locked = (length >> PAGE_SHIFT) + locked_pages(mm)
-        limit = memlock_limit >> PAGE_SHIFT
-        if locked > limit and locked - _locked_in(mm, start, length) > limit:
-            raise KernelError(ENOMEM, "over RLIMIT_MEMLOCK")
-    _apply_vma_lock_flags(
-        mm, ctx, start, length, VM_LOCKED | (VM_LOCKONFAULT if flags & MLOCK_ONFAULT else 0)
-    )
+    vm_flags = VM_LOCKED | (VM_LOCKONFAULT if flags & MLOCK_ONFAULT else 0)
+    with mmap_write_lock(mm, ctx):
+        if not ipc_lock:
+            locked = (length >> PAGE_SHIFT) + locked_pages(mm)
+            limit = memlock_limit >> PAGE_SHIFT
+            if locked > limit and locked - _locked_in(mm, start, length) > limit:
+                raise KernelError(ENOMEM, "over RLIMIT_MEMLOCK")
+        _apply_vma_lock_flags(mm, ctx, start, length, vm_flags)
     try:
         mm_populate(mm, ctx, start, length)
     except KernelError as error:
@@ -91,7 +92,8 @@ def do_munlock(mm: MmStruct, ctx: AllocCtx, start: int, length: int) -> None:
 
     Raises KernelError: EINVAL (the range wraps), ENOMEM (a hole; what lies before it is unlocked).
     """
-    _apply_vma_lock_flags(mm, ctx, *_whole_pages(start, length), 0)
+    with mmap_write_lock(mm, ctx):
+        _apply_vma_lock_flags(mm, ctx, *_whole_pages(start, length), 0)
 
 
 def do_mlockall(
@@ -104,17 +106,19 @@ def do_mlockall(
     if not flags or flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) or flags == MCL_ONFAULT:
         raise KernelError(EINVAL, f"flags {flags:#x}")
     can_do_mlock(memlock_limit, ipc_lock)
-    total = sum(map(vma_pages, mm.vmas.values()))
-    if flags & MCL_CURRENT and not ipc_lock and total > memlock_limit >> PAGE_SHIFT:
-        raise KernelError(ENOMEM, "over RLIMIT_MEMLOCK")
-    _apply_mlockall_flags(mm, ctx, flags)
+    with mmap_write_lock(mm, ctx):
+        total = sum(map(vma_pages, mm.vmas.values()))
+        if flags & MCL_CURRENT and not ipc_lock and total > memlock_limit >> PAGE_SHIFT:
+            raise KernelError(ENOMEM, "over RLIMIT_MEMLOCK")
+        _apply_mlockall_flags(mm, ctx, flags)
     if flags & MCL_CURRENT:
         mm_populate(mm, ctx, 0, task_size(mm.mem), ignore_errors=True)
 
 
 def do_munlockall(mm: MmStruct, ctx: AllocCtx) -> None:
     """munlockall(2)."""
-    _apply_mlockall_flags(mm, ctx, 0)
+    with mmap_write_lock(mm, ctx):
+        _apply_mlockall_flags(mm, ctx, 0)
 
 
 def _whole_pages(start: int, length: int) -> tuple[int, int]:

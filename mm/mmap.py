@@ -52,6 +52,7 @@ from numalab.mm.mman import (
     calc_vm_flag_bits,
     calc_vm_prot_bits,
 )
+from numalab.mm.mmap_lock import mmap_write_lock
 from numalab.mm.munmap import do_munmap
 from numalab.mm.overcommit import accountable_mapping, vm_enough_memory
 from numalab.mm.shmem import shmem_zero_setup
@@ -108,6 +109,29 @@ def do_mmap(
     than the machine has), EOVERFLOW (offset), EEXIST (MAP_FIXED_NOREPLACE), EPERM, EAGAIN (mlock), for files
     EOPNOTSUPP (flags), EACCES and ENODEV, ENOSYS (not built).
     """
+    with mmap_write_lock(mm, ctx):
+        addr, length, populate = _map_range(
+            mm, ctx, addr, length, prot, flags, pgoff, file, memlock_limit, ipc_lock, admin
+        )
+    if populate:
+        mm_populate(mm, ctx, addr, length, ignore_errors=True)
+    return addr
+
+
+def _map_range(
+    mm: MmStruct,
+    ctx: AllocCtx,
+    addr: int,
+    length: int,
+    prot: int,
+    flags: int,
+    pgoff: int,
+    file: MappedFile | None,
+    memlock_limit: int,
+    ipc_lock: bool,
+    admin: bool,
+) -> tuple[int, int, bool]:
+    """Steps 1 to 3, under the lock: (address, length, whether the pages shall be made present)."""
     if not length:
         raise KernelError(EINVAL, "the length is 0")
     if flags & MAP_FIXED_NOREPLACE:
@@ -144,9 +168,8 @@ def do_mmap(
         vm_flags |= VM_NORESERVE
 
     _mmap_region(mm, ctx, addr, length, vm_flags, pgoff, file)
-    if vm_flags & VM_LOCKED or flags & (MAP_POPULATE | MAP_NONBLOCK) == MAP_POPULATE:
-        mm_populate(mm, ctx, addr, length, ignore_errors=True)
-    return addr
+    populate = vm_flags & VM_LOCKED or flags & (MAP_POPULATE | MAP_NONBLOCK) == MAP_POPULATE
+    return addr, length, bool(populate)
 
 
 def _check_file(file: MappedFile, length: int, prot: int, flags: int, pgoff: int, vm_flags: int) -> int:
@@ -224,26 +247,34 @@ def do_brk(
     """brk(2): move the end of the heap to ``brk``; returns where it is now, the old place if it cannot be
     moved.
     """
+    with mmap_write_lock(mm, ctx):
+        before = mm.brk
+        now = _move_brk(mm, ctx, brk, memlock_limit, ipc_lock)
+    old, new = page_align(before), page_align(now)
+    if new > old and mm.def_flags & VM_LOCKED:
+        mm_populate(mm, ctx, old, new - old, ignore_errors=True)
+    return now
+
+
+def _move_brk(mm: MmStruct, ctx: AllocCtx, brk: int, memlock_limit: int, ipc_lock: bool) -> int:
+    """What needs the lock; returns where the heap ends now."""
     if brk < mm.start_brk or brk > task_size(mm.mem):
         return mm.brk
     old, new = page_align(mm.brk), page_align(brk)
-    if old == new:
-        mm.brk = brk
-        return brk
     try:
-        if brk <= mm.brk:
+        if new < old:
             if find_vma_intersection(mm, new, old) is None:
                 return mm.brk
             do_munmap(mm, ctx, new, old - new)
-        else:
-            _grow_heap(mm, ctx, old, new, memlock_limit, ipc_lock)
+        elif new > old:
+            _grow_heap(mm, old, new, memlock_limit, ipc_lock)
     except KernelError:
         return mm.brk
     mm.brk = brk
     return brk
 
 
-def _grow_heap(mm: MmStruct, ctx: AllocCtx, old: int, new: int, memlock_limit: int, ipc_lock: bool) -> None:
+def _grow_heap(mm: MmStruct, old: int, new: int, memlock_limit: int, ipc_lock: bool) -> None:
     """do_brk_flags(): more heap at [old, new), a page and a guard gap away from whatever comes next."""
     get_unmapped_area(mm, old, new - old, MAP_FIXED)
     if not mlock_future_ok(mm, mm.def_flags, new - old, memlock_limit, ipc_lock):
@@ -257,5 +288,3 @@ def _grow_heap(mm: MmStruct, ctx: AllocCtx, old: int, new: int, memlock_limit: i
     flags = VM_READ | VM_WRITE | _VM_MAY | VM_ACCOUNT | mm.def_flags
     if vma_merge_new_range(mm, old, new, flags, old >> PAGE_SHIFT) is None:
         vma_insert(mm, VMA(mm, old, new, old >> PAGE_SHIFT, flags))
-    if mm.def_flags & VM_LOCKED:
-        mm_populate(mm, ctx, old, new - old, ignore_errors=True)

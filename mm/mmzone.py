@@ -110,7 +110,7 @@ def build(hw: Hardware, *, twins: bool = False, debug_vm: bool = False) -> MemMa
     mem.lock_owners = {}
     mem.held = Counter()
     mem.page_lists = []
-    mem.nascent = []
+    mem.taskless = []
     mem.ledgers = deque(maxlen=256)
     mem.engine = "batched"
     mem.v5_quirks = False

@@ -22,6 +22,7 @@ from numalab.mm.mman import (
     PROT_WRITE,
     calc_vm_prot_bits,
 )
+from numalab.mm.mmap_lock import mmap_write_lock
 from numalab.mm.overcommit import vm_enough_memory
 from numalab.mm.vm_flags import (
     MASK64,
@@ -63,8 +64,12 @@ def do_mprotect(mm: MmStruct, ctx: AllocCtx, start: int, length: int, prot: int)
         raise KernelError(ENOMEM, "the range wraps round the end of the address space")
     if prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM):
         raise KernelError(EINVAL, f"unknown bits in {prot:#x}")
-    start, end = _grown(mm, start, end, grows)
+    with mmap_write_lock(mm, ctx):
+        _protect_range(mm, ctx, *_grown(mm, start, end, grows), prot)
 
+
+def _protect_range(mm: MmStruct, ctx: AllocCtx, start: int, end: int, prot: int) -> None:
+    """Area by area, as far as they allow it."""
     at = start
     while at < end:
         vma = vma_lookup(mm, at)

@@ -28,6 +28,7 @@ from numalab.mm.gup import mm_populate
 from numalab.mm.kernels import Why
 from numalab.mm.mlock import RLIM_INFINITY, mlock_future_ok
 from numalab.mm.mman import MAP_FIXED, MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE
+from numalab.mm.mmap_lock import mmap_write_lock
 from numalab.mm.munmap import do_munmap
 from numalab.mm.overcommit import vm_enough_memory
 from numalab.mm.page_alloc import OutOfMemory, Slowpath
@@ -85,16 +86,34 @@ def do_mremap(
     old_len, new_len = page_align(old_len), page_align(new_len)
     if not new_len:
         raise KernelError(EINVAL, "the new length is 0")
+    with mmap_write_lock(mm, ctx):
+        at, locked = _remap_range(mm, ctx, old, old_len, new_len, flags, new, memlock_limit, ipc_lock)
+    if locked and new_len > old_len:
+        mm_populate(mm, ctx, at + old_len, new_len - old_len, ignore_errors=True)
+    return at
+
+
+def _remap_range(
+    mm: MmStruct,
+    ctx: AllocCtx,
+    old: int,
+    old_len: int,
+    new_len: int,
+    flags: int,
+    new: int,
+    memlock_limit: int,
+    ipc_lock: bool,
+) -> tuple[int, bool]:
+    """What needs the lock; returns where the range is now, and whether it is locked."""
     vma = vma_lookup(mm, old)
     if vma is None:
         raise KernelError(EFAULT, f"nothing is mapped at {old:#x}")
-
     if flags & (MREMAP_FIXED | MREMAP_DONTUNMAP):
         at, vma = _mremap_to(mm, ctx, old, old_len, new_len, flags, new, memlock_limit, ipc_lock)
     elif old_len >= new_len:
         if old_len > new_len:
             do_munmap(mm, ctx, old + new_len, old_len - new_len)
-        return old
+        at = old
     else:
         _check_resize(mm, vma, old, old_len, new_len, flags, memlock_limit, ipc_lock)
         if old_len == vma.end - old and _expandable(mm, vma, new_len - old_len):
@@ -105,9 +124,7 @@ def do_mremap(
             vma = _move_vma(mm, ctx, vma, old, old_len, new_len, at, flags)
         else:
             raise KernelError(ENOMEM, "no room to grow in place")
-    if vma.flags & VM_LOCKED and new_len > old_len:
-        mm_populate(mm, ctx, at + old_len, new_len - old_len, ignore_errors=True)
-    return at
+    return at, bool(vma.flags & VM_LOCKED)
 
 
 def _check_resize(

@@ -1,7 +1,8 @@
 """Taking mappings away: munmap(2), and whatever makes room for something else.
 
 Mirrors the munmap half of mm/vma.c. The order matters: first the areas are cut at both ends (only that can
-fail), then their pages go, then the areas, then the page tables that nobody needs any more.
+fail), then their pages go, then the areas, then the page tables that nobody needs any more. Files are let go last of
+all, without the lock: that may sleep (mmap_lock.py).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from numalab.arch.errno import EINVAL, ENOMEM, KernelError
 from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
 from numalab.mm.get_unmapped_area import task_size
 from numalab.mm.memory import zap_vma_range
+from numalab.mm.mmap_lock import mmap_write_lock
 from numalab.mm.rmap import unlink_anon_vmas
 from numalab.mm.vm_flags import MAX_MAP_COUNT, offset_in_page, page_align
 from numalab.mm.vma import split_vma
@@ -30,6 +32,12 @@ def do_munmap(mm: MmStruct, ctx: AllocCtx, start: int, length: int) -> None:
     end = start + page_align(length)
     if end == start:
         raise KernelError(EINVAL, "the length is 0")
+    with mmap_write_lock(mm, ctx):
+        _unmap_range(mm, ctx, start, end)
+
+
+def _unmap_range(mm: MmStruct, ctx: AllocCtx, start: int, end: int) -> None:
+    """Cut the areas at both ends, and remove what lies between."""
     first = find_vma_intersection(mm, start, end)
     if first is None:
         return
@@ -45,14 +53,18 @@ def do_munmap(mm: MmStruct, ctx: AllocCtx, start: int, length: int) -> None:
 
 
 def unmap_areas(mm: MmStruct, ctx: AllocCtx, areas: list[VMA]) -> None:
-    """Remove whole areas, ascending and with none between them, and everything that is mapped there."""
+    """Remove whole areas, ascending and with none between them, and everything that is mapped there.
+
+    Needs the lock for writing: when it is released, their files are let go.
+    """
     start, end = areas[0].start, areas[-1].end
     for vma in areas:
         zap_vma_range(mm, ctx, vma.start, vma.end)
     for vma in areas:
         unlink_anon_vmas(vma)
-        if vma.file is not None:
-            vma.detach_file(ctx.cpu)
+        file = vma.detach_file()
+        if file is not None:
+            mm.mmap_lock.unmapped.append(file)
         vma_remove(mm, vma)
     prev, next_ = vma_prev(mm, start), find_vma(mm, end)
     floor, ceiling = 0 if prev is None else prev.end, 0 if next_ is None else next_.start

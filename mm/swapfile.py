@@ -17,6 +17,7 @@ from numalab.arch.errno import EBUSY, EINVAL, EIO, ENOMEM, EPERM, KernelError
 from numalab.arch.sparse import sparse
 from numalab.mm import _constants as c
 from numalab.mm.kernels import Why
+from numalab.mm.mmap_lock import mmap_read_lock
 from numalab.mm.page_alloc import OutOfMemory, Slowpath
 from numalab.mm.swap import folio_get, folio_put
 from numalab.mm.swap_state import read_swap_page, shmem_swapin_range, wait_on_page
@@ -119,7 +120,8 @@ def swapoff(mem: MemMap, area: SwapArea, mms: Callable[[], Iterable[MmStruct]], 
             seen: set[MmStruct] = set()
             while new := [mm for mm in mms() if mm not in seen]:
                 for mm in new:
-                    _unuse_mm(mem, mm, ctx, area.type)
+                    with mmap_read_lock(mm):
+                        _unuse_mm(mem, mm, ctx, area.type)
                 seen.update(new)
             _drop_cache(area, ctx)
             if area.used == before:

@@ -199,8 +199,9 @@ def _vma_merge_existing_range(mm: MmStruct, vma: VMA, wanted: Wanted) -> VMA | N
 def _remove_merged(mm: MmStruct, vma: VMA) -> None:
     """Drop an area whose range and pages a neighbour has taken over."""
     unlink_anon_vmas(vma)
-    if vma.file is not None:
-        vma.detach_file(0)  # it is not the last one: the neighbour maps the file too
+    file = vma.detach_file()
+    if file is not None:
+        file.fput(0)  # it is not the last reference: the neighbour maps the file too
     vma_remove(mm, vma)
 
 

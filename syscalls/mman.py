@@ -70,18 +70,24 @@ def mmap(k: Kernel, task: Task, addr: int, length: int, prot: int, flags: int, f
             raise KernelError(EINVAL)
     elif flags & MAP_HUGETLB:
         raise KernelError(ENOSYS, "huge pages are not built")
-    return mm_mmap.do_mmap(
-        _mm(task),
-        task.ctx,
-        addr,
-        length,
-        prot,
-        flags,
-        offset // PAGE_SIZE,
-        file,
-        admin=capable(task, Cap.CAP_SYS_RAWIO),
-        **_lock_limit(task),
-    )
+    if file is not None:
+        file.get_file()  # it may be closed while this waits
+    try:
+        return mm_mmap.do_mmap(
+            _mm(task),
+            task.ctx,
+            addr,
+            length,
+            prot,
+            flags,
+            offset // PAGE_SIZE,
+            file,
+            admin=capable(task, Cap.CAP_SYS_RAWIO),
+            **_lock_limit(task),
+        )
+    finally:
+        if file is not None:
+            file.fput(task.ctx.cpu)
 
 
 def munmap(k: Kernel, task: Task, addr: int, length: int) -> int:
@@ -108,7 +114,7 @@ def mremap(k: Kernel, task: Task, addr: int, old_len: int, new_len: int, flags: 
 
 def msync(k: Kernel, task: Task, start: int, length: int, flags: int) -> int:
     """msync(2). Errors: do_msync()'s."""
-    do_msync(_mm(task), start, length, flags)
+    do_msync(_mm(task), task.ctx, start, length, flags)
     return 0
 
 

@@ -129,7 +129,7 @@ class MmMachine:
         return do_mmap(mm, self.ctx, at, pages * PAGE, rw, flags, offset, file=file)
 
     def check(self, *, isolated: Iterable[int] = (), held: dict[int, int] | None = None) -> list[Broken]:
-        mms = [*self.mms, *self.mem.nascent]
+        mms = [*self.mms, *self.mem.taskless]
         return check_invariants(self.mem, mms, [self.ctx], isolated=list(isolated), held=held)
 
     # What is where

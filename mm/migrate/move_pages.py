@@ -24,6 +24,7 @@ from numalab.mm.migrate.batched import (
 )
 from numalab.mm.migrate.engine import engine_of
 from numalab.mm.migrate.ledger import open_ledger
+from numalab.mm.mmap_lock import mmap_read_lock
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +61,8 @@ def do_pages_stat(mem: MemMap, mm: MmStruct, nr_pages: int, arrays: UserArrays) 
         if not whole:
             raise KernelError(EFAULT, "pages[] cannot be read")
         status = np.empty(whole, np.int32)
-        mem.k.migrate.pages_status(mem, mm, pages[:whole], status)
+        with mmap_read_lock(mm):
+            mem.k.migrate.pages_status(mem, mm, pages[:whole], status)
         if arrays.write_status(at, status) < whole:
             raise KernelError(EFAULT, "status[] cannot be written")
         at += whole
@@ -124,10 +126,18 @@ class _Move:
         while i < len(pages):
             if self.node < 0:
                 self.node, self.start = node, at + i
-            before = self.mem.hw.now
-            done, queued, stopped = self.mem.k.migrate.queue_addresses(
-                self.mem, self.mm, pages[i:], node, self.move_all, status[i:], self.batch, len(self.batch) > 0
-            )
+            with mmap_read_lock(self.mm):
+                before = self.mem.hw.now
+                done, queued, stopped = self.mem.k.migrate.queue_addresses(
+                    self.mem,
+                    self.mm,
+                    pages[i:],
+                    node,
+                    self.move_all,
+                    status[i:],
+                    self.batch,
+                    len(self.batch) > 0,
+                )
             isolating = queued * self.mem.hw.cost["isolate_page"]
             self.ledger.walked(self.mem.hw.now - before, done, isolating)
             # Of the entries done, first come some with a status, then those queued, then perhaps one with a status.

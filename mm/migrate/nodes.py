@@ -15,6 +15,7 @@ from numalab.mm.migrate.batched import (
 )
 from numalab.mm.migrate.engine import Engine, engine_of
 from numalab.mm.migrate.ledger import Ledger, open_ledger
+from numalab.mm.mmap_lock import mmap_read_lock
 
 if TYPE_CHECKING:
     from numalab.mm._mm_types import AllocCtx, MemMap, MmStruct
@@ -59,9 +60,10 @@ def _migrate_to_node(
     before = mem.hw.now
     flags |= engine.flags
     with movable_pages(mem, ctx) as pages:
-        for vma in mm.vmas.values():
-            if not vma.flags & engine.passes_over:
-                mem.k.migrate.queue_range(mem, mm, vma.start, vma.end, sources, False, flags, pages)
+        with mmap_read_lock(mm):
+            for vma in mm.vmas.values():
+                if not vma.flags & engine.passes_over:
+                    mem.k.migrate.queue_range(mem, mm, vma.start, vma.end, sources, False, flags, pages)
         isolating = len(pages) * mem.hw.cost["isolate_page"]
         ledger.walked(mem.hw.now - before, pages.scanned, isolating, pages.nr_shared, pages.nr_failed)
         err = engine.migrate(mem, ctx, pages, Target(nid=dest), ledger) if len(pages) else 0

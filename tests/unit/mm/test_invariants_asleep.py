@@ -48,8 +48,10 @@ class Watch(ClockWaits):
         self.m = m
 
     def wait(self, what: str, done: Callable[[], bool]) -> None:
-        if self.m.mem.nascent:
+        if self.m.mem.taskless:
             self.m.seen.add("fork")
+            # Other threads must not change the areas that are being copied.
+            assert self.m.mm.mmap_lock.writer is self.m.ctx
         if any(len(pages.frames()) for pages in self.m.mem.page_lists):
             self.m.seen.add("migration")
         assert self.m.check() == []
@@ -67,7 +69,7 @@ def test_in_fork() -> None:
         for _ in range(3):
             m.fork(m.mm)
         assert "fork" in m.seen
-        assert not m.mem.nascent
+        assert not m.mem.taskless
         assert m.check() == []
 
 
