@@ -1,6 +1,7 @@
 """Fork, threads, exec, exit, wait, signals: what one process sees of another."""
 
 import errno
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -10,8 +11,10 @@ from numalab import abi
 from numalab.arch.errno import EINTR, KernelError
 from numalab.kernel.machine import Machine
 from numalab.kernel.signal import SigInfo
+from numalab.kernel.state import KernelBug
 from numalab.kernel.task import UNUSED_PID, PidMap, State, Task
 from numalab.kernel.wait import WaitQueue
+from numalab.mm.invariants_report import InvariantError
 from numalab.syscalls.sys import Sys
 
 PAGE = 4096
@@ -414,3 +417,22 @@ def test_a_wait_that_the_kernel_interrupts(machine: Machine) -> None:
         sys.task.signal.pending.clear()
 
     assert machine.run(main) == 0
+
+
+def test_a_machine_can_be_looked_at_after_the_kernel_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the task had is lost, and stays as it was: nothing that points there may dangle."""
+
+    def fails(*args: object) -> int:
+        raise ZeroDivisionError
+
+    def main(sys: Sys) -> None:
+        sys.memory.write(sys.mmap(8 * PAGE), b"x" * 8 * PAGE)
+        monkeypatch.setattr("numalab.syscalls.mman.do_mlockall", fails)
+        sys.mlockall(1)
+
+    with numalab.boot("1x16M") as machine:
+        with pytest.raises(KernelBug):
+            machine.run(main)
+        gc.collect()
+        with pytest.raises(InvariantError, match="references"):
+            machine.check_invariants()
