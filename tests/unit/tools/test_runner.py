@@ -152,4 +152,8 @@ def test_disks_that_fail_and_are_mended(runner: Runner) -> None:
         "ret=-1 sig=SIGBUS page=0",
         "script-error=bad-number",
     ]
+    assert (
+        play(runner, "disks latency=-1", "disks page=99999999999999999999", "obstacle lock a ns=-1")
+        == ["script-error=bad-number"] * 3
+    )
     assert play(runner, "disks latency=1000", "touch a r") == ["ret=0", "ret=0"]

@@ -12,6 +12,7 @@ from numalab.tools.scn.parse import Line, ScriptError, num
 
 __all__: list[str] = []
 
+_MOST_NS = 10**15
 _KINDS = ("lock", "writeback", "pin", "hold")
 
 
@@ -25,8 +26,8 @@ def obstacle(actor: Actor, line: Line) -> str:
     span = actor.span(line, 2)
     if line.pos[1] not in _KINDS:
         raise ScriptError("bad-word")
-    ns = line.given("ns")
-    ends = actor.process.obstruct(line.pos[1], span.addr, span.pages, None if ns is None else num(ns))
+    ns = None if line.given("ns") is None else _ns(line, "ns")
+    ends = actor.process.obstruct(line.pos[1], span.addr, span.pages, ns)
     actor.table.obstacles += ends
     return f"ret=0 pages={len(ends)}"
 
@@ -45,5 +46,13 @@ def disks(actor: Actor, line: Line) -> str:
     failing = line.opt("failing", "0")
     if failing not in ("0", "1"):
         raise ScriptError("bad-number")
-    actor.process.set_disks(num(line.opt("latency", "0")), num(line.opt("page", "0")), failing == "1")
+    actor.process.set_disks(_ns(line, "latency"), _ns(line, "page"), failing == "1")
     return "ret=0"
+
+
+def _ns(line: Line, key: str) -> int:
+    """A length of virtual time, 0 if it is not given; from 0 to ten days, so that no sum of some leaves the clock."""
+    ns = num(line.opt(key, "0"))
+    if not 0 <= ns <= _MOST_NS:
+        raise ScriptError("bad-number")
+    return ns
