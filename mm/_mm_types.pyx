@@ -583,9 +583,9 @@ cdef class AddressSpace(RmapRoot):
         """The disk it lies on, a row of ``mem.bdi``; 0: none, it is shared memory."""
         return self.c.bdi
 
-    def blocks(self) -> list[tuple[int, int]]:
-        """(index, block) of every page that has a place on the disk."""
-        return xa_items(&self.c.i_blocks, 0, <uint64_t>-1)
+    def blocks(self, uint64_t start=0) -> list[tuple[int, int]]:
+        """(index, block) of every page from ``start`` on that has a place on the disk."""
+        return xa_items(&self.c.i_blocks, start, <uint64_t>-1)
 
     def block(self, uint64_t index) -> int:
         """Where a page is on the disk, 0 = nowhere yet."""

@@ -131,9 +131,8 @@ def free_blocks(MemMap mem, AddressSpace mapping, uint64_t start) -> None:
     """ext2_truncate(): the pages of a file from ``start`` on have no place on the disk any more."""
     cdef backing_dev *disk = &mem.m.bdi[mapping.c.bdi]
     cdef uint64_t *slot
-    for index, block in mapping.blocks():
-        if index >= start:
-            disk.used[<uint32_t>block] = 0
-            disk.nr_used -= 1
-            slot = xa_slot(&mapping.c.i_blocks, index)
-            slot[0] = 0
+    for index, block in mapping.blocks(start):
+        disk.used[<uint32_t>block] = 0
+        disk.nr_used -= 1
+        slot = xa_slot(&mapping.c.i_blocks, index)
+        slot[0] = 0

@@ -117,8 +117,7 @@ def write_cache_pages(
 def free_blocks(mem: MemMap, mapping: AddressSpace, start: int) -> None:
     """ext2_truncate(): the pages of a file from ``start`` on have no place on the disk any more."""
     disk = View(mem).bdi(mapping.bdi)
-    for index, block in mapping.blocks():
-        if index >= start:
-            disk.used[block] = 0
-            disk.row["nr_used"] -= 1
-            mapping.set_block(index, 0)
+    for index, block in mapping.blocks(start):
+        disk.used[block] = 0
+        disk.row["nr_used"] -= 1
+        mapping.set_block(index, 0)

@@ -76,9 +76,8 @@ def handle_mm_fault(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bo
     mem = mm.mem
     va, end = start & PAGE_MASK, (end + PAGE_SIZE - 1) & PAGE_MASK
     slow = Slowpath(mem, ctx)
-    if (
-        write
-    ):  # Linux does so after the fault; here that would write, and so protect again, what was made accessible
+    # Linux does so after a fault; here that would write, and so protect again, what has just been made accessible.
+    if write:
         balance_dirty_pages(mem)
     while va < end:
         mm.mmap_lock.wait_for_writer(mem.waits, ctx)
@@ -122,9 +121,8 @@ def _have_read(vma: VMA, ctx: AllocCtx, va: int, why: Why, entry: int) -> Why:
         finally:
             file.fput(ctx.cpu)
     got = read_swap_page(mem, ctx, get_vma_policy(vma, va), interleave_index(vma, va), entry)
-    if (
-        got == Why.DONE and why == Why.WAIT_IO
-    ):  # the kernel, which finds the page now, will count a minor fault
+    # The kernel, which finds the page now, will count a minor fault.
+    if got == Why.DONE and why == Why.WAIT_IO:
         ctx.maj_flt += 1
         ctx.min_flt -= 1
         mem.event[PGMAJFAULT] += 1

@@ -37,7 +37,12 @@ from numalab.mm.mpol import (
     sanitize_mpol_flags,
 )
 from numalab.mm.nodemask import MAX_NUMNODES, next_node_in
-from numalab.mm.shared_policy import get_vma_policy, set_shared_policy, shmem_mapping
+from numalab.mm.shared_policy import (
+    get_vma_policy,
+    interleave_base,
+    set_shared_policy,
+    shmem_mapping,
+)
 from numalab.mm.task_mmu import pagemap
 from numalab.mm.vm_flags import (
     MASK64,
@@ -244,7 +249,7 @@ def _queue_pages_range(
         vma = next_ if next_ is not None and next_.start < end else None
     isolating = len(pages) * mem.hw.cost["isolate_page"]
     ledger.walked(mem.hw.now - before, pages.scanned, isolating, pages.nr_shared, pages.nr_failed)
-    return 0 if first is None or first.file is None else first.file.mapping.id
+    return 0 if first is None else interleave_base(first)
 
 
 def _mbind_areas(mm: MmStruct, start: int, end: int, policy: MemPolicy | None) -> None:

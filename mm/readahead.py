@@ -54,17 +54,18 @@ def filemap_fault(vma: VMA, ctx: AllocCtx, va: int) -> Why:
 def read_folio(mapping: AddressSpace, index: int) -> bool:
     """filemap_read_folio(): wait until a page of the cache has been read, and try once more if that failed."""
     mem = mapping.mem
-    for _ in range(2):
-        entry = mapping.load(index)
-        if not entry or entry & 1:
-            return True  # it has gone again meanwhile: look again
+    entry = mapping.load(index)
+
+    def settled() -> bool:
+        """It has been read; or it has gone meanwhile, and whoever needs it looks again."""
         wait_on_page(mem, entry >> 1)
-        if mapping.load(index) != entry or _uptodate(mapping, index):
-            return True
-        mem.hot["flags"][entry >> 1] |= np.uint32(c.PG_locked)
-        _read_pages(mapping, np.array([entry >> 1], np.uint32))
-        wait_on_page(mem, entry >> 1)
-    return _uptodate(mapping, index)
+        return mapping.load(index) != entry or _uptodate(mapping, index)
+
+    if not entry or entry & 1 or settled():
+        return True
+    mem.hot["flags"][entry >> 1] |= np.uint32(c.PG_locked)
+    _read_pages(mapping, np.array([entry >> 1], np.uint32))
+    return settled()
 
 
 def page_cache_ra(mapping: AddressSpace, ctx: AllocCtx, start: int, n: int) -> None:

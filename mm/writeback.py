@@ -78,9 +78,8 @@ def filemap_write_and_wait(mapping: AddressSpace, start: int, end: int) -> None:
         return
     mem = mapping.mem
     while True:
-        wait_on_writeback(
-            mapping, start, end, c.PG_dirty
-        )  # what is being written may have been changed since
+        # What is being written may have been changed since.
+        wait_on_writeback(mapping, start, end, c.PG_dirty)
         filemap_flush(mapping, start, end)
         locked = _pages_with(mapping, start, end, c.PG_dirty | c.PG_locked)
         if not len(locked):
