@@ -20,8 +20,12 @@ from numalab.mm.writeback import balance_dirty_pages
 if TYPE_CHECKING:
     from numalab.mm._mm_types import AddressSpace, AllocCtx
 
-__all__ = ["MAX_LFS_FILESIZE", "MappedFile", "bring_in", "filemap_read", "generic_perform_write"]
+__all__ = [
+    "FALLOC_FL_KEEP_SIZE", "FALLOC_FL_PUNCH_HOLE", "MAX_LFS_FILESIZE", "MappedFile", "bring_in", "filemap_read",
+    "generic_perform_write",
+]  # fmt: skip
 
+FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2
 MAX_LFS_FILESIZE = (1 << 63) - 1
 """The longest that a file can be."""
 
@@ -59,6 +63,9 @@ class MappedFile(Protocol):
     @property
     def mappable(self) -> bool:
         """It has pages (f_op->mmap)."""
+
+    def fallocate(self, ctx: AllocCtx, mode: int, offset: int, length: int) -> None:
+        """vfs_fallocate(), as far as MADV_REMOVE needs it. Raises KernelError: EOPNOTSUPP."""
 
     def get_file(self) -> None:
         """One area more maps it."""
@@ -105,7 +112,7 @@ def generic_perform_write(mapping: AddressSpace, ctx: AllocCtx, pos: int, data: 
         if got:
             slow.progress()
             mapping.i_size = max(mapping.i_size, pos + done)
-        # Only one page of what is to be written can be needed from the disk: the others are written whole.
+        # What is needed from the disk is one page at a time, the first or the last: the others are written whole.
         if why != Why.DONE and (
             why == Why.FILE or not bring_in(mapping, ctx, slow, why, entry, pos + done, 1)
         ):

@@ -17,9 +17,10 @@ Mirrors mm/madvise.c. Deliberately different:
 
 from __future__ import annotations
 
-from numalab.arch.errno import EACCES, EAGAIN, EINVAL, ENOMEM, EOPNOTSUPP, KernelError
+from numalab.arch.errno import EACCES, EAGAIN, EINVAL, ENOMEM, KernelError
 from numalab.mm._migrate import PageList
 from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
+from numalab.mm.filemap import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 from numalab.mm.gup import madvise_populate
 from numalab.mm.memory import zap_vma_range
 from numalab.mm.mman import (
@@ -45,7 +46,6 @@ from numalab.mm.mman import (
     MADV_WIPEONFORK,
 )
 from numalab.mm.mmap_lock import mmap_read_lock, mmap_write_lock
-from numalab.mm.shmem import shmem_punch_hole
 from numalab.mm.swap import lru_add_drain
 from numalab.mm.swap_state import madvise_willneed
 from numalab.mm.vm_flags import (
@@ -176,13 +176,11 @@ def _remove(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int) -> None
         raise KernelError(EINVAL, f"the area at {start:#x} is locked, or maps no file")
     if vma.flags & (VM_SHARED | VM_MAYWRITE) != VM_SHARED | VM_MAYWRITE:
         raise KernelError(EACCES, f"the area at {start:#x} does not share its pages for writing")
-    if vma.file.mapping.bdi:
-        raise KernelError(EOPNOTSUPP, "a file on a disk has no holes punched")
     file, offset = vma.file, linear_page_index(vma, start) << PAGE_SHIFT
     file.get_file()
     mm.mmap_lock.up_read()
     try:
-        shmem_punch_hole(file.mapping, ctx, offset, end - start)
+        file.fallocate(ctx, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, end - start)
     finally:
         file.fput(ctx.cpu)
         mm.mmap_lock.down_read(mm.mem.waits)

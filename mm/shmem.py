@@ -21,11 +21,9 @@ from numalab.mm.truncate import LAST_INDEX, truncate_pagecache_range, truncate_p
 from numalab.mm.vm_flags import PAGE_SHIFT, VM_NORESERVE, page_align
 
 __all__ = [
-    "FALLOC_FL_KEEP_SIZE", "FALLOC_FL_PUNCH_HOLE", "ShmemFile", "shmem_evict", "shmem_fallocate",
+    "ShmemFile", "shmem_evict", "shmem_fallocate",
     "shmem_punch_hole", "shmem_zero_setup",
 ]  # fmt: skip
-
-FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2
 
 
 class ShmemFile:
@@ -43,6 +41,10 @@ class ShmemFile:
     def ino(self) -> int:
         """Its inode number."""
         return self.mapping.id
+
+    def fallocate(self, ctx: AllocCtx, mode: int, offset: int, length: int) -> None:
+        """MADV_REMOVE: nobody else can ask for anything, as it has no descriptor."""
+        shmem_punch_hole(self.mapping, ctx, offset, length)
 
     def get_file(self) -> None:
         """One mapping more."""

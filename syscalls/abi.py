@@ -35,6 +35,7 @@ from numalab.kernel.signal import (
     Disposition,
 )
 from numalab.kernel.task import RLIM_INFINITY, RLIMIT_MEMLOCK, RLIMIT_NPROC, RLIMIT_SIGPENDING, RLIMIT_STACK
+from numalab.mm.filemap import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 from numalab.mm.mman import (
     MADV_COLD,
     MADV_DODUMP,
@@ -92,7 +93,6 @@ from numalab.mm.mpol import (
     MPOL_PREFERRED_MANY,
     MPOL_WEIGHTED_INTERLEAVE,
 )  # fmt: skip
-from numalab.mm.shmem import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 
 __all__ = [
     "CLOCK_MONOTONIC", "CLOCK_REALTIME", "CLONE_FILES", "CLONE_PARENT", "CLONE_SIGHAND", "CLONE_THREAD",

@@ -34,8 +34,7 @@ from numalab.kernel.fs.inode import Directory
 from numalab.kernel.fs.path import Path
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import Task
-from numalab.mm.filemap import MAX_LFS_FILESIZE
-from numalab.mm.shmem import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
+from numalab.mm.filemap import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, MAX_LFS_FILESIZE
 from numalab.syscalls.abi import PAGE_SIZE
 from numalab.syscalls.uaccess import access_ok, copy_from_user, copy_from_user_upto, copy_to_user, getname
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from numalab.arch._hw import Hardware
 from numalab.arch.disk import Disk
+from numalab.arch.errno import EOPNOTSUPP, KernelError
 from numalab.arch.topology import Topology
 from numalab.mm import mmzone
 from numalab.mm._mm_types import VMA, AddressSpace, AllocCtx, MemMap, MmStruct, ShmemSbInfo
@@ -18,7 +19,7 @@ from numalab.mm.backing_dev import FileDisk
 from numalab.mm.invariants import Broken, check_invariants
 from numalab.mm.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE
 from numalab.mm.mmap import do_mmap, dup_mmap, exit_mmap, mm_alloc
-from numalab.mm.shmem import shmem_evict
+from numalab.mm.shmem import shmem_evict, shmem_punch_hole
 
 __all__ = ["PAGE", "PTE_PFN", "DiskFile", "MemFile", "MmMachine"]
 
@@ -41,6 +42,9 @@ class DiskFile:
             self.store.bytes_of(index + 1)[:] = index & 255
         self.store.used[1 : pages - holes + 1] = 1
         self.store.row["nr_used"] = pages - holes
+
+    def fallocate(self, ctx: AllocCtx, mode: int, offset: int, length: int) -> None:
+        raise KernelError(EOPNOTSUPP)
 
     def get_file(self) -> None:
         """It is open all the time."""
@@ -69,6 +73,9 @@ class MemFile:
         self.readable, self.writable = readable, writable
         self.ino = 11
         self.count = 1
+
+    def fallocate(self, ctx: AllocCtx, mode: int, offset: int, length: int) -> None:
+        shmem_punch_hole(self.mapping, ctx, offset, length)
 
     def get_file(self) -> None:
         self.count += 1

@@ -11,7 +11,7 @@ from numalab.arch.errno import EBADF, EINVAL, EISDIR, EMFILE, ESPIPE, KernelErro
 from numalab.kernel.cred import Cred
 from numalab.kernel.fs.inode import Directory, Opening
 from numalab.kernel.fs.path import Path, d_path
-from numalab.mm._mm_types import AddressSpace
+from numalab.mm._mm_types import AddressSpace, AllocCtx
 from numalab.mm.mutex import Mutex
 from numalab.mm.writeback import file_check_wb_err, filemap_sample_wb_err
 
@@ -141,6 +141,10 @@ class File:
         if pos is None:
             self.pos = at + done
         return done
+
+    def fallocate(self, ctx: AllocCtx, mode: int, offset: int, length: int) -> None:
+        """The file's own part of fallocate(2)."""
+        self.inode.fallocate(ctx, mode, offset, length)
 
     def fsync(self) -> None:
         """fsync(2). Errors: EINVAL (nothing that could be written back), EIO (told once to each open file)."""

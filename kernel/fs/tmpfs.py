@@ -13,9 +13,8 @@ from numalab.kernel.fs.inode import Inode
 from numalab.kernel.fs.regular import RegularFile
 from numalab.kernel.fs.super import SuperBlock
 from numalab.mm._mm_types import AddressSpace, ShmemSbInfo
+from numalab.mm.filemap import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 from numalab.mm.shmem import (
-    FALLOC_FL_KEEP_SIZE,
-    FALLOC_FL_PUNCH_HOLE,
     shmem_evict,
     shmem_fallocate,
     shmem_punch_hole,
