@@ -64,7 +64,7 @@ cdef inline uint64_t swp_offset(uint64_t entry) noexcept nogil:
 
 
 cdef inline bint is_migration_entry(uint64_t pte) noexcept nogil:
-    return pte_swaplike(pte) and swp_type(pte) >= SWP_MIGRATION_READ
+    return (not pte_mapped(pte)) & (swp_type(pte) >= SWP_MIGRATION_READ)     # one branch at most
 
 
 cdef inline uint64_t *table_at(hw *h, uint64_t entry) noexcept nogil:

@@ -1,7 +1,8 @@
 """`make gates`: a line for each gate of gates.toml, and exit status 1 if one falls short.
 
-A module of measure/ is run once more, up to three times, while one of its gates falls short; the best try of each
-gate counts. On a busy machine a try can be spoiled, and none can come out better than it is.
+`python -m benchmarks.gates TABLE...` measures some of its tables. A module of measure/ is run once more, up to three
+times, while one of its gates falls short; the best try of each gate counts. On a busy machine a try can be spoiled, and
+none can come out better than it is.
 """
 
 from __future__ import annotations
@@ -30,10 +31,16 @@ def measured(module: str, gates: list[Gate]) -> dict[str, Value]:
 
 
 def main() -> int:
+    tables = read_gates()
+    chosen = sys.argv[1:] or list(tables)
+    if unknown := [name for name in chosen if name not in tables]:
+        print(f"no table {unknown[0]} in gates.toml; there are {', '.join(tables)}", file=sys.stderr)
+        return 2
     pin()
     failed = 0
     print(f"{'gate':28} {'value':>9}  {'must':10} {'goal':10} verdict")
-    for module, gates in read_gates().items():
+    for module in chosen:
+        gates = tables[module]
         values = measured(module, gates)
         for gate in gates:
             value = values[gate.name]

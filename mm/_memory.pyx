@@ -95,10 +95,12 @@ cdef uint32_t anon_pages(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *ptes, ui
         flags |= PG_mlocked | PG_unevictable
     where = pte_address(h, ptes)
     stat_begin(&mapped, NR_ANON_MAPPED)
+    for i in range(0, 40 if got > 40 else got, 2):   # two of one line, if they are neighbours
+        nl_prefetchw_near(&cold[pfns[i]])       # the allocator had the other half in hand
     for i in range(got):
         pfn = pfns[i]
         if i + 40 < got:
-            nl_prefetchw_near(&cold[pfns[i + 40]])   # the allocator had the other half in hand
+            nl_prefetchw_near(&cold[pfns[i + 40]])
         p = &hot[pfn]
         all_flags = p.flags | flags
         p.flags = all_flags

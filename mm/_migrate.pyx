@@ -428,6 +428,7 @@ cdef void unmap_batch(memmap *m, batch *b, uint32_t cpu, uint32_t *pfns, uint32_
         item.src = pfn
         item.dst = NO_PFN
         item.pte = 0
+        item.mapcount = 1
         if p.mapcount == 1 and p.rmap:
             item.pte = p.rmap
             pte = pte_at(m.h, p.rmap)
@@ -442,7 +443,7 @@ cdef void unmap_batch(memmap *m, batch *b, uint32_t cpu, uint32_t *pfns, uint32_
             set_tlb_ubc_flush_pending(&b.tlb, <uint32_t>m.cold[table].mapping)
             b.nr_single += 1
         elif p.mapcount:
-            item.anon = m.cold[pfn].mapping
+            item.anon = <uint32_t>m.cold[pfn].mapping
             item.index = m.cold[pfn].index
             b.multi[b.nr_multi] = item
             b.nr_multi += 1
@@ -496,7 +497,7 @@ cdef inline bint still_single(memmap *m, mig_item *item) noexcept nogil:
 
 
 cdef inline void queue_multi(memmap *m, batch *b, mig_item *item) noexcept nogil:
-    item.anon = m.cold[item.src].mapping
+    item.anon = <uint32_t>m.cold[item.src].mapping
     item.index = m.cold[item.src].index
     b.multi[b.nr_multi] = item
     b.nr_multi += 1

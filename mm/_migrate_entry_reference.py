@@ -1,26 +1,29 @@
 """Migration entries: the non-present PTEs that stand for a page while it moves.
 
 Mirrors include/linux/swapops.h; the twin of ``_migrate_entry.pxd``. The type says what the mapping may do with the
-page (READ, READ_EXCLUSIVE, WRITE), the offset which page it is and what else the PTE had:
+page (READ, READ_EXCLUSIVE, WRITE), the other bits which page it is and what else the PTE had:
 
-    bits 0..31 pfn, 32 accessed, 33 dirty, 34 NX, 35 PROT_NONE
+    1 writable, 2 present, 5 accessed, 6 dirty, 10 PROT_NONE, 11 NX, 12..51 pfn, 59..63 type
 """
 
 from __future__ import annotations
 
 from numalab.arch import _pagetable_reference as pt
 
-MIG_YOUNG_SHIFT = 32
-MIG_DIRTY_SHIFT = 33
-MIG_NX_SHIFT = 34
-MIG_NONE_SHIFT = 35
+MIG_NX = 0x800
+MIG_PROT_SHIFT = 2
 
-#: Bits of a PTE, and where the offset of an entry keeps each.
+#: Bits of a PTE, and which bit of an entry keeps each.
+_PROT = (
+    (pt.PTE_PRESENT, pt.PTE_PRESENT << MIG_PROT_SHIFT),
+    (pt.PTE_PROTNONE, pt.PTE_PROTNONE << MIG_PROT_SHIFT),
+    (pt.PAGE_NX, MIG_NX),
+)
 _KEPT = (
-    (pt.PTE_ACCESSED, 1 << MIG_YOUNG_SHIFT),
-    (pt.PTE_DIRTY, 1 << MIG_DIRTY_SHIFT),
-    (pt.PAGE_NX, 1 << MIG_NX_SHIFT),
-    (pt.PTE_PROTNONE, 1 << MIG_NONE_SHIFT),
+    (pt.PTE_RW, pt.PTE_RW),
+    (pt.PTE_ACCESSED, pt.PTE_ACCESSED),
+    (pt.PTE_DIRTY, pt.PTE_DIRTY),
+    *_PROT,
 )
 
 
@@ -32,40 +35,37 @@ def mig_entry_make(pte: int, pfn: int, exclusive: bool) -> int:
         kind = pt.SWP_MIGRATION_READ_EXCLUSIVE
     else:
         kind = pt.SWP_MIGRATION_READ
-    return pt.swp_entry(kind, pfn | sum(there for here, there in _KEPT if pte & here))
+    return _retyped(pfn << pt.PAGE_SHIFT | sum(there for here, there in _KEPT if pte & here), kind)
 
 
 def mig_entry_pfn(entry: int) -> int:
     """The page that is on its way."""
-    return pt.swp_offset(entry) & 0xFFFFFFFF
+    return pt.pte_pfn(entry)
 
 
 def mig_entry_restore(entry: int, pfn: int) -> int:
     """remove_migration_pte(): the present PTE again, now naming page ``pfn``."""
-    offset = pt.swp_offset(entry)
-    pte = pfn << pt.PAGE_SHIFT | pt.PTE_USER | sum(here for here, there in _KEPT if offset & there)
-    if not pte & pt.PTE_PROTNONE:
-        pte |= pt.PTE_PRESENT
-    if pt.swp_type(entry) == pt.SWP_MIGRATION_WRITE:
-        pte |= pt.PTE_RW
-    return pte
+    return pfn << pt.PAGE_SHIFT | pt.PTE_USER | sum(here for here, there in _KEPT if entry & there)
+
+
+def _retyped(entry: int, kind: int) -> int:
+    entry &= (1 << pt.SWP_TYPE_SHIFT) - 1 & ~pt.PTE_RW
+    return kind << pt.SWP_TYPE_SHIFT | entry | (pt.PTE_RW if kind == pt.SWP_MIGRATION_WRITE else 0)
 
 
 def mig_entry_to_read(entry: int) -> int:
     """fork(): neither side may write, or claim the page for itself, any more."""
-    return pt.swp_entry(pt.SWP_MIGRATION_READ, pt.swp_offset(entry))
+    return _retyped(entry, pt.SWP_MIGRATION_READ)
 
 
 def mig_entry_protect(entry: int, prot: int, may_write: bool) -> int:
     """mprotect(): new protection bits; a writable entry of a range that may not be written becomes a reading one."""
-    offset = pt.swp_offset(entry) & ~(1 << MIG_NX_SHIFT | 1 << MIG_NONE_SHIFT)
-    if prot & pt.PAGE_NX:
-        offset |= 1 << MIG_NX_SHIFT
-    if prot & pt.PTE_PROTNONE:
-        offset |= 1 << MIG_NONE_SHIFT
     kind = pt.swp_type(entry)
+    prot |= 0 if prot & pt.PTE_PROTNONE else pt.PTE_PRESENT
+    for here, there in _PROT:
+        entry = entry | there if prot & here else entry & ~there
     if kind == pt.SWP_MIGRATION_WRITE and not may_write:
         kind = pt.SWP_MIGRATION_READ_EXCLUSIVE
     elif kind == pt.SWP_MIGRATION_READ_EXCLUSIVE and may_write:
         kind = pt.SWP_MIGRATION_WRITE
-    return pt.swp_entry(kind, offset)
+    return _retyped(entry, kind)

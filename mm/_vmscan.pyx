@@ -160,7 +160,7 @@ cdef uint32_t referenced(memmap *m, uint32_t pfn) noexcept nogil:
         pte[0] &= ~<uint64_t>PTE_ACCESSED      # without a branch: nobody can foretell which page was used
         return used
     item.src = pfn
-    item.anon = m.cold[pfn].mapping
+    item.anon = <uint32_t>m.cold[pfn].mapping
     item.index = m.cold[pfn].index
     return rmap_referenced(m, &item)
 
@@ -338,7 +338,7 @@ cdef void unmap_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t *pfns, u
             m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + mapped_item(p)] -= 1
             set_tlb_ubc_flush_pending(&b.tlb, asid)
         elif p.mapcount:
-            item.anon = m.cold[pfn].mapping
+            item.anon = <uint32_t>m.cold[pfn].mapping
             item.index = m.cold[pfn].index
             b.multi[b.nr_multi] = item
             b.nr_multi += 1

@@ -69,7 +69,7 @@ cdef bint folio_mkclean(memmap *m, uint32_t pfn, tlbflush_unmap_batch *tlb) noex
         set_tlb_ubc_flush_pending(tlb, <uint32_t>m.cold[p.rmap >> PAGE_SHIFT].mapping)
         return True
     item.src = pfn
-    item.anon = m.cold[pfn].mapping
+    item.anon = <uint32_t>m.cold[pfn].mapping
     item.index = m.cold[pfn].index
     rmap_mkclean(m, &item)
     tlb.all = True
