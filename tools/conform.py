@@ -1,9 +1,9 @@
 """``numalab conform``: recorded answers of a real kernel against those of this machine, line by line.
 
-A directory holds ``scenarios/*.scn`` and ``golden/MACHINE/*.out``.  Every scenario that was recorded for a
-machine is run on a fresh machine of that name, and the answers are compared by line number.  Lines whose
-recorded answer is only "it worked" are easy to get right, so the *telling* lines, which say more, are
-counted apart.
+A directory holds ``scenarios/*.scn`` and ``golden/MACHINE/*.out``, whose first line says which kernel answered.
+Every scenario that was recorded for a machine is run on a fresh machine of that name, and the answers are compared
+by line number.  Lines whose recorded answer is only "it worked" are easy to get right, so the *telling* lines, which
+say more, are counted apart.
 """
 
 from __future__ import annotations
@@ -109,15 +109,15 @@ def recorded(directory: Path) -> list[str]:
 def parse_answers(text: str) -> dict[int, tuple[str, str]]:
     """Line number -> (operation, answer) of a recording or of a run.
 
-    The last ``=>`` of a line separates the two: an operation may hold one, an answer never does.
-    Raises UsageError for a line of another form.
+    The last ``=>`` of a line separates the two: an operation may hold one, an answer never does.  A line that begins
+    with ``#`` is a remark: which kernel it was.  Raises UsageError for a line of another form.
     """
     answers = {}
     for line in text.split("\n"):
         match = re.fullmatch(r"([0-9]{1,18}) (.*) => (.*)", line)
         if match is not None:
             answers[int(match[1])] = match[2], match[3]
-        elif line:
+        elif line and not line.startswith("#"):
             raise UsageError(f"{line[:60]!r} is no answer: write NUMBER OPERATION => ANSWER")
     return answers
 

@@ -8,6 +8,7 @@ from numalab.tools import conform
 from numalab.tools.errors import UsageError
 
 GOLDEN = """\
+# linux 6.12.107+deb13-amd64
 1 mmap a 4 => ret=0
 2 touch a w => ret=0
 4 nodes a => ret=0 nodes=0*4
