@@ -47,8 +47,8 @@ help lists everything, help NAME explains; Tab completes; Ctrl-D ends."""
 
 _GROUPS = {
     "mapping": "Address space", "access": "Access", "policy": "Policy", "migration": "Migration",
-    "look": "What the kernel says", "identity": "What a process is", "files": "Files, mounts, swap",
-    "obstacles": "Obstacles", "control": "Processes",
+    "look": "What the kernel says", "identity": "What a process is", "files": "Files, mounts",
+    "scarcity": "Memory and swap taken away", "obstacles": "Obstacles", "control": "Processes",
 }  # fmt: skip
 
 

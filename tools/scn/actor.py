@@ -34,11 +34,12 @@ from numalab.tools.scn.parse import (
 from numalab.tools.scn.process import Process
 from numalab.tools.scn.text import ename
 
-__all__ = ["MAX_PAGES", "REGION_STEP", "Actor", "Controller", "Memory", "Slot", "Table"]
+__all__ = ["MAX_MEMFDS", "MAX_PAGES", "REGION_STEP", "Actor", "Controller", "Memory", "Slot", "Table"]
 
 MAX_PAGES = 131072  # entries in the arrays of move_pages
 NOBODY = 4190000  # a pid that is never given out
 MAX_REGIONS = 32
+MAX_MEMFDS = 8
 
 _FIRST_SLOT = 16
 # Pages between two regions: divisible by 1..16 and by 512, so that "page index modulo the number of
@@ -113,6 +114,7 @@ class Actor:
         self.next_slot = _FIRST_SLOT
         self.pipe: tuple[int, int] | None = None
         self.marked_pfns = [0] * 4096
+        self.memfds: dict[str, int] = {}
 
     def start(self) -> None:
         """Map the memory of its own, as a program does that was not forked."""
@@ -132,6 +134,7 @@ class Actor:
         child = copy.copy(self)
         child.places = copy.deepcopy(self.places)
         child.marked_pfns = list(self.marked_pfns)
+        child.memfds = dict(self.memfds)
         return child
 
     # Regions.
@@ -199,6 +202,15 @@ class Actor:
         """A pointer to ``text`` as a C string."""
         self.process.store(buffer, text.encode("latin-1") + b"\0")
         return buffer
+
+    def open(self, path: str, flags: int) -> int:
+        """A descriptor of a file, also of ``memfd:NAME``; or a negative errno."""
+        if path.startswith("memfd:"):
+            name = path.removeprefix("memfd:")
+            if name not in self.memfds:
+                raise ScriptError(f"no-such-memfd:{name[:60]}")
+            return self.process.call("dup", self.memfds[name])
+        return self.process.call("open", self.path(path), flags, 0o666)
 
     def store_words(self, form: str, *values: int) -> int:
         """A pointer to a small structure; ``form`` as in the struct module."""

@@ -59,7 +59,9 @@ GMP_FLAGS: Mapping[str, int] = {"NODE": 1, "ADDR": 2, "MEMS_ALLOWED": 4}
 ADVICE: Mapping[str, int] = {
     "normal": 0, "random": 1, "sequential": 2, "willneed": 3, "dontneed": 4, "free": 8, "remove": 9,
     "dontfork": 10, "dofork": 11, "mergeable": 12, "unmergeable": 13, "hugepage": 14, "nohugepage": 15,
-    "wipeonfork": 18, "cold": 20, "pageout": 21, "populate_read": 22, "populate_write": 23, "collapse": 25,
+    "dontdump": 16, "dodump": 17, "wipeonfork": 18, "keeponfork": 19, "cold": 20, "pageout": 21, "populate_read": 22,
+    "populate_write": 23, "dontneed_locked": 24, "collapse": 25, "hwpoison": 100, "soft_offline": 101,
+    "guard_install": 102, "guard_remove": 103,
 }  # fmt: skip
 
 
@@ -260,7 +262,7 @@ def word_mask(text: str) -> bytes:
 
 
 def int_list(text: str, limit: int) -> list[int]:
-    """The node list of move_pages: ``1``, ``0,1,2``, ``0,1*5``: numbers, the last one of which repeats."""
+    """The node list of move_pages: ``1``, ``0,1,2``, ``0,1*5``: numbers, some of them so many times."""
     values: list[int] = []
     for word in split_list(text, ",", 2048):
         value, end = strtol(word)

@@ -9,7 +9,7 @@ import errno
 from collections.abc import Iterable
 from itertools import groupby
 
-__all__ = ["SENTINEL", "ename", "mask_text", "mode_text", "result", "rle", "status_text"]
+__all__ = ["SENTINEL", "ename", "mask_text", "mode_text", "result", "rle", "status_text", "words_text"]
 
 # The names that the recorder knows; any other number is written as E and the number.
 _NAMES = (
@@ -59,6 +59,11 @@ def mask_text(mask: bytes) -> str:
         pieces.append(str(low) if length == 1 else f"{low}-{low + length - 1}")
         low += length
     return "{" + ",".join(pieces) + "}"
+
+
+def words_text(mask: bytes) -> str:
+    """``d,0``: a mask as 64-bit words in hexadecimal; the last one may be short."""
+    return ",".join(f"{int.from_bytes(mask[at : at + 8], 'little'):x}" for at in range(0, len(mask), 8))
 
 
 def mode_text(mode: int) -> str:

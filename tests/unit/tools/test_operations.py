@@ -19,6 +19,8 @@ WORDS = st.sampled_from([
     "{0}", "{0,", "all", "raw:1,2", "edge:{0}", "self", "me", "nopid", "pid:7", "query", "0,1*3", "1*-1", "r", "w",
     "8", "4K", "1b", "-1", "max", "x", "flags=MOVE", "flags=", "maxnode=3", "status=ro", "count=2", "mask=edge",
     "mode=ro", "addr=a", "faults=1", "node=1", "cpu=99", "kind=shared", "file=/f", "mark", "=", "slot=99", "/proc/x",
+    "at=a+1", "to=b", "as=c", "flags=0", "flags=maymove|dontunmap", "cycle:0,1", "raw=1", "cpus={0-1}", "of=main",
+    "memfd:m", "m", "file=memfd:m", "current", "sync", "a:1,a:2", "pageout",
 ])  # fmt: skip
 ANSWERS = st.lists(st.sampled_from([0, 1, 4096, -1, -22, -4095, None]), min_size=1, max_size=5)
 

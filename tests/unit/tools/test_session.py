@@ -82,7 +82,7 @@ WORLD = World(regions=["a", "area"], actors=["main", "p"], nodes=[0, 1], command
         ("migrate_pages s", ["self"]),
         ("p: migrate_pages m", ["main", "maxnode=", "me"]),
         ("move_pages self a q", ["query"]),
-        ("madvise a dont", ["dontfork", "dontneed"]),
+        ("madvise a dont", ["dontdump", "dontfork", "dontneed", "dontneed_locked"]),
         ("touch a ", ["faults=", "r", "w"]),
         ("mmap x 4 flags=noreserve,pop", ["flags=noreserve,populate"]),
         ("help mapx", []),

@@ -12,10 +12,11 @@ from numalab.tools.scn.ops import (
     migration,
     obstacles,
     policy,
+    scarcity,
 )
 from numalab.tools.scn.ops.registry import OPERATIONS, Operation
 
 __all__ = ["FAMILIES", "OPERATIONS", "Operation"]
 
 # In the order in which a person meets them.
-FAMILIES = (mapping, access, policy, migration, look, identity, files, obstacles, control)
+FAMILIES = (mapping, access, policy, migration, look, identity, files, scarcity, obstacles, control)

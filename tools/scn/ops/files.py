@@ -1,23 +1,22 @@
-"""Operations on files, mounts, cgroups and swap, and those that use up or hold on to memory."""
+"""Operations on files, mounts and cgroups."""
 
 from __future__ import annotations
 
 import struct
 
-from numalab.tools.scn.actor import Actor, Memory
+from numalab.tools.scn.actor import MAX_MEMFDS, Actor, Memory
 from numalab.tools.scn.ops.registry import operation
-from numalab.tools.scn.parse import PAGE, Line, blen, num
+from numalab.tools.scn.parse import Line, ScriptError, blen, flags_of
 from numalab.tools.scn.text import result
 
 __all__ = ["slurp", "spew"]
 
 _O_RDONLY, _O_WRONLY, _O_RDWR, _O_CREAT = 0, 1, 2, 0o100
 _BIG = 1 << 18
-_MPOL_BIND = 2
-_RW = 3  # PROT_READ|PROT_WRITE
-_PRIVATE_ANONYMOUS_NOREPLACE = 0x02 | 0x20 | 0x100000
-_SPLICE_F_NONBLOCK = 2
-_SWAP_DEVICE = "/dev/ram0"
+_MEMFD_FLAGS = {"cloexec": 1, "allow_sealing": 2, "hugetlb": 4}
+_FALLOCATE_FLAGS = {
+    "keep_size": 1, "punch_hole": 2, "collapse_range": 8, "zero_range": 16, "insert_range": 32, "unshare_range": 64,
+}  # fmt: skip
 
 
 def slurp(actor: Actor, path: str) -> str | int:
@@ -47,11 +46,74 @@ def spew(actor: Actor, path: str, text: str) -> int:
 def file(actor: Actor, line: Line) -> str:
     """Create or resize a file, readable and writable for everyone."""
     line.need(3)
-    fd = actor.process.call("open", actor.path(line.pos[1]), _O_RDWR | _O_CREAT, 0o666)
+    fd = actor.open(line.pos[1], _O_RDWR | _O_CREAT)
     if fd < 0:
         return result(fd)
     ret = actor.process.call("ftruncate", fd, blen(line.pos[2]))
     actor.process.call("fchmod", fd, 0o666)
+    actor.process.call("close", fd)
+    return result(ret)
+
+
+@operation("memfd", "NAME [LEN] [flags=cloexec|allow_sealing|hugetlb]")
+def memfd(actor: Actor, line: Line) -> str:
+    """Make a file without a name, by memfd_create(2); ``memfd:NAME`` stands for it wherever a PATH is opened."""
+    line.need(2)
+    name, flags = line.pos[1], flags_of(line.opt("flags", "0"), _MEMFD_FLAGS)
+    fd = actor.process.call("memfd_create", actor.path(name), flags & 0xFFFFFFFF)
+    if fd < 0:
+        return result(fd)
+    if len(actor.memfds) >= MAX_MEMFDS:
+        raise ScriptError("too-many-memfds")
+    actor.memfds.setdefault(name[:31], fd)  # of two with one name the first is meant
+    return result(actor.process.call("ftruncate", fd, blen(line.pos[2])) if len(line.pos) > 2 else 0)
+
+
+@operation(
+    "fallocate",
+    "PATH OFF LEN [flags=keep_size|punch_hole|collapse_range|zero_range|insert_range|unshare_range]",
+)
+def fallocate(actor: Actor, line: Line) -> str:
+    """Give a part of a file its memory, or take it away (``punch_hole|keep_size``). OFF is a LEN."""
+    line.need(4)
+    mode = flags_of(line.opt("flags", "0"), _FALLOCATE_FLAGS)
+    return _with_file(actor, line, "fallocate", mode, blen(line.pos[2]), blen(line.pos[3]))
+
+
+@operation("pread", "PATH OFF LEN")
+def pread(actor: Actor, line: Line) -> str:
+    """Read a part of a file into the actor's memory, by pread(2): the answer is the number of bytes."""
+    return _transfer(actor, line, "pread64")
+
+
+@operation("pwrite", "PATH OFF LEN")
+def pwrite(actor: Actor, line: Line) -> str:
+    """Write ones to a part of a file, by pwrite(2): the answer is the number of bytes."""
+    return _transfer(actor, line, "pwrite64")
+
+
+@operation("fsync", "PATH")
+def fsync(actor: Actor, line: Line) -> str:
+    """Write a file back."""
+    line.need(2)
+    return _with_file(actor, line, "fsync")
+
+
+def _transfer(actor: Actor, line: Line, call: str) -> str:
+    line.need(4)
+    offset, length = blen(line.pos[2]), blen(line.pos[3])
+    if length > _BIG:
+        raise ScriptError("too-long")
+    actor.process.store(Memory.BIG, bytes([1]) * length)
+    return _with_file(actor, line, call, Memory.BIG, length, offset)
+
+
+def _with_file(actor: Actor, line: Line, call: str, *args: int) -> str:
+    """The answer of a call on the file that the first word names."""
+    fd = actor.open(line.pos[1], _O_RDWR)
+    if fd < 0:
+        return result(fd)
+    ret = actor.process.call(call, fd, *args)
     actor.process.call("close", fd)
     return result(ret)
 
@@ -113,73 +175,3 @@ def cgjoin(actor: Actor, line: Line) -> str:
     line.need(2)
     path = f"{line.pos[1]}/cgroup.procs"[:255]
     return result(spew(actor, path, str(actor.process.call("getpid"))))
-
-
-@operation("eat", "NAME NODE MB")
-def eat(actor: Actor, line: Line) -> str:
-    """Lock a node's free memory until about MB MiB are left, as a region of that name.
-
-    How much is free is read from the node's meminfo; the memory is bound to the node and locked.
-    """
-    line.need(4)
-    node, leave = num(line.pos[2]), num(line.pos[3]) << 10
-    spew(actor, "/proc/sys/vm/compact_memory", "1")
-    free = _memfree_kib(actor, node)
-    length = (free - leave) << 10 & -PAGE if free > leave else 0
-    if not length:
-        return "ret=-1 err=nothing-to-eat"
-    base = actor.process.call("mmap", actor.next_base(), length, _RW, _PRIVATE_ANONYMOUS_NOREPLACE, -1, 0)
-    if base < 0:
-        return result(base)
-    actor.process.store(Memory.M1, (1 << node).to_bytes(64, "little"))
-    ret = actor.process.call("mbind", base, length, _MPOL_BIND, Memory.M1, 65, 0)
-    if ret == 0:
-        ret = actor.process.call("mlock", base, length)
-    if ret:
-        return result(ret)
-    actor.add_region(line.pos[1], base, length)
-    return "ret=0"
-
-
-def _memfree_kib(actor: Actor, node: int) -> int:
-    """MemFree of a node as its meminfo says it; 0 for a node that is not there."""
-    text = slurp(actor, f"/sys/devices/system/node/node{node}/meminfo")
-    if isinstance(text, int) or "MemFree:" not in text:
-        return 0
-    return int(text.partition("MemFree:")[2].split()[0])
-
-
-@operation("pin", "RANGE")
-def pin(actor: Actor, line: Line) -> str:
-    """Hold an extra reference on up to 16 pages, by vmsplice(2) into a pipe: they cannot be moved until ``unpin``."""
-    span = actor.span(line, 1)
-    if actor.pipe is None:
-        ret = actor.process.call("pipe", Memory.WORDS)
-        if ret < 0:
-            return result(ret)
-        out, into = actor.load_words("<ii")
-        actor.pipe = out, into
-    vector = actor.store_words("<QQ", span.addr, span.length)
-    ret = actor.process.call("vmsplice", actor.pipe[1], vector, 1, _SPLICE_F_NONBLOCK)
-    return f"ret=0 pinned={ret // PAGE}" if ret > 0 else result(ret)
-
-
-@operation("unpin", "")
-def unpin(actor: Actor, line: Line) -> str:
-    """Let the pinned pages go."""
-    for fd in actor.pipe or ():
-        actor.process.call("close", fd)
-    actor.pipe = None
-    return "ret=0"
-
-
-@operation("swapoff", "")
-def swapoff(actor: Actor, line: Line) -> str:
-    """Switch swap off, after everything in it came back."""
-    return result(actor.process.call("swapoff", actor.path(_SWAP_DEVICE)))
-
-
-@operation("swapon", "")
-def swapon(actor: Actor, line: Line) -> str:
-    """Switch swap on."""
-    return result(actor.process.call("swapon", actor.path(_SWAP_DEVICE), 0))

@@ -6,7 +6,7 @@ from numalab.tools.scn.actor import Actor, Memory
 from numalab.tools.scn.ops.files import slurp
 from numalab.tools.scn.ops.registry import operation
 from numalab.tools.scn.parse import Line, blen, num, set_mask
-from numalab.tools.scn.text import result
+from numalab.tools.scn.text import mask_text, result
 
 __all__ = ["CPU_SET", "set_affinity"]
 
@@ -14,13 +14,13 @@ CPU_SET = 128  # bytes of a cpu_set_t
 _PR_SET_DUMPABLE = 4
 _RLIMIT_MEMLOCK = 8
 _CAPABILITY_VERSION_3 = 0x20080522
-_CAPABILITIES = {"ipc_lock": 14, "sys_ptrace": 19, "sys_admin": 21, "sys_nice": 23}
+_CAPABILITIES = {"ipc_lock": 14, "sys_ptrace": 19, "sys_admin": 21, "sys_nice": 23, "sys_resource": 24}
 _KEEP = (1 << 32) - 1  # "leave this id alone"
 
 
-@operation("setaffinity", "[node=N] [cpu=N]")
+@operation("setaffinity", "[node=N] [cpu=N] [cpus={..}] [of=TARGET]")
 def setaffinity(actor: Actor, line: Line) -> str:
-    """Run on the CPUs of a node, on one CPU, or (neither given) anywhere.
+    """Run (or let another process run) on the CPUs of a node, on one CPU, on some, or (none given) anywhere.
 
     Which CPUs a node has is read from /sys, so a node that does not exist is ENOENT, one without CPUs EINVAL.
     """
@@ -35,14 +35,31 @@ def setaffinity(actor: Actor, line: Line) -> str:
         cpus = cpus[:255].partition("\n")[0]
         bits = set_mask(cpus, 0, len(cpus), CPU_SET)
     else:
-        bits = set_mask("0-63", 0, 4, CPU_SET)
-    return set_affinity(actor, 0, bits)
+        cpus = line.opt("cpus", "{0-63}")
+        bits = set_mask(cpus, 1, len(cpus) - 1, CPU_SET)
+    return set_affinity(actor, _whose(actor, line), bits)
 
 
 def set_affinity(actor: Actor, pid: int, cpus: bytes) -> str:
     """Let the actor bind a process (0 = itself) to CPUs: the answer."""
     actor.process.store(Memory.WORDS, cpus)
     return result(actor.process.call("sched_setaffinity", pid, len(cpus), Memory.WORDS))
+
+
+@operation("getaffinity", "[of=TARGET]")
+def getaffinity(actor: Actor, line: Line) -> str:
+    """The CPUs that a process may run on."""
+    actor.process.store(Memory.WORDS, bytes(CPU_SET))
+    ret = actor.process.call("sched_getaffinity", _whose(actor, line), CPU_SET, Memory.WORDS)
+    if ret < 0:
+        return result(ret)
+    return f"ret=0 cpus={mask_text(actor.process.load(Memory.WORDS, CPU_SET))}"
+
+
+def _whose(actor: Actor, line: Line) -> int:
+    """The pid that ``of=`` names, 0 for the actor itself."""
+    of = line.given("of")
+    return 0 if of is None else actor.target(of)
 
 
 @operation("getcpu", "")
@@ -76,7 +93,7 @@ def dumpable(actor: Actor, line: Line) -> str:
     return result(actor.process.call("prctl", _PR_SET_DUMPABLE, num(line.pos[1]), 0, 0, 0))
 
 
-@operation("drop_cap", "sys_nice|sys_ptrace|sys_admin|ipc_lock|all")
+@operation("drop_cap", "sys_nice|sys_ptrace|sys_admin|sys_resource|ipc_lock|all")
 def drop_cap(actor: Actor, line: Line) -> str:
     """Give up a capability, effective and permitted; any other word gives up all of them."""
     line.need(2)

@@ -15,7 +15,6 @@ from numalab.tools.scn.parse import (
     MBIND_FLAGS,
     PAGE,
     Line,
-    ScriptError,
     Span,
     flags_of,
     int_list,
@@ -41,12 +40,8 @@ def migrate_pages(actor: Actor, line: Line) -> str:
     The answer is the number of pages that could not be moved; ``coarse=1`` says only that there were some.
     """
     line.need(4)
-    try:
-        old = actor.mask(line.pos[2], Memory.M1)
-    except ScriptError:
-        actor.mask(line.pos[3], Memory.M2)  # of two wrong masks the second one is named
-        raise
-    new = actor.mask(line.pos[3], Memory.M2)
+    new = actor.mask(line.pos[3], Memory.M2)  # of two wrong masks the second one is named
+    old = actor.mask(line.pos[2], Memory.M1)
     pid, maxnode = actor.target(line.pos[1]), num(line.opt("maxnode", "65"))
     ret = actor.process.call("migrate_pages", pid, maxnode, old, new)
     coarse = line.given("coarse") is not None and ret > 0
@@ -57,9 +52,9 @@ def migrate_pages(actor: Actor, line: Line) -> str:
 def move_pages(actor: Actor, line: Line) -> str:
     """Move single pages to nodes, or ask where they are (NODES = query).
 
-    PAGES is a list of addresses, each ``:LEN`` standing for one entry a page; the last of NODES repeats.  ``status``
-    holds a node or an errno for each entry, ``?`` where the kernel wrote nothing.  ``count`` is passed as it is,
-    so it may be larger than the list: the kernel then reads on behind it.
+    PAGES is a list of addresses, each ``:LEN`` standing for one entry a page; the last of NODES repeats, or with
+    ``cycle:`` before them all of them.  ``status`` holds a node or an errno for each entry, ``?`` where the kernel
+    wrote nothing.  ``count`` is passed as it is, so it may be larger than the list: the kernel then reads on behind it.
     """
     line.need(4)
     pages_ptr, pages = _pages_argument(actor, line.pos[2])
@@ -140,13 +135,15 @@ def _pages_argument(actor: Actor, text: str) -> tuple[int, _Pages | None]:
 
 
 def _nodes_argument(actor: Actor, text: str, count: int) -> int:
-    """Pointer to the node array; its last entry repeats to the end."""
+    """Pointer to the node array; its last entry repeats to the end, or with ``cycle:`` all of them."""
     if text in ("null", "query"):
         return 0
     if text == "bad":
         return BADPTR
-    values = [to_int32(v) for v in int_list(text, MAX_PAGES)]
-    values += [values[-1] if values else 0] * (count - len(values))
+    cycle = text.startswith("cycle:")
+    values = [to_int32(v) for v in int_list(text.removeprefix("cycle:"), MAX_PAGES)] or [0]
+    more = max(0, count - len(values))
+    values += (values * (more // len(values) + 1))[:more] if cycle else [values[-1]] * more
     actor.process.store(Memory.NODES, np.array(values, np.int32).tobytes())
     return Memory.NODES
 

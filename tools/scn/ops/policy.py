@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numalab.tools.scn.actor import Actor, Memory
-from numalab.tools.scn.cnum import to_int32
+from numalab.tools.scn.cnum import to_int32, to_ulong
 from numalab.tools.scn.ops.registry import operation
 from numalab.tools.scn.parse import (
     BADPTR,
@@ -17,7 +17,7 @@ from numalab.tools.scn.parse import (
     num,
     parse_range,
 )  # fmt: skip
-from numalab.tools.scn.text import mask_text, mode_text, result
+from numalab.tools.scn.text import mask_text, mode_text, result, words_text
 
 __all__: list[str] = []
 
@@ -53,13 +53,14 @@ def mbind(actor: Actor, line: Line) -> str:
 
 @operation(
     "get_mempolicy",
-    "[flags=NODE|ADDR|MEMS_ALLOWED] [addr=ADDR] [maxnode=N] [mode=null|bad|ro] [mask=null|bad|ro|edge]",
+    "[flags=NODE|ADDR|MEMS_ALLOWED] [addr=ADDR] [maxnode=N] [mode=null|bad|ro] [mask=null|bad|ro|edge] [raw=1]",
 )
 def get_mempolicy(actor: Actor, line: Line) -> str:
     """Ask for a policy (of the task, or with ADDR of an address), for the node of a page, or for the nodes allowed.
 
     ``mode`` and ``mask`` replace the pointers by bad ones.  ``wrote`` is how many bytes of the mask the kernel
-    stored: they are set to ones before the call, and what is still ones at the end was not written.
+    stored: they are set to ones before the call, and what is still ones at the end was not written.  With ``raw=1``
+    the mode as a number and the mask as 64-bit words.
     """
     flags = flags_of(line.opt("flags", "0"), GMP_FLAGS)
     maxnode = num(line.opt("maxnode", "1024"))
@@ -76,17 +77,19 @@ def get_mempolicy(actor: Actor, line: Line) -> str:
     actor.store_words("<i", _UNTOUCHED)
 
     ret = actor.process.call("get_mempolicy", mode_ptr, mask_ptr, maxnode, addr, flags)
-    answer = result(ret)
+    answer, raw = result(ret), line.given("raw") is not None
     if mode_arg is None:
         (mode,) = actor.load_words("<i")
         if mode == _UNTOUCHED:
             answer += " mode=untouched" if ret == 0 else ""
+        elif flags & _NODE:
+            answer += f" node={mode}"
         else:
-            answer += f" node={mode}" if flags & _NODE else f" mode={mode_text(mode)}"
+            answer += f" mode={hex(to_ulong(mode) & 0xFFFFFFFF) if raw else mode_text(mode)}"
     if mask_ptr == Memory.OM or (mask_ptr == edge and ret == 0):
         written = actor.process.load(mask_ptr, room).rstrip(b"\xff")
         if written:
-            answer += f" nodes={mask_text(written)} wrote={len(written)}"
+            answer += f" nodes={words_text(written) if raw else mask_text(written)} wrote={len(written)}"
         elif ret == 0:
             answer += " nodes=untouched"
     return answer
