@@ -28,12 +28,29 @@ help: ## list the commands
 
 # --- use ---------------------------------------------------------------------------------------------------------
 
-.PHONY: demo conform
+.PHONY: demo conform oracle
 demo: $(VENV)/.core $(BUILT) ## watch pages move between the nodes of a machine
 	@$(VENV)/bin/numalab demo
 
 conform: $(VENV)/.core $(BUILT) ## compare with the answers recorded from Linux 6.12
 	@$(VENV)/bin/numalab conform
+
+# Is there all that the recorder needs? Linking a program statically is the only sure answer.
+oracle_works    = command -v qemu-system-x86_64 && command -v xz && command -v dpkg-deb && \
+	echo 'int main(void) { return 0; }' | gcc -static -x c -o /dev/null -
+oracle_packages = qemu-system-x86 gcc libc6-dev xz-utils
+
+oracle: ## ask a real kernel whether it still answers so: MACHINE=quad ONLY="a b" SAMPLE=12 RECORD=1
+	@{ $(oracle_works); } >/dev/null 2>&1 || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || { \
+			echo "This machine lacks what the recorder needs. As root:"; \
+			echo "$(apt) $(oracle_packages)"; exit 2; }; \
+		echo "installing $(oracle_packages)"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(apt) -qq $(oracle_packages) >/dev/null && \
+			{ $(oracle_works); } >/dev/null || \
+			{ echo "That failed. Needed: $(apt) $(oracle_packages)"; exit 2; }; }
+	@$(PYTHON) -m tests.oracle $(if $(MACHINE),--machine $(MACHINE)) $(if $(ONLY),--only $(ONLY)) \
+		$(if $(SAMPLE),--sample $(SAMPLE)) $(if $(RECORD),--record)
 
 # --- check -------------------------------------------------------------------------------------------------------
 

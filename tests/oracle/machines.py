@@ -1,0 +1,48 @@
+"""The machines that scenarios are recorded on, as arguments of QEMU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["MACHINES", "Machine"]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Nodes as (MiB, CPUs), in QEMU's order; ``distances`` row by row, none for 10 and 20."""
+
+    nodes: Sequence[tuple[int, int]]
+    distances: Sequence[Sequence[int]] = ()
+
+    def arguments(self) -> list[str]:
+        """What QEMU is told of it."""
+        words = [
+            "-smp",
+            str(sum(cpus for _, cpus in self.nodes)),
+            "-m",
+            f"{sum(mib for mib, _ in self.nodes)}M",
+        ]
+        first_cpu = 0
+        for node, (mib, cpus) in enumerate(self.nodes):
+            text = f"node,nodeid={node}"
+            if cpus:
+                text += f",cpus={first_cpu}-{first_cpu + cpus - 1}"
+                first_cpu += cpus
+            if mib:
+                words += ["-object", f"memory-backend-ram,id=m{node},size={mib}M"]
+                text += f",memdev=m{node}"
+            words += ["-numa", text]
+        for src, row in enumerate(self.distances):
+            for dst, distance in enumerate(row):
+                words += ["-numa", f"dist,src={src},dst={dst},val={distance}"]
+        return words
+
+
+MACHINES = {
+    "quad": Machine([(512, 1)] * 4),
+    "dual": Machine([(512, 2)] * 2),
+    "asym": Machine([(512, 1)] * 4, [[10, 16, 22, 32], [16, 10, 28, 24], [22, 30, 10, 14], [40, 24, 14, 10]]),
+    # Linux numbers the nodes that have CPUs first: of these the second becomes node 3, the third node 1.
+    "odd": Machine([(768, 1), (512, 0), (0, 1), (512, 1)]),
+}
