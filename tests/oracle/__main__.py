@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from .errors import OracleError
 from .initramfs import compile_guest
@@ -103,9 +104,15 @@ def _count(text: str) -> int:
     return int(text)
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
 def main() -> int:
     """0: as recorded, or recorded; 1: something differs, or is unstable; 2: it could not be found out."""
-    parser = argparse.ArgumentParser(prog="oracle", description=__doc__)
+    parser = _Parser(prog="oracle", description=__doc__)
     parser.add_argument("--machine", nargs="*", type=_machine, default=[], help="all of them by default")
     parser.add_argument("--only", nargs="*", default=[], help="these scenarios")
     parser.add_argument("--sample", type=_count, default=_SAMPLE, help="so many scenarios a machine")

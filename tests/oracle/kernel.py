@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,10 +83,13 @@ def _fetch() -> None:
     packages = re.findall(r"Depends: (linux-image-[0-9]\S*)", depends)
     if not packages:
         raise OracleError(f"the apt mirror of this machine has no linux-image-amd64 in {_SUITE}")
-    run("apt-get", *options, "download", packages[-1], cwd=folder)
-    [package] = folder.glob(f"{packages[-1]}_*.deb")
-    run("dpkg-deb", "--extract", str(package), str(folder / "k" / packages[-1]))
-    package.unlink()
+    # Unpacked aside, so that what is in its place is whole.
+    (folder / "k").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as aside:
+        run("apt-get", *options, "download", packages[-1], cwd=Path(aside))
+        [package] = Path(aside).glob("*.deb")
+        run("dpkg-deb", "--extract", str(package), f"{aside}/tree")
+        Path(aside, "tree").rename(folder / "k" / packages[-1])
 
 
 def _mirror() -> str:
