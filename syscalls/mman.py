@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from numalab.arch.errno import EFAULT, EINVAL, ENOMEM, ENOSYS, KernelError
+from numalab.arch.errno import EACCES, EFAULT, EINVAL, ENOMEM, ENOSYS, EPERM, ESRCH, KernelError
 from numalab.kernel.cred import Cap
 from numalab.kernel.fs.file import File
 from numalab.kernel.fs.namei import MAY_WRITE, inode_permission
+from numalab.kernel.ptrace import ptrace_may_access
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import RLIMIT_MEMLOCK, Task, capable
 from numalab.mm import mmap as mm_mmap
@@ -20,7 +21,14 @@ from numalab.mm._mm_types import VMA, MmStruct
 from numalab.mm.madvise import do_madvise
 from numalab.mm.mincore import do_mincore
 from numalab.mm.mlock import do_mlock, do_mlockall, do_munlock, do_munlockall
-from numalab.mm.mman import MAP_ANONYMOUS, MAP_HUGETLB
+from numalab.mm.mman import (
+    MADV_COLD,
+    MADV_COLLAPSE,
+    MADV_PAGEOUT,
+    MADV_WILLNEED,
+    MAP_ANONYMOUS,
+    MAP_HUGETLB,
+)
 from numalab.mm.mprotect import do_mprotect
 from numalab.mm.mremap import do_mremap
 from numalab.mm.msync import do_msync
@@ -28,13 +36,15 @@ from numalab.mm.munmap import do_munmap
 from numalab.mm.vma_tree import vma_lookup
 from numalab.syscalls.abi import PAGE_SIZE
 from numalab.syscalls.file import files_of
-from numalab.syscalls.uaccess import access_ok, copy_to_user
+from numalab.syscalls.pidfd import pidfd_get_task
+from numalab.syscalls.uaccess import access_ok, copy_to_user, import_iovec
 
 __all__ = [
     "brk", "madvise", "mincore", "mlock", "mlock2", "mlockall", "mmap", "mprotect", "mremap", "msync", "munlock",
-    "munlockall", "munmap",
+    "munlockall", "munmap", "process_madvise",
 ]  # fmt: skip
 
+_FOR_OTHERS = (MADV_WILLNEED, MADV_COLD, MADV_PAGEOUT, MADV_COLLAPSE)
 _MINCORE_CHUNK = PAGE_SIZE  # bytes of the vector, so pages, answered at a time
 
 
@@ -122,6 +132,38 @@ def madvise(k: Kernel, task: Task, start: int, length: int, advice: int) -> int:
     """madvise(2). Errors: do_madvise()'s."""
     do_madvise(_mm(task), task.ctx, start, length, advice)
     return 0
+
+
+def process_madvise(k: Kernel, task: Task, pidfd: int, iov: int, vlen: int, advice: int, flags: int) -> int:
+    """process_madvise(2): advice that costs time and never data, for another process; how many bytes it was given for.
+
+    Errors in order: EINVAL (flags), import_iovec()'s, pidfd_get_task()'s, EINVAL (other advice), ESRCH (no memory),
+    EACCES (may not look into that process), EPERM (another's memory without CAP_SYS_NICE), and those of do_madvise()
+    if they befall the first range.
+    """
+    if flags:
+        raise KernelError(EINVAL)
+    ranges = import_iovec(task, iov, vlen)
+    target = pidfd_get_task(k, task, pidfd)
+    if advice not in _FOR_OTHERS:
+        raise KernelError(EINVAL)
+    if target.mm is None:
+        raise KernelError(ESRCH)
+    if target.mm is not task.mm:
+        if not ptrace_may_access(task, target, fscreds=True):
+            raise KernelError(EACCES)
+        if not capable(task, Cap.CAP_SYS_NICE):
+            raise KernelError(EPERM)
+    done = 0
+    for start, length in ranges:
+        try:
+            do_madvise(target.mm, task.ctx, start, length, advice)
+        except KernelError:
+            if not done:
+                raise
+            return done
+        done += length
+    return done
 
 
 def mincore(k: Kernel, task: Task, start: int, length: int, vec: int) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 
 from numalab.arch._pagetable_reference import PTE_SPECIAL, pte_pfn
-from numalab.arch.errno import EAGAIN, EBADF, EFAULT, EINVAL, ENOSYS, KernelError
+from numalab.arch.errno import EAGAIN, EBADF, EINVAL, ENOSYS, KernelError
 from numalab.kernel.fs.file import O_RDONLY, O_WRONLY, File
 from numalab.kernel.fs.path import Path
 from numalab.kernel.fs.pipe import Buffer, Pipe, PipeEnd
@@ -17,12 +17,11 @@ from numalab.kernel.state import Kernel
 from numalab.kernel.task import Task
 from numalab.mm.gup import faultin_page
 from numalab.syscalls.abi import PAGE_SIZE
-from numalab.syscalls.uaccess import access_ok, copy_from_user, copy_to_user
+from numalab.syscalls.uaccess import copy_to_user, import_iovec
 
 __all__ = ["pipe", "vmsplice"]
 
 SPLICE_F_NONBLOCK, SPLICE_F_ALL = 2, 0xF
-UIO_MAXIOV = 1024
 
 
 def pipe(k: Kernel, task: Task, fds: int) -> int:
@@ -61,13 +60,8 @@ def vmsplice(k: Kernel, task: Task, fd: int, iov: int, nr_segs: int, flags: int)
         raise KernelError(EBADF)
     if not end.is_write:
         raise KernelError(ENOSYS, "only the writing end can be spliced to")
-    if nr_segs > UIO_MAXIOV:
-        raise KernelError(EINVAL)
-    segments = list(struct.iter_unpack("<QQ", copy_from_user(task, iov, 16 * nr_segs)))
-    if any(not access_ok(task, base, length) for base, length in segments):
-        raise KernelError(EFAULT)
     done = 0
-    for base, length in segments:
+    for base, length in import_iovec(task, iov, nr_segs):
         at = base
         while at < base + length:
             try:

@@ -23,6 +23,7 @@ from numalab.syscalls import (
     mman,
     mount,
     namei,
+    pidfd,
     prctl,
     process,
     sched,
@@ -178,7 +179,10 @@ TABLE: tuple[Syscall, ...] = (
     _row(309, "getcpu", "cpu:uint_out node:uint_out unused:addr", sched.getcpu),
     _row(319, "memfd_create", "name:path flags:mfd_flags", memfd.memfd_create, "without seals and huge pages"),
     _row(325, "mlock2", "addr:addr length:size flags:mlock_flags", mman.mlock2),
+    _row(434, "pidfd_open", "pid:pid flags:uint", pidfd.pidfd_open, "not to be waited for"),
     _row(435, "clone3", "args:addr size:size", None, "as clone"),
+    _row(440, "process_madvise", "pidfd:fd iov:addr vlen:ulong advice:advice flags:uint", mman.process_madvise,
+         "without collapse"),
     _row(450, "set_mempolicy_home_node", "addr:addr length:size home_node:ulong flags:ulong",
          mempolicy.set_mempolicy_home_node),
 )  # fmt: skip

@@ -29,10 +29,12 @@ from numalab.mm.memory import UserFault, read_user, write_user
 
 __all__ = [
     "MAX_NUMNODES", "UserPages", "access_ok", "clear_user", "copy_from_user", "copy_from_user_upto",
-    "copy_nodes_to_user", "copy_to_user", "get_nodes", "put_user", "strncpy_from_user",
+    "copy_nodes_to_user", "copy_to_user", "get_nodes", "import_iovec", "put_user", "strncpy_from_user",
 ]  # fmt: skip
 
 PAGE_SIZE = 4096
+UIO_MAXIOV = 1024
+MAX_RW_COUNT = 0x7FFFF000
 MAX_NUMNODES = 1024
 """What programs see (NODES_SHIFT=10, as in distribution kernels); nodes from 64 on can never exist here."""
 
@@ -94,6 +96,24 @@ def put_user(task: Task, addr: int, form: str, *values: int) -> None:
 def get_user(task: Task, addr: int, form: str) -> tuple[int, ...]:
     """Read numbers in a `struct` format (little endian, without padding). Errors: EFAULT."""
     return struct.unpack("<" + form, copy_from_user(task, addr, struct.calcsize("<" + form)))
+
+
+def import_iovec(task: Task, addr: int, count: int) -> list[tuple[int, int]]:
+    """`count` ranges, each an address and a length; together cut to what one call may transfer (MAX_RW_COUNT).
+
+    Errors: EINVAL (too many, or a negative length), EFAULT (they, or what they name, are no user memory).
+    """
+    if count > UIO_MAXIOV:
+        raise KernelError(EINVAL)
+    ranges, room = [], MAX_RW_COUNT
+    for base, length in struct.iter_unpack("<Qq", copy_from_user(task, addr, 16 * count)):
+        if length < 0:
+            raise KernelError(EINVAL)
+        if not access_ok(task, base, length):
+            raise KernelError(EFAULT)
+        ranges.append((base, min(length, room)))
+        room -= ranges[-1][1]
+    return ranges
 
 
 def strncpy_from_user(task: Task, addr: int, limit: int) -> bytes:
