@@ -1,4 +1,4 @@
-"""The isolation loop against its rivals: the kernel's source and lists in C (lru.h), in one unit."""
+"""The isolation loop against its floor and its rivals: the kernel's source and lists in C (lru.h), in one unit."""
 
 include "../mm/_vmscan.pyx"
 
@@ -15,6 +15,15 @@ cdef extern from "lru.h":
     void rival_remove(rival_page *map, const uint32_t *pfns, uint32_t n) noexcept nogil
     void rival_activate(rival_page *map, uint32_t head, const uint32_t *pfns, uint32_t n) noexcept nogil
     uint32_t rival_chase(const rival_page *map, uint32_t head, uint32_t n) noexcept nogil
+    struct floor_lru:
+        rival_page *map
+        uint32_t *chunks
+        uint32_t head
+        uint32_t tail
+        uint32_t virgin
+        uint32_t free
+    void floor_add(floor_lru *f, const uint32_t *pfns, uint32_t n) noexcept nogil
+    uint32_t floor_isolate(floor_lru *f, uint32_t n, uint32_t highest, uint32_t *out) noexcept nogil
 
 
 def remove(MemMap mem, uint32_t[::1] pfns) -> int:
@@ -84,3 +93,28 @@ cdef class Rival:
         with nogil:
             last = rival_chase(self.map, self.head, n)
         return last
+
+
+cdef class Floor:
+    """The chunks in C. struct_pages: 32 bytes each; chunks: the pool, 64 words a chunk."""
+
+    cdef floor_lru f
+    cdef tuple kept
+
+    def __init__(self, uint8_t[::1] struct_pages, uint32_t[::1] chunks):
+        self.kept = (struct_pages, chunks)
+        self.f.map = <rival_page *>&struct_pages[0]
+        self.f.chunks = &chunks[0]
+
+    def link(self, const uint32_t[::1] pfns) -> None:
+        """The list consists of these pages, coldest first."""
+        self.f.head = self.f.tail = self.f.free = 0
+        self.f.virgin = 1
+        with nogil:
+            floor_add(&self.f, &pfns[0], <uint32_t>pfns.shape[0])
+
+    def isolate(self, uint32_t n, uint32_t highest, uint32_t[::1] out) -> int:
+        cdef uint32_t taken
+        with nogil:
+            taken = floor_isolate(&self.f, n, highest, &out[0])
+        return taken

@@ -1,2 +1,2 @@
-# The kernel's own declarations, for the copy of it in _buddy.pyx.
+# The kernel's own declarations, for the copy of it in _rmap.pyx.
 include "../mm/_rmap.pxd"

@@ -20,7 +20,7 @@ __all__ = ["FLOORS", "load"]
 ROOT = Path(__file__).parents[1]
 HERE = Path(__file__).parent
 BUILD = ROOT / "build/benchmarks"
-FLOORS = ("host", "walker", "buddy", "touch", "lru", "rmap")
+FLOORS = ("host", "walker", "buddy", "touch", "lru", "rmap", "migrate")
 
 
 def load(name: str) -> ModuleType:

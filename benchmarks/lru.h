@@ -1,7 +1,8 @@
 /* Rivals of the LRU's chunks: an intrusive doubly linked list, as Linux has it, and the bare pointer chase through it that
- * no list can be faster than. Struct pages of 32 bytes, as the machine's.
+ * no list can be faster than; and the chunks themselves in C, the floor. Struct pages of 32 bytes, as the machine's.
  */
 #include <stdint.h>
+#include <string.h>
 
 struct rival_page {
     uint32_t flags;
@@ -122,4 +123,101 @@ static uint32_t rival_chase(const struct rival_page *map, uint32_t head, uint32_
     for (i = 0; i < n && pfn != head; i++)
         pfn = map[pfn].next;
     return pfn;
+}
+
+/* The floor: chunks of 60 frame numbers, words 0..3 hotter, colder, fill, live. A page's `next` is its slot. */
+struct floor_lru {
+    struct rival_page *map;
+    uint32_t *chunks, head, tail, virgin, free;
+};
+
+enum { FLOOR_HOTTER, FLOOR_COLDER, FLOOR_FILL, FLOOR_LIVE, FLOOR_SLOTS = 60 };
+static const uint32_t FLOOR_HOLE = 0xffffffff;
+
+static void floor_add(struct floor_lru *f, const uint32_t *pfns, uint32_t n)
+{
+    uint32_t i, c;
+    for (i = 0; i < n; i++) {
+        uint32_t *w = &f->chunks[f->head << 6];
+        if (!f->head || w[FLOOR_FILL] == FLOOR_SLOTS) {
+            c = f->free ? f->free : f->virgin++;
+            w = &f->chunks[c << 6];
+            if (c == f->free)
+                f->free = w[FLOOR_HOTTER];
+            w[FLOOR_HOTTER] = w[FLOOR_FILL] = w[FLOOR_LIVE] = 0;
+            w[FLOOR_COLDER] = f->head;
+            if (f->head)
+                f->chunks[(f->head << 6) + FLOOR_HOTTER] = c;
+            else
+                f->tail = c;
+            f->head = c;
+        }
+        f->map[pfns[i]].flags = (f->map[pfns[i]].flags & ~RIVAL_ISOLATED) | RIVAL_LRU;
+        f->map[pfns[i]].next = (uint32_t)(w - f->chunks) + 4 + w[FLOOR_FILL];
+        w[4 + w[FLOOR_FILL]++] = pfns[i];
+        w[FLOOR_LIVE]++;
+    }
+}
+
+static inline int floor_take(struct rival_page *p, uint32_t highest)
+{
+    if (p->refcount <= 0 || (p->flags >> 24 & 3) > highest)
+        return 0;
+    p->flags = (p->flags & ~RIVAL_LRU) | RIVAL_ISOLATED;
+    p->refcount++;
+    p->next = 0;
+    return 1;
+}
+
+/* rival_isolate() from such a list; a chunk without holes, all of which is wanted, needs no test for either. */
+static uint32_t floor_isolate(struct floor_lru *f, uint32_t n, uint32_t highest, uint32_t *out)
+{
+    uint32_t seen = 0, taken = 0, passed = 0, i, c, t;
+    while (seen < n && f->tail) {
+        uint32_t *w = &f->chunks[(c = f->tail) << 6], *ahead = &f->chunks[w[FLOOR_HOTTER] << 6];
+        uint32_t end = 4 + w[FLOOR_FILL];
+        for (i = 0; i < 64; i += 16)
+            __builtin_prefetch(&f->chunks[(ahead[FLOOR_HOTTER] << 6) + i], 1);
+        if (w[FLOOR_LIVE] == w[FLOOR_FILL] && w[FLOOR_LIVE] <= n - seen) {
+            for (i = 4; i < end; i++) {
+                __builtin_prefetch(&f->map[ahead[i]], 1);
+                if (floor_take(&f->map[w[i]], highest))
+                    out[taken++] = w[i];
+                else
+                    out[n - ++passed] = w[i];
+            }
+            memset(w + 4, 0xff, (end - 4) * sizeof(*w));
+            seen += w[FLOOR_LIVE];
+            w[FLOOR_LIVE] = 0;
+        } else {
+            for (i = 4; i < end && seen < n; i++) {
+                __builtin_prefetch(&f->map[ahead[i]], 1);
+                if (w[i] == FLOOR_HOLE)
+                    continue;
+                if (floor_take(&f->map[w[i]], highest))
+                    out[taken++] = w[i];
+                else
+                    out[n - ++passed] = w[i];
+                w[i] = FLOOR_HOLE;
+                w[FLOOR_LIVE]--;
+                seen++;
+            }
+        }
+        if (!w[FLOOR_LIVE]) {
+            f->tail = w[FLOOR_HOTTER];
+            if (f->tail)
+                f->chunks[(f->tail << 6) + FLOOR_COLDER] = 0;
+            else
+                f->head = 0;
+            w[FLOOR_HOTTER] = f->free;
+            f->free = c;
+        }
+    }
+    for (i = 0; i < passed / 2; i++) {
+        t = out[n - passed + i];
+        out[n - passed + i] = out[n - 1 - i];
+        out[n - 1 - i] = t;
+    }
+    floor_add(f, out + n - passed, passed);
+    return taken;
 }

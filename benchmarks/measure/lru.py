@@ -29,6 +29,7 @@ def measure() -> dict[str, Value]:
         scan = Scan(spec, pages, False, rng)
         ns = scan.times()
         values[f"isolate-{size}-physical"] = ns["ours"] / ns["list"]
+        values[f"isolate-{size}-floor"] = ns["ours"] / ns["floor"]
         scan = Scan(spec, pages, True, rng)
         ns = scan.times()
         values[f"isolate-{size}-random"] = ns["list"] / ns["ours"]
@@ -71,7 +72,8 @@ class Scan:
         self.high = self.frames[over & (self.refcounts == 1)]
         self.rival_pages = sparse(32 * (len(self.mem.hot) + 2), np.uint8, huge=True)
         self.rival = module.Rival(self.rival_pages, len(self.mem.hot))
-        self.at = 0
+        self.floor_pages = sparse(32 * len(self.mem.hot), np.uint8, huge=True)
+        self.floor = module.Floor(self.floor_pages, sparse(64 * (pages // 30), np.uint32, huge=True))
 
     def fill(self) -> None:
         """All pages on the list, coldest first."""
@@ -83,10 +85,11 @@ class Scan:
         hot["flags"][self.frames] |= np.uint32(PG_ISOLATED)
         self.mem.k.lru.putback(self.mem, 0, self.frames)
         hot["refcount"][self.frames] = self.refcounts
-        rival = self.rival_pages.view(hot.dtype)[:-2]
-        rival["flags"][self.frames] = hot["flags"][self.frames]
-        rival["refcount"][self.frames] = self.refcounts
+        for copy in (self.rival_pages.view(hot.dtype), self.floor_pages.view(hot.dtype)):
+            copy["flags"][self.frames] = hot["flags"][self.frames]
+            copy["refcount"][self.frames] = self.refcounts
         self.rival.link(self.frames)
+        self.floor.link(self.frames)
 
     def times(self) -> dict[str, int]:
         out = np.zeros(BATCH, np.uint32)
@@ -107,6 +110,13 @@ class Scan:
             assert taken > BATCH * 0.85
             return taken_ns
 
+        def floor() -> int:
+            start = now()
+            taken = self.floor.isolate(BATCH, HIGHEST, out)
+            taken_ns = now() - start
+            assert taken > BATCH * 0.85
+            return taken_ns
+
         def chase() -> int:
             start = now()
             self.rival.chase(BATCH)
@@ -116,7 +126,7 @@ class Scan:
         rounds = min(9, len(self.frames) // BATCH - 1)
         best: dict[str, int] = {}
         for _ in range(-(-18 // rounds)):
-            contenders: dict[str, Contender] = {"ours": ours, "list": linked, "chase": chase}
+            contenders: dict[str, Contender] = {"ours": ours, "floor": floor, "list": linked, "chase": chase}
             for name, ns in shortest(contenders, repeats=rounds - 1).items():
                 best[name] = min(ns, best.get(name, ns))
             self.empty()

@@ -1,8 +1,9 @@
 """Whole migrations, contents and ledger included: against memcpy of the same pages in the same order.
 
-migrate: migrate_pages(2) from one node to another below the system call. swap-out: the same by eviction to a swap area
-in memory; the way back is a read of every page. Physical order: pages lie one behind the other; random: in the order of
-a shuffled free. flat: the dearest over the cheapest page of 64 MiB, 512 MiB and 4 GiB.
+migrate: migrate_pages(2) from one node to another below the system call; metadata: all of it but the copies.
+swap-out: the same by eviction to a swap area in memory; the way back is a read of every page. Physical order: pages lie
+one behind the other; random: in the order of a shuffled free. flat: the dearest over the cheapest page of 64 MiB,
+512 MiB and 4 GiB.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from numalab.arch import _copy
 from numalab.arch.disk import Disk
 from numalab.mm._mm_types import MemMap
 from numalab.mm.memory import handle_mm_fault
+from numalab.mm.migrate.batched import lru_cache_disable
 from numalab.mm.migrate.nodes import do_migrate_pages
 from numalab.mm.swapfile import swapon
 
@@ -80,67 +83,102 @@ def frames_of(program: machine.Program) -> Frames:
     return ((program.ptes() >> np.uint64(12)) & np.uint64(0xFFFFFFFF)).astype(np.uint32)
 
 
-def one_order(mem: MemMap) -> dict[str, Value]:
-    module = build.load("touch")
-    program = machine.Program(mem, PAGES, FROM)
-    store = np.zeros(PAGES * machine.PAGE, np.uint8)
-    before: Frames = np.zeros(0, np.uint32)
-    after = before
+class Passes:
+    """One program whose pages all lie on the first node at the start of each pass, in the same order."""
 
-    def settle() -> None:
-        """Every page on the first node, in its order."""
-        program.unmap()
-        program.map()
-        program.touch()
+    def __init__(self, mem: MemMap) -> None:
+        self.mem = mem
+        self.touch = build.load("touch")
+        self.kernels = build.load("migrate")
+        self.program = machine.Program(mem, PAGES, FROM)
+        self.store = np.zeros(PAGES * machine.PAGE, np.uint8)
+        self.before = self.after = np.zeros(0, np.uint32)
 
-    def migrate() -> int:
-        nonlocal before, after
-        mem.engine = "batched"
-        settle()
-        before = frames_of(program)
+    def settle(self, engine: str) -> None:
+        self.mem.engine = engine
+        self.program.unmap()
+        self.program.map()
+        self.program.touch()
+
+    def move(self) -> int:
+        program = self.program
         start = now()
-        left = do_migrate_pages(mem, program.mm, program.ctx, 1 << FROM, 1 << TO, MOVE)
+        stay = do_migrate_pages(self.mem, program.mm, program.ctx, 1 << FROM, 1 << TO, MOVE)
         taken = now() - start
-        assert not left
-        after = frames_of(program)
+        assert not stay
         return taken
 
-    def memcpy() -> int:
+    def migrate(self) -> int:
+        self.settle("batched")
+        self.before = frames_of(self.program)
+        taken = self.move()
+        self.after = frames_of(self.program)
+        return taken
+
+    def sse2(self) -> int:
+        usual = _copy.which()
+        _copy.choose("sse2")
+        taken = self.migrate()
+        _copy.choose(usual)
+        return taken
+
+    def metadata(self) -> int:
+        """Find the pages, isolate, unmap, map the new ones, free the old ones."""
+        mem, program, kernels = self.mem, self.program, self.kernels
+        self.settle("batched")
+        lru_cache_disable(mem)
+        mem.hw.ram[int(frames_of(program)[0]) * machine.PAGE] = 1
+        left, why = np.empty(512, np.uint32), np.empty(512, np.uint8)
+        pages, stats = kernels.PageList(), kernels.MigrateStats()
+        kernels.set_copying(False)
         start = now()
-        module.copy_pages(mem, before, after)
+        kernels.queue_range(mem, program.mm, program.start, program.end, 1 << FROM, False, MOVE, pages)
+        kernels.migrate_batch(mem, program.ctx, pages.take(), 0, kernels.Target(TO), stats, left, why)
+        taken = now() - start
+        assert stats.moved == PAGES
+        assert mem.hw.ram[int(frames_of(program)[0]) * machine.PAGE] == 0, "this one was copied"
+        return taken
+
+    def memcpy(self) -> int:
+        start = now()
+        self.touch.copy_pages(self.mem, self.before, self.after)
         return now() - start
 
-    def evict() -> int:
-        mem.engine = "swap"
-        settle()
-        start = now()
-        left = do_migrate_pages(mem, program.mm, program.ctx, 1 << FROM, 1 << TO, MOVE)
-        taken = now() - start
-        assert not left
-        return taken
+    def evict(self) -> int:
+        self.settle("swap")
+        return self.move()
 
-    def come_back() -> int:
-        """Every page is in swap here."""
+    def come_back(self) -> int:
+        """After evict()."""
+        program = self.program
         start = now()
         handle_mm_fault(program.mm, program.ctx, program.start, program.end, False)
         return now() - start
 
-    def copy_out() -> int:
+    def copy_out(self) -> int:
         start = now()
-        module.copy_out(mem, before, store)
+        self.touch.copy_out(self.mem, self.before, self.store)
         return now() - start
 
+
+def one_order(mem: MemMap) -> dict[str, Value]:
+    passes = Passes(mem)
     contenders: dict[str, Contender] = {
-        "migrate": migrate,
-        "memcpy": memcpy,
-        "evict": evict,
-        "back": come_back,
-        "copy out": copy_out,
+        "migrate": passes.migrate,
+        "memcpy": passes.memcpy,
+        "metadata": passes.metadata,
+        "evict": passes.evict,
+        "back": passes.come_back,
+        "copy out": passes.copy_out,
     }
+    if "sse2" in _copy.paths():
+        contenders["sse2"] = passes.sse2
     ns = shortest(contenders, repeats=5)
-    program.close()
+    passes.program.close()
     return {
         "migrate-memcpy": ns["memcpy"] / ns["migrate"],
+        "migrate-sse2": ns["memcpy"] / ns["sse2"] if "sse2" in ns else Skipped("this processor has no SSE2"),
+        "migrate-metadata": ns["metadata"] / ns["memcpy"],
         "swap-out-memcpy": ns["copy out"] / ns["evict"],
         "migrate-swap": (ns["evict"] + ns["back"]) / ns["migrate"],
         "migrate-ns": ns["migrate"] / PAGES,

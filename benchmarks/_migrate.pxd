@@ -1,0 +1,2 @@
+# The kernel's own declarations, for the copy of it in _migrate.pyx.
+include "../mm/_migrate.pxd"
