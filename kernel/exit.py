@@ -23,7 +23,7 @@ from typing import NoReturn
 from numalab.arch.errno import ECHILD, EINVAL, ESRCH, KernelError
 from numalab.kernel.kill import next_signal, send_signal
 from numalab.kernel.mm_release import mm_release
-from numalab.kernel.signal import SIGCHLD, SIGKILL, Disposition, SigInfo, is_fatal
+from numalab.kernel.signal import CLD_EXITED, CLD_KILLED, SIGCHLD, SIGKILL, Disposition, SigInfo, is_fatal
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import State, Task, TaskExit
 
@@ -40,8 +40,11 @@ def do_exit(k: Kernel, task: Task, code: int) -> NoReturn:
     """End the current task. code: as wait4 reports it, `status << 8` or a signal number. Raises TaskExit."""
     # A task that has ended may come here again, when its program goes on after catching TaskExit: it just unwinds.
     if task.alive:
-        group_code = task.signal.group_exit_code
-        task.exit_code = code if group_code is None else group_code
+        group = task.signal
+        # synchronize_group_exit(): what the last thread leaves with is what is said of the process.
+        if group.group_exit_code is None and not any(t.alive for t in group.threads if t is not task):
+            group.group_exit_code = code
+        task.exit_code = code if group.group_exit_code is None else group.group_exit_code
         try:
             mm_release(task)
         except Exception as bug:  # noqa: BLE001
@@ -124,9 +127,16 @@ def _notify_parent(k: Kernel, leader: Task) -> None:
         if parent is None:
             return
     else:
-        send_signal(k.sched, parent, SIGCHLD, SigInfo(SIGCHLD, pid=leader.pid))
+        send_signal(k, parent, SIGCHLD, _sigchld(leader))
     # Also when the child has vanished: wait4() has to find out that there is nobody left to wait for.
     k.sched.wake_up(parent.signal.wait_chldexit)
+
+
+def _sigchld(leader: Task) -> SigInfo:
+    """What the parent is told of a child that has ended."""
+    signum = leader.exit_code & 0x7F
+    code, status = (CLD_KILLED, signum) if signum else (CLD_EXITED, leader.exit_code >> 8)
+    return SigInfo(SIGCHLD, code, pid=leader.pid, uid=leader.cred.uid, status=status)
 
 
 def _release_task(k: Kernel, task: Task) -> None:
@@ -162,6 +172,7 @@ def _do_signals(k: Kernel, task: Task) -> None:
     if group.group_exit_code is not None:
         do_group_exit(k, task, group.group_exit_code)
     while (info := next_signal(task)) is not None:
+        _tell_watchers(k, task, info)
         action = task.sighand.action.get(info.signo, Disposition.SIG_DFL)
         if callable(action) and info.signo != SIGKILL:
             action(info.signo, info)
@@ -169,11 +180,17 @@ def _do_signals(k: Kernel, task: Task) -> None:
             do_group_exit(k, task, info.signo)
 
 
+def _tell_watchers(k: Kernel, task: Task, info: SigInfo) -> None:
+    for watcher in k.signal_watchers:
+        watcher(task, info, False)
+
+
 def force_sig_fault(k: Kernel, task: Task, info: SigInfo) -> None:
     """A signal that the current task brought on itself by an access (SIGSEGV, SIGBUS): act on it at once.
 
     Returns after a handler has returned: the access is then tried again.  Ignoring such a signal does not help.
     """
+    _tell_watchers(k, task, info)
     action = task.sighand.action.get(info.signo)
     if callable(action):
         action(info.signo, info)

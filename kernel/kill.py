@@ -5,12 +5,10 @@ Mirrors kernel/signal.c (__send_signal_locked, kill_something_info, check_kill_p
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from numalab.arch.errno import EINVAL, EPERM, ESRCH, KernelError
 from numalab.kernel.cred import Cap
-from numalab.kernel.sched import Scheduler
-from numalab.kernel.signal import NSIG, SIGKILL, Disposition, SigInfo, is_fatal
+from numalab.kernel.signal import NSIG, SI_KERNEL, SIGKILL, Disposition, SigInfo, is_fatal
+from numalab.kernel.state import Kernel
 from numalab.kernel.task import Task, capable
 
 __all__ = ["kill", "next_signal", "send_signal"]
@@ -26,20 +24,28 @@ def _ignored(task: Task, sig: int) -> bool:
     return action is Disposition.SIG_IGN
 
 
-def send_signal(sched: Scheduler, task: Task, sig: int, info: SigInfo | None = None) -> None:
+def send_signal(k: Kernel, task: Task, sig: int, info: SigInfo | None = None) -> None:
     """Make `sig` pending for the process of `task` and wake whoever may take it.
 
     Mirrors __send_signal_locked(): an ignored signal is dropped, one that is pending already is not counted twice.
+    Without info it comes from the current task, or from outside of any.
     """
-    if not task.alive or _ignored(task, sig):
+    if not task.alive:
+        return
+    if info is None:
+        me = k.sched.current
+        info = SigInfo(sig, SI_KERNEL) if me is None else SigInfo(sig, pid=me.tgid, uid=me.cred.uid)
+    if _ignored(task, sig):
+        for watcher in k.signal_watchers:
+            watcher(task, info, True)
         return
     group = task.signal
-    group.pending.setdefault(sig, info or SigInfo(sig))
+    group.pending.setdefault(sig, info)
     # A fatal signal ends every thread, so all must come round; for a handler the first one will do.
     handled = callable(task.sighand.action.get(sig)) and sig != SIGKILL
     targets = group.threads[:1] if handled else group.threads
     for thread in targets:
-        sched.signal_wake_up(thread)
+        k.sched.signal_wake_up(thread)
 
 
 def next_signal(task: Task) -> SigInfo | None:
@@ -57,26 +63,26 @@ def _may_signal(sender: Task, target: Task) -> bool:
     return sender.signal is target.signal or bool(same) or capable(sender, Cap.CAP_KILL)
 
 
-def _signal_one(sched: Scheduler, sender: Task, target: Task, sig: int) -> None:
+def _signal_one(k: Kernel, sender: Task, target: Task, sig: int) -> None:
     if not 0 <= sig <= NSIG:
         raise KernelError(EINVAL, f"{sig} is no signal")
     if not _may_signal(sender, target):
         raise KernelError(EPERM)
     if sig:
-        send_signal(sched, target, sig, SigInfo(sig, pid=sender.tgid))
+        send_signal(k, target, sig)
 
 
-def kill(sched: Scheduler, tasks: Iterable[Task], sender: Task, pid: int, sig: int) -> int:
+def kill(k: Kernel, sender: Task, pid: int, sig: int) -> int:
     """kill(2): pid > 0 one process, 0 the caller's group, -1 everyone but init and the caller, < -1 that group.
 
-    tasks: all tasks of the machine.  Signal 0 only checks.
+    Signal 0 only checks.
     Errors: ESRCH (nobody there; comes first), EINVAL (no such signal), EPERM (nobody that may be signalled).
     """
     # Processes, each by its leader; kernel tasks are among them, and take nothing.
-    leaders = [t for t in tasks if t.pid == t.tgid]
+    leaders = [t for t in k.pids if t.pid == t.tgid]
     if pid > 0:
         # A thread's id names its process.
-        found = [t.group_leader for t in tasks if t.pid == pid]
+        found = [t.group_leader for t in k.pids if t.pid == pid]
     elif pid == -1:
         found = [t for t in leaders if t.pid > 1 and t.signal is not sender.signal]
     elif pid == -(1 << 31):
@@ -91,7 +97,7 @@ def kill(sched: Scheduler, tasks: Iterable[Task], sender: Task, pid: int, sig: i
     reached = 0
     for target in found:
         try:
-            _signal_one(sched, sender, target, sig)
+            _signal_one(k, sender, target, sig)
             reached += 1
         except KernelError as error:
             refused = error

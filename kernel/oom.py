@@ -21,4 +21,4 @@ def out_of_memory(k: Kernel, task: Task) -> None:
     Its memory is freed when it dies; nobody else is harmed.
     """
     k.hw.trace(EV_MARK_VICTIM, task.cpu, task.pid)
-    send_signal(k.sched, task, SIGKILL)
+    send_signal(k, task, SIGKILL)

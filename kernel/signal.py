@@ -17,8 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 __all__ = [
-    "NSIG", "SIGBUS", "SIGCHLD", "SIGCONT", "SIGINT", "SIGKILL", "SIGPIPE", "SIGSEGV", "SIGSTOP", "SIGTERM",
-    "Disposition", "Handler", "SigHand", "SigInfo", "is_fatal", "signal_name",
+    "CLD_EXITED", "CLD_KILLED", "NSIG", "SIGBUS", "SIGCHLD", "SIGCONT", "SIGINT", "SIGKILL", "SIGPIPE", "SIGSEGV",
+    "SIGSTOP", "SIGTERM", "SI_KERNEL", "SI_USER", "Disposition", "Handler", "SigHand", "SigInfo", "is_fatal",
+    "signal_name",
 ]  # fmt: skip
 
 NSIG = 64
@@ -33,6 +34,8 @@ SIGINT, SIGBUS, SIGKILL, SIGSEGV, SIGPIPE, SIGTERM, SIGCHLD, SIGCONT, SIGSTOP = 
     18,
     19,
 )
+SI_USER, SI_KERNEL = 0, 0x80
+CLD_EXITED, CLD_KILLED = 1, 2
 _IGNORED_BY_DEFAULT = frozenset({SIGCHLD, SIGCONT, 23, 28})  # and SIGURG, SIGWINCH
 _STOPS = frozenset({SIGSTOP, 20, 21, 22})  # SIGTSTP, SIGTTIN, SIGTTOU
 
@@ -46,12 +49,18 @@ class Disposition(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class SigInfo:
-    """siginfo_t: what a handler is told. addr: the faulting address of SIGSEGV and SIGBUS; code: SEGV_MAPERR..."""
+    """siginfo_t: what a handler is told.
+
+    code: SI_USER, SEGV_MAPERR, ...  addr: the faulting address of SIGSEGV and SIGBUS.  pid, uid: who sent it, or the
+    child that SIGCHLD is about, and status how that child has ended.
+    """
 
     signo: int
     code: int = 0
     addr: int = 0
     pid: int = 0
+    uid: int = 0
+    status: int = 0
 
 
 Handler = Callable[[int, SigInfo], object]
@@ -72,9 +81,9 @@ class SigHand:
 
 
 def signal_name(sig: int) -> str:
-    """`SIGKILL` for 9; `SIGRT_n` for the real-time ones (32 = 0), as strace writes them."""
+    """`SIGKILL` for 9; of the real-time ones SIGRTMIN for 32 and `SIGRT_n` for those above, as strace has it."""
     if sig >= 32:
-        return f"SIGRT_{sig - 32}"
+        return f"SIGRT_{sig - 32}" if sig > 32 else "SIGRTMIN"
     try:
         return host.Signals(sig).name
     except ValueError:

@@ -16,6 +16,7 @@ from numalab.kernel.fs.inode import NO_SUPER, Directory
 from numalab.kernel.fs.namespace import Mount
 from numalab.kernel.fs.super import SuperBlock
 from numalab.kernel.sched import Scheduler
+from numalab.kernel.signal import SigInfo
 from numalab.kernel.task import PidMap, Task
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class Kernel:
     max_threads: most tasks there may be.  nr_programs: tasks with a program to finish.  nproc: tasks of each user, by
     real id, zombies included (what RLIMIT_NPROC counts).
     failures: tasks whose program ended with an exception that nobody caught, in order; `Machine.run` raises them.
-    tracers: called with every system call when it begins and when it ends; exit_watchers: with every task that ends.
+    tracers: called with every system call when it begins and when it ends; exit_watchers: with every task that ends;
+    signal_watchers: with every signal that a task takes, or that is dropped because the task ignores it (True).
     """
 
     hw: Hardware
@@ -53,6 +55,7 @@ class Kernel:
     failures: list[Task] = field(default_factory=list)
     tracers: list[Callable[[Any], object]] = field(default_factory=list)
     exit_watchers: list[Callable[[Task], object]] = field(default_factory=list)
+    signal_watchers: list[Callable[[Task, SigInfo, bool], object]] = field(default_factory=list)
     scratch_tags: int = 0
     anon_bdevs: int = 0  # made-up devices, by minor number
     mounts: list[Mount] = field(default_factory=list)

@@ -52,7 +52,7 @@ def exit_group(k: Kernel, task: Task, status: int) -> NoReturn:
 
 def kill(k: Kernel, task: Task, pid: int, sig: int) -> int:
     """kill(2). Errors: ESRCH, EINVAL, EPERM."""
-    return kernel_kill.kill(k.sched, k.pids, task, pid, sig)
+    return kernel_kill.kill(k, task, pid, sig)
 
 
 def wait4(k: Kernel, task: Task, pid: int, status: int, options: int, rusage: int) -> int:

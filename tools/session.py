@@ -167,7 +167,7 @@ class Session:
             return ""
         task = self.runner.main
         if task.alive:  # it has not answered in time
-            send_signal(self.machine.sched, task, SIGKILL)
+            send_signal(self.machine.kernel, task, SIGKILL)
             how = "took too long"
         elif task.exit_status < 0:
             how = f"was killed by {signal_name(-task.exit_status)}"

@@ -130,7 +130,7 @@ class PipeEnd(Inode):
         while True:
             if not self.pipe.readers:
                 if k.sched.current is not None:
-                    send_signal(k.sched, k.sched.current, SIGPIPE)
+                    send_signal(k, k.sched.current, SIGPIPE)
                 raise KernelError(EPIPE)
             if not self.pipe.full:
                 return

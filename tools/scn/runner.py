@@ -162,7 +162,7 @@ class Runner:
         for sig in (SIGINT, SIGKILL):
             if self._run_until_idle(seat):
                 break
-            send_signal(self.kernel.sched, seat.task, sig)
+            send_signal(self.kernel, seat.task, sig)
         else:
             self._run_until_idle(seat)
         if not seat.task.alive:

@@ -257,6 +257,61 @@ def test_the_old_program_cannot_go_on_after_exec(machine: Machine) -> None:
 # --- signals ---------------------------------------------------------------------------------------------------
 
 
+def test_a_process_whose_leader_ends_first_has_the_status_of_its_last_thread(machine: Machine) -> None:
+    def leader(sys: Sys) -> None:
+        sys.clone(last)
+        sys.raw(60, 3)
+
+    def last(sys: Sys) -> None:
+        sys.sleep(0.1)
+        sys.raw(60, 4)
+
+    def parent(sys: Sys) -> int:
+        sys.fork(leader)
+        return sys.wait()[1]
+
+    assert machine.run(parent) == 4
+
+
+def test_a_handler_is_told_who_sent_the_signal_and_how_a_child_ended(machine: Machine) -> None:
+    told: list[SigInfo] = []
+
+    def child(sys: Sys) -> int:
+        sys.setuid(1000)
+        sys.nanosleep(0.1)
+        return 7
+
+    def main(sys: Sys) -> None:
+        sys.signal(abi.SIGCHLD, lambda sig, info: told.append(info))
+        sys.signal(10, lambda sig, info: told.append(info))
+        sys.kill(sys.getpid(), 10)
+        sys.fork(child)
+        sys.wait()
+        pid = sys.fork(forever)
+        sys.kill(pid, 9)
+        sys.wait()
+
+    machine.run(main)
+    assert told == [
+        SigInfo(10, 0, pid=100, uid=0),
+        SigInfo(17, 1, pid=101, uid=1000, status=7),
+        SigInfo(17, 2, pid=102, uid=0, status=9),
+    ]
+
+
+def test_watchers_hear_of_signals_taken_and_of_those_ignored(machine: Machine) -> None:
+    heard: list[tuple[int, bool]] = []
+    machine.kernel.signal_watchers.append(lambda task, info, ignored: heard.append((info.signo, ignored)))
+
+    def main(sys: Sys) -> None:
+        sys.signal(10, abi.SIG_IGN)
+        for sig in (10, abi.SIGCONT, abi.SIGTERM):
+            sys.kill(sys.getpid(), sig)
+
+    assert machine.run(main) == -abi.SIGTERM
+    assert heard == [(10, True), (abi.SIGCONT, True), (abi.SIGTERM, False)]
+
+
 @pytest.mark.parametrize("sig", [abi.SIGKILL, abi.SIGTERM, abi.SIGINT, 34])
 def test_a_signal_without_handler_ends_a_process(machine: Machine, sig: int) -> None:
     def main(sys: Sys) -> None:
