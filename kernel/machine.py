@@ -23,6 +23,7 @@ from numalab.kernel.fs.inode import NO_SUPER
 from numalab.kernel.fs.namei import open_path
 from numalab.kernel.fs.path import Path
 from numalab.kernel.sched import Deadlock, Scheduler
+from numalab.kernel.signal import SigInfo
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import Task
 from numalab.mm._mm_types import MemMap
@@ -42,17 +43,21 @@ class Abi(Protocol):
         """What a task runs for a Python function `main(sys)`."""
         ...
 
-    def tracer(self, out: TextIO) -> Tracer:
-        """strace, printing to `out`."""
+    def tracer(self, out: TextIO, **options: Any) -> Tracer:
+        """strace, printing to `out`. Raises ValueError for options that are none."""
         ...
 
 
 class Tracer(Protocol):
-    """What watches system calls and exits."""
+    """What watches system calls, signals and exits."""
 
     def on_syscall(self, event: Any) -> None: ...
 
+    def on_signal(self, task: Task, info: SigInfo, ignored: bool) -> None: ...
+
     def on_exit(self, task: Task) -> None: ...
+
+    def close(self) -> None: ...
 
 
 def _shut_down(k: Kernel) -> None:
@@ -256,17 +261,25 @@ class Machine:
             raise InvariantError(broken)
         return broken
 
-    def strace(self, on: bool = True, out: TextIO | None = None) -> None:
-        """Print every system call as strace does, to `out` or standard error; or stop doing so."""
+    def strace(self, on: bool = True, out: TextIO | None = None, **options: Any) -> None:
+        """Print every system call as strace does, to `out` or standard error; or stop doing so.
+
+        options: those of syscalls.strace, such as `trace="%memory"`, or `summary=True` for a table at the end.
+        Raises ValueError for a trace set that is none; everything is then as it was.  OSError: what has been traced
+        until now could not be written.
+        """
         k = self.kernel
-        if self._tracer is not None:
-            k.tracers.remove(self._tracer.on_syscall)
-            k.exit_watchers.remove(self._tracer.on_exit)
-            self._tracer = None
-        if on:
-            self._tracer = tracer = self._abi.tracer(sys.stderr if out is None else out)
-            k.tracers.append(tracer.on_syscall)
-            k.exit_watchers.append(tracer.on_exit)
+        new = self._abi.tracer(sys.stderr if out is None else out, **options) if on else None
+        old, self._tracer = self._tracer, new
+        if old is not None:
+            k.tracers.remove(old.on_syscall)
+            k.signal_watchers.remove(old.on_signal)
+            k.exit_watchers.remove(old.on_exit)
+            old.close()
+        if new is not None:
+            k.tracers.append(new.on_syscall)
+            k.signal_watchers.append(new.on_signal)
+            k.exit_watchers.append(new.on_exit)
 
     # The end
 

@@ -266,6 +266,7 @@ class Scheduler:
             task.greenlet.switch()
         finally:
             self.current = None
+            task.sum_exec_runtime += self.hw.now - task.slice_start
             if not task.alive and self._previous is task:
                 self._previous = None
             if task.greenlet.dead:

@@ -162,6 +162,7 @@ class Task:
         self.program: Callable[[], object] | None = None
         self.greenlet: greenlet.greenlet | None = None
         self.slice_start = 0
+        self.sum_exec_runtime = 0  # virtual ns it has run, up to the present slice
         self.waiting_on = ""  # in words, for the report of a deadlock
         self.nvcsw = 0  # context switches it asked for by sleeping,
         self.nivcsw = 0  # and those that the end of its slice brought

@@ -17,7 +17,7 @@ the kernel's: the program does not see it, its task ends, and whoever runs the m
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from numalab.arch._hw import EV_SYS_ENTER, EV_SYS_EXIT
@@ -42,16 +42,16 @@ T = TypeVar("T")
 class SyscallEvent:
     """One system call as tracers see it: once when it begins, with no result yet, and again when it has ended.
 
-    row: None for a number that is no call.  raw: the six registers.  A call that never comes back (exit) is seen
-    once.  notes: whatever a tracer wants to keep from the beginning for the end.
+    row: None for a number that is no call.  raw: the six registers.  now: when that was, in virtual ns.  A call that
+    never comes back (exit) is seen once.
     """
 
     task: Task
     number: int
     row: Syscall | None
     raw: tuple[int, ...]
+    now: int
     result: int | None = None
-    notes: dict[str, object] = field(default_factory=dict)
 
 
 def check_alive(k: Kernel, task: Task) -> None:
@@ -88,16 +88,16 @@ def _traced(
 ) -> int:
     hw = k.hw
     hw.trace(EV_SYS_ENTER, task.cpu, number, raw[0], raw[1])
-    hw.advance(k.syscall_cost)
     row = BY_NUMBER.get(number)
-    event = SyscallEvent(task, number, row, raw) if k.tracers else None
+    event = SyscallEvent(task, number, row, raw, hw.now) if k.tracers else None
     _tell(k, event)
+    hw.advance(k.syscall_cost)
     if handler is None and row is not None:
         handler = row.handler
     result = -ENOSYS if handler is None or row is None else _call(k, task, handler, row, raw)
     hw.trace(EV_SYS_EXIT, task.cpu, number, result & _MASK)
     if event is not None:
-        event.result = result
+        event.result, event.now = result, hw.now
         _tell(k, event)
     return result
 

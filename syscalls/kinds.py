@@ -17,7 +17,7 @@ class Kind(enum.StrEnum):
     """What an argument means. Those that end in _out are pointers to what the call fills in.
 
     Three things go by the kind: the C type a register is converted to (`convert()` below), what a Python value for it
-    becomes in memory (`marshal.py`), and how it is printed (`strace_kinds.py`).  A new kind needs a row in each that
+    becomes in memory (`marshal.py`), and how it is printed (`strace/kinds.py`).  A new kind needs a row in each that
     applies; a test sees to it that none is forgotten.
     """
 
@@ -26,12 +26,15 @@ class Kind(enum.StrEnum):
     UINT = "uint"
     LONG = "long"
     ULONG = "ulong"
+    HEX = "hex"
+    HEX32 = "hex32"
     SIZE = "size"
     ADDR = "addr"
     FD = "fd"
     DIRFD = "dirfd"
     PID = "pid"
     UID = "uid"
+    LENGTH = "length"
     # flag words and enumerations
     PROT = "prot"
     MAP_FLAGS = "map_flags"
@@ -44,13 +47,20 @@ class Kind(enum.StrEnum):
     MOVE_FLAGS = "move_flags"
     GETPOL_FLAGS = "getpol_flags"
     OPEN_FLAGS = "open_flags"
+    OPEN_MODE = "open_mode"
+    DUP3_FLAGS = "dup3_flags"
     FILE_MODE = "file_mode"
     WHENCE = "whence"
     AT_FLAGS = "at_flags"
-    UNLINKAT_FLAGS = "unlinkat_flags"
     MS_FLAGS = "ms_flags"
     FALLOC_MODE = "falloc_mode"
     MFD_FLAGS = "mfd_flags"
+    PIDFD_FLAGS = "pidfd_flags"
+    SPLICE_FLAGS = "splice_flags"
+    MOUNT_FLAGS = "mount_flags"
+    SWAP_FLAGS = "swap_flags"
+    CLONE_FLAGS = "clone_flags"
+    CLONE_ARG = "clone_arg"
     UMOUNT_FLAGS = "umount_flags"
     WAIT_OPTIONS = "wait_options"
     SIGNAL = "signal"
@@ -61,8 +71,16 @@ class Kind(enum.StrEnum):
     PRCTL_ARG = "prctl_arg"
     # pointers
     PATH = "path"
+    STRING = "string"
+    STRINGS = "strings"
+    ENVIRONMENT = "environment"
+    MREMAP_ADDR = "mremap_addr"
+    MOUNT_TYPE = "mount_type"
+    MOUNT_DATA = "mount_data"
     BUF = "buf"
     BUF_OUT = "buf_out"
+    IOVEC = "iovec"
+    REMOTE_IOVEC = "remote_iovec"
     NODEMASK = "nodemask"
     NODEMASK_OUT = "nodemask_out"
     MODE_OUT = "mode_out"
@@ -75,11 +93,13 @@ class Kind(enum.StrEnum):
     UINT_OUT = "uint_out"
     PIPE_OUT = "pipe_out"
     WSTATUS_OUT = "wstatus_out"
+    CLONE_ARGS = "clone_args"
     CAP_HEADER = "cap_header"
     CAP_DATA = "cap_data"
     CAP_DATA_OUT = "cap_data_out"
     TIMESPEC = "timespec"
     TIMESPEC_OUT = "timespec_out"
+    REMAIN_OUT = "remain_out"
     RLIMIT = "rlimit"
     RLIMIT_OUT = "rlimit_out"
     RUSAGE_OUT = "rusage_out"
@@ -87,12 +107,13 @@ class Kind(enum.StrEnum):
 
 
 _SIGNED_32 = frozenset({Kind.INT, Kind.FD, Kind.DIRFD, Kind.PID, Kind.MPOL_MODE, Kind.ADVICE, Kind.SIGNAL, Kind.CLOCK,
-                        Kind.RUSAGE_WHO, Kind.PRCTL_OPTION, Kind.AT_FLAGS, Kind.UNLINKAT_FLAGS, Kind.MS_FLAGS,
+                        Kind.RUSAGE_WHO, Kind.PRCTL_OPTION, Kind.AT_FLAGS, Kind.MS_FLAGS,
                         Kind.UMOUNT_FLAGS, Kind.FALLOC_MODE})  # fmt: skip
-_UNSIGNED_32 = frozenset({Kind.UINT, Kind.UID, Kind.MBIND_FLAGS, Kind.MOVE_FLAGS, Kind.MLOCK_FLAGS, Kind.MCL_FLAGS,
-                          Kind.WAIT_OPTIONS, Kind.WHENCE, Kind.RESOURCE, Kind.OPEN_FLAGS, Kind.FILE_MODE,
-                          Kind.MFD_FLAGS})  # fmt: skip
-_SIGNED_64 = frozenset({Kind.LONG})
+_UNSIGNED_32 = frozenset({Kind.UINT, Kind.HEX32, Kind.UID, Kind.MBIND_FLAGS, Kind.MOVE_FLAGS, Kind.MLOCK_FLAGS,
+                          Kind.MCL_FLAGS, Kind.WAIT_OPTIONS, Kind.WHENCE, Kind.RESOURCE, Kind.OPEN_FLAGS,
+                          Kind.OPEN_MODE, Kind.FILE_MODE, Kind.DUP3_FLAGS, Kind.MFD_FLAGS, Kind.PIDFD_FLAGS,
+                          Kind.SPLICE_FLAGS, Kind.SWAP_FLAGS})  # fmt: skip
+_SIGNED_64 = frozenset({Kind.LONG, Kind.LENGTH})
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,14 @@ A module serves as the `Abi` object of `kernel.machine`, as both are just functi
 
 from __future__ import annotations
 
-from typing import TextIO
+from typing import Any, TextIO
 
-from numalab.syscalls.strace import Strace
+from numalab.syscalls.strace.tracer import Options, Strace
 from numalab.syscalls.sys import program_of
 
 __all__ = ["program_of", "tracer"]
 
 
-def tracer(out: TextIO) -> Strace:
-    """A tracer that prints to `out`."""
-    return Strace(out)
+def tracer(out: TextIO, **options: Any) -> Strace:
+    """A tracer that prints to `out`. Raises ValueError for a trace set that is none."""
+    return Strace(out, Options(**options))

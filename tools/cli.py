@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from numalab.tools import strace
 from numalab.tools.errors import UsageError, one_line
 
 __all__ = ["main"]
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", type=int, default=0, metavar="N", help="seed of every choice the scheduler has"
     )
     run.add_argument("--strace", action="store_true", help="print every system call on standard error")
+    strace.add_options(run)
     run.add_argument("program", metavar="PROGRAM", help="defines main(sys); or a scenario")
     _add_arguments(run)
 
@@ -104,9 +106,11 @@ def _dispatch(argv: Sequence[str]) -> int:
     if options.command == "run":
         from numalab.tools import run  # noqa: PLC0415
 
-        with run.boot(
-            options.machine, seed=options.seed, engine=options.engine, strace=options.strace
-        ) as machine:
+        strace.check(options)
+        with (
+            run.boot(options.machine, seed=options.seed, engine=options.engine) as machine,
+            strace.tracing(machine, options),
+        ):
             return run.main(options.program, options.args, machine)
     if options.command == "conform":
         from numalab.tools import conform  # noqa: PLC0415

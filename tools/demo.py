@@ -138,6 +138,8 @@ class Demo:
         names = {slot.pid: slot.name for slot in self.runner.table.slots if slot.pid}
         calls = []
         for line in lines:
+            if line.startswith("strace: "):  # there is a new process
+                continue
             # strace names the process once there are several.
             found = re.match(r"\[pid +(\d+)\] ", line)
             call = line[found.end() :] if found else line

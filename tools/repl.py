@@ -209,15 +209,21 @@ class Shell(cmd2.Cmd):
             self.poutput(line)
 
     def do_strace(self, statement: cmd2.Statement) -> None:
-        """Show the system calls that operations make.
+        """Show the system calls that operations make, as strace(1) prints them; off ends it.
 
-        Usage: strace on|off
+        Usage: strace on [-c|-C] [-w] [-e trace=SET] [-o FILE]
+               strace off
+
+            -c            only count calls, time and errors; the table comes with strace off
+            -C            count, and print the calls as well
+            -w            count the time that calls slept, too
+            -e trace=SET  which calls: mbind,move_pages or %memory or !%file or /^sched_ or all
+            -o FILE       write into a file
         """
-        word = statement.args.strip()
-        if word not in ("on", "off"):
-            self.perror("usage: strace on|off")
-            return
-        self.session.strace(word == "on")
+        try:
+            self.session.strace(statement.args)
+        except UsageError as error:
+            self.perror(one_line(error))
 
     def do_py(self, statement: Any) -> None:
         """Evaluate Python in the process `main`: sys are its system calls, machine is the machine.

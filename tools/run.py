@@ -25,21 +25,18 @@ if TYPE_CHECKING:
 __all__ = ["boot", "main", "scenario_output"]
 
 
-def boot(spec: str, *, seed: int = 0, engine: str | None = None, strace: bool = False) -> Machine:
+def boot(spec: str, *, seed: int = 0, engine: str | None = None) -> Machine:
     """A machine from what a person typed.
 
-    spec: as numalab.boot() takes it.  engine: the migration engine, None for the default.  strace: print system
-    calls on standard error from the start.  Raises UsageError for a name or an option that is wrong.
+    spec: as numalab.boot() takes it.  engine: the migration engine, None for the default.
+    Raises UsageError for a name or an option that is wrong.
     """
     import numalab  # noqa: PLC0415
 
     try:
-        machine = numalab.boot(spec, seed, migration="batched" if engine is None else engine)
+        return numalab.boot(spec, seed, migration="batched" if engine is None else engine)
     except (ValueError, MemoryError) as error:
         raise UsageError(str(error)) from None
-    if strace:
-        machine.strace()
-    return machine
 
 
 def scenario_output(machine: Machine, data: bytes) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import shlex
 import traceback
 from collections.abc import Iterator
 from typing import Any, NoReturn
@@ -19,6 +20,7 @@ from numalab.kernel.kill import send_signal
 from numalab.kernel.signal import SIGINT, SIGKILL, signal_name
 from numalab.kernel.task import TaskExit
 from numalab.syscalls.sys import ExecImage
+from numalab.tools import strace
 from numalab.tools.errors import UsageError
 from numalab.tools.interrupt import TYPED, keyboard_interrupt
 from numalab.tools.picture import bar_character, bytes_text, node_bars
@@ -66,10 +68,14 @@ class Session:
         """Boot another machine; the old one is closed only if the new one came up."""
         old = self.machine
         self._boot(spec)
+        with contextlib.suppress(OSError):
+            old.strace(False)
         old.close()
 
     def close(self) -> None:
         """Switch the machine off."""
+        with contextlib.suppress(OSError):
+            self.machine.strace(False)
         self.machine.close()
 
     # What there is.
@@ -157,9 +163,21 @@ class Session:
                 for line in node_bars(pages, self.nodes, top=top, width=_WIDTH, mark=bar_character())
             )
 
-    def strace(self, on: bool) -> None:
-        """Show system calls on standard error, or stop doing so."""
-        self.machine.strace(on)
+    def strace(self, text: str) -> None:
+        """Show system calls, or stop doing so: ``on`` and strace's options, or ``off``. Raises UsageError."""
+        try:
+            words = shlex.split(text)
+        except ValueError as error:
+            raise UsageError(f"{error}; usage: {strace.USAGE}") from None
+        try:
+            if words == ["off"]:
+                self.machine.strace(False)
+            elif words[:1] == ["on"]:
+                strace.start(self.machine, strace.parse(words[1:]))
+            else:
+                raise UsageError(f"usage: {strace.USAGE}")
+        except OSError as error:
+            raise UsageError(f"strace: {error.strerror}") from None
 
     def replace_main(self) -> str:
         """Start ``main`` anew if it has ended: what became of it, or nothing. The rest of the machine is as it was."""
