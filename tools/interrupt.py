@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from numalab.kernel.exit import exit_to_user_mode
 from numalab.kernel.report import is_ours
-from numalab.kernel.signal import SIGINT, SigInfo
+from numalab.kernel.signal import SI_KERNEL, SIGINT, SigInfo
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import Task
 
@@ -37,7 +37,7 @@ def ctrl_c(k: Kernel, task: Task | None = None) -> Iterator[None]:
     def arrived(signum: int, frame: FrameType | None) -> None:
         current = k.sched.current if _runs_typed_code(frame) else None
         if target := current or task:
-            target.signal.pending.setdefault(SIGINT, SigInfo(SIGINT))
+            target.signal.pending.setdefault(SIGINT, SigInfo(SIGINT, SI_KERNEL))
         if current is not None:
             exit_to_user_mode(k, current)
 

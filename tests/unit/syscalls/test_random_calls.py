@@ -1,6 +1,7 @@
 """Whatever a program passes to a system call, it gets a number, an OSError, or its own end."""
 
 import contextlib
+import io
 import random
 from collections.abc import Callable
 
@@ -103,6 +104,20 @@ def test_twenty_thousand_random_calls(spec: str) -> None:
         assert run_all(machine, random.Random(spec), 20_000) > 1
         machine.check_invariants()
         assert [machine.node_pages(nid) for nid in machine.topology.node_ids] == before
+
+
+def test_random_calls_can_be_traced_and_do_what_they_do_untraced() -> None:
+    ended = []
+    for traced in (False, True):
+        out = io.StringIO()
+        with numalab.boot("dual", seed=1) as machine:
+            if traced:
+                machine.strace(out=out, summary=True)
+            run_all(machine, random.Random(7), 4_000)
+            machine.strace(False)
+            ended.append((machine.now, [machine.node_pages(nid) for nid in machine.topology.node_ids]))
+    assert ended[0] == ended[1]
+    assert len(out.getvalue().splitlines()) > 4_000
 
 
 @pytest.mark.slow
