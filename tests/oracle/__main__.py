@@ -12,11 +12,12 @@ from .errors import OracleError
 from .initramfs import compile_guest
 from .kernel import Kernel, kernel
 from .machines import MACHINES
-from .qemu import Answers, boot
+from .qemu import Answers, GuestCrashed, boot
 from .recordings import Recordings, differences, sample
 
 _CONFORMANCE = Path(__file__).parents[1] / "conformance"
 _SAMPLE = 12
+_BOOTS = 3  # at most, for one answer
 _SHOWN = 500  # characters of a line that differs
 
 
@@ -29,10 +30,17 @@ class Oracle:
         self.recordings = recordings
 
     def ask(self, machine: str, names: list[str], threads: str) -> Answers:
-        """Boot once and run the scenarios in this order."""
+        """Run the scenarios in this order, in one boot; in another one if the guest crashed."""
         scripts = {name: self.recordings.script(name) for name in names}
         start = time.monotonic()
-        answers = boot(MACHINES[machine], self.kernel, self.program, scripts, threads)
+        for boots_left in reversed(range(_BOOTS)):
+            try:
+                answers = boot(MACHINES[machine], self.kernel, self.program, scripts, threads)
+                break
+            except GuestCrashed as crash:
+                if not boots_left:
+                    raise
+                print(f"{machine}: {crash}; once more", flush=True)
         seconds = time.monotonic() - start
         print(f"{machine}: {len(names)} scenarios, linux {answers.release}, {seconds:.0f} s", flush=True)
         return answers

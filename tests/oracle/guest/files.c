@@ -61,7 +61,7 @@ int open_file(const char *path, int flags)
 {
 	if (!strncmp(path, "memfd:", 6)) {
 		for (int i = 0; i < MEMFDS; i++)
-			if (!strcmp(memfds[i].name, path + 6))
+			if (memfds[i].name[0] && !strcmp(memfds[i].name, path + 6))
 				return dup(memfds[i].fd);
 		script_error("no-such-memfd:%.60s", path + 6);
 	}
