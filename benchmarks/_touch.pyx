@@ -44,13 +44,13 @@ def touch_metadata(MemMap mem, MmStruct mm, VMA vma, AllocCtx ctx, uint64_t star
                 next = end
             ptes = &table[(va >> PAGE_SHIFT) & 511]
             n = 0
-            most = <uint32_t>((next - va) >> PAGE_SHIFT)
+            most = min(<uint32_t>((next - va) >> PAGE_SHIFT), <uint32_t>TOUCH_RUN)
             while n < most and ptes[n] == 0:
                 n += 1
             if n == 0 or anon_pages(m, &ctx.c, &vma.v, ptes, va, n, write_bits(&vma.v), False) < n:
                 with gil:
                     raise MemoryError
-            va = next
+            va += <uint64_t>n << PAGE_SHIFT
 
 
 def set_pages(MemMap mem, uint32_t[::1] pfns) -> None:

@@ -42,6 +42,8 @@ FLUSH_CEILING = 33
 """tlb_single_page_flush_ceiling: above so many pages, flush the whole address space."""
 TLB_REFILL = 8
 """Translations that a range fault leaves in the TLB: the last ones."""
+TOUCH_RUN = 256
+"""Pages mapped per step."""
 
 
 def flush_range(m: View, mm: MmStruct, start: int, end: int) -> None:
@@ -187,7 +189,7 @@ def fault_table(
             va += n * pt.PAGE_SIZE
         elif not pte:
             n = 1  # as many pages in a row as were never touched, in one step
-            while va + n * pt.PAGE_SIZE < end and not m.ram[at + n]:
+            while n < TOUCH_RUN and va + n * pt.PAGE_SIZE < end and not m.ram[at + n]:
                 n += 1
             got = first_touch(m, ctx, vma, va, at, n, write)
             count_faults(m, ctx, got)

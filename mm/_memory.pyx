@@ -43,7 +43,7 @@ from numalab.mm._xarray cimport xa_is_value, xa_load, xa_pfn
 from numalab.mm._swap cimport entry_of, free_swap_and_cache, swap_dup, swapin_pte, try_to_free_swap
 
 cdef enum:
-    RUN = 512                   # pages mapped per step: one PTE table
+    TOUCH_RUN = 256             # pages mapped per step: what is written of them fits the first-level cache
     NT_MIN = 64                 # zero with non-temporal stores from this many pages on; fewer are touched at once
     FLUSH_CEILING = 33          # tlb_single_page_flush_ceiling: above it, flush the whole address space
     TLB_REFILL = 8              # translations that a range fault leaves in the TLB: the last ones
@@ -300,6 +300,8 @@ cdef int fault_table(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint6
         if pte == 0:
             n = 1
             most = <uint32_t>((end - va + PAGE_SIZE - 1) >> PAGE_SHIFT)
+            if most > TOUCH_RUN:
+                most = TOUCH_RUN
             while n < most and ptes[n] == 0:
                 n += 1
             if write:
