@@ -77,24 +77,31 @@ def zone_room(m: View, z: int, gfp: int, level: int) -> int:
 
 
 def alloc_pages_bulk(m: View, ctx: AllocCtx, nid: int, nodes: int, gfp: int, want: int) -> list[int]:
-    """__alloc_pages() for ``want`` single frames: the zonelist of ``nid`` down to the low watermarks, then to min."""
+    """__alloc_pages() for ``want`` single frames: the zonelist of ``nid`` down to the low watermarks, then to min.
+
+    The kernel itself (page tables) leaves the cpuset rather than go below the low watermarks (cpuset_node_allowed()).
+    """
+    unwalled = nodes
     gfp |= ctx.gfp
     if gfp & c.GFP_HARDWALL:
         if nodes and not nodes & ctx.mems_allowed:
             return []
         nodes = nodes & ctx.mems_allowed if nodes else ctx.mems_allowed
-    zones = list(zones_for(m, nid, nodes, gfp))
+    preferred = -1
     got: list[int] = []
     for level in (WMARK_LOW, WMARK_MIN):
-        for z in zones:
+        if level == WMARK_MIN and not gfp & c.GFP_USER_MOVABLE:
+            nodes = unwalled
+        for z in zones_for(m, nid, nodes, gfp):
+            # "Wanted" is the node of the first zone that the request could have used.
+            preferred = m.zones.node[z] if preferred < 0 else preferred
             room = zone_room(m, z, gfp, level)
             if room <= 0:
                 continue
             frames = zone_alloc_bulk(m, z, ctx.cpu, min(want - len(got), room))
             for pfn in frames:
                 m.hot.flags[pfn] = m.zones.place[z]
-            # "Wanted" is the node of the first zone that the request could have used.
-            zone_statistics(m, ctx, m.zones.node[zones[0]], m.zones.node[z], len(frames))
+            zone_statistics(m, ctx, preferred, m.zones.node[z], len(frames))
             got += frames
             if len(got) == want:
                 break

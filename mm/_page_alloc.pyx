@@ -335,8 +335,10 @@ cdef uint32_t alloc_pages_bulk(memmap *m, alloc_ctx *ctx, int nid, uint64_t node
     """__alloc_pages() for `want` single frames: the zonelist of `nid` down to the low watermarks, then to min.
 
     nodes: allowed nodes, 0 = all. Returns how many were found; fewer than `want` means: reclaim and call again.
+    The kernel itself (page tables) leaves the cpuset rather than go below the low watermarks (cpuset_node_allowed()).
     """
     cdef int32_t *list = m.zonelist + <int64_t>nid * (m.nr_zones + 1)
+    cdef uint64_t unwalled = nodes
     cdef uint32_t got = 0, n
     cdef int level, preferred = -1
     cdef int highest = 3 if gfp & GFP_USER_MOVABLE else 2
@@ -349,6 +351,8 @@ cdef uint32_t alloc_pages_bulk(memmap *m, alloc_ctx *ctx, int nid, uint64_t node
             return 0
         nodes = nodes & ctx.mems_allowed if nodes else ctx.mems_allowed
     for level in range(2):
+        if level and not gfp & GFP_USER_MOVABLE:
+            nodes = unwalled
         at = list
         while at[0] >= 0:
             z = &m.zones[at[0]]

@@ -142,10 +142,12 @@ def _reclaim(slow: Slowpath, mem: MemMap, ctx: AllocCtx, nodes: int | None, keep
 
 
 def _policy_nodes(vma: VMA, ctx: AllocCtx, addr: int) -> int | None:
-    """The nodes that a policy binds a fault to, None = any."""
+    """The nodes that a policy binds a fault to, None = any: also if the cpuset has moved away from them (it wins)."""
     own = get_vma_policy(vma, addr)
     policy = own if own is not None else ctx.policy
-    return policy.nodes if policy is not None and policy.mode == MPOL_BIND else None
+    if policy is None or policy.mode != MPOL_BIND or not policy.nodes & ctx.mems_allowed:
+        return None
+    return policy.nodes
 
 
 def read_user(mm: MmStruct, ctx: AllocCtx, addr: int, n: int) -> bytes:

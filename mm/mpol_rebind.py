@@ -14,6 +14,7 @@ overwritten by the new set, and a policy with NUMA_BALANCING alone moves by posi
 from __future__ import annotations
 
 from numalab.mm._mm_types import AllocCtx, MemPolicy, MmStruct
+from numalab.mm.mmap_lock import mmap_write_lock
 from numalab.mm.mpol import (
     MPOL_F_RELATIVE_NODES,
     MPOL_F_STATIC_NODES,
@@ -61,7 +62,8 @@ def mpol_rebind_task(ctx: AllocCtx, mems: int) -> None:
     ctx.policy = mpol_rebind_policy(ctx.policy, mems)
 
 
-def mpol_rebind_mm(mm: MmStruct, mems: int) -> None:
-    """The policies of all areas of an address space. Areas that become equal are not merged."""
-    for vma in mm.vmas.values():
-        vma.policy = mpol_rebind_policy(vma.policy, mems)
+def mpol_rebind_mm(mm: MmStruct, ctx: AllocCtx, mems: int) -> None:
+    """The policies of all areas of an address space, on behalf of a task. Areas that become equal are not merged."""
+    with mmap_write_lock(mm, ctx):
+        for vma in mm.vmas.values():
+            vma.policy = mpol_rebind_policy(vma.policy, mems)

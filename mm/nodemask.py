@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from numalab.arch.errno import EINVAL, ERANGE, KernelError
+from numalab.arch.errno import EINVAL, EOVERFLOW, ERANGE, KernelError
 
 __all__ = [
     "MAX_NUMNODES", "first_node", "next_node", "next_node_in", "node_remap", "nodelist", "nodelist_parse",
@@ -24,6 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_NUMNODES = 64
+_UINT_MAX = 0xFFFFFFFF
 
 
 def nodes_in(mask: int) -> Iterator[int]:
@@ -118,7 +119,8 @@ def nodelist_parse(text: str, bits: int = MAX_NUMNODES) -> int:
     """The mask in ``0,2-3``, ``all``, ``0-N`` (N = the last bit) or ``0-15:2/4`` (the first 2 of every 4).
 
     Parts are separated by commas, blanks or newlines; empty parts mean nothing (bitmap_parselist).
-    Raises KernelError: EINVAL for what is not of this form, ERANGE for a bit at or above ``bits``.
+    Raises KernelError: EINVAL for what is not of this form, ERANGE for a bit at or above ``bits``, EOVERFLOW for a
+    number of more than 32 bits.
     """
     mask = 0
     for part in text.replace(",", " ").split():
@@ -136,12 +138,15 @@ def _parse_range(part: str, bits: int) -> int:
         last = _parse_bit(high, bits) if dash else first
         if pattern and not dash:
             raise KernelError(EINVAL, f"{part!r}: only a range can have a pattern")
-    used, group = 1, 1
+    # Without a pattern it is one group: of no bits at all, if the last one is the last of 32.
+    used = group = last + 1 & _UINT_MAX
     if ":" in part:
         used_text, slash, group_text = pattern.partition("/")
         used, group = _parse_bit(used_text, bits), _parse_bit(group_text, bits)
-        if not slash or not group or used > group:
+        if not slash or used > group:
             raise KernelError(EINVAL, f"{part!r}: a pattern is USED/GROUP")
+    if not group:
+        raise KernelError(EINVAL, f"{part!r}: a group of 0 bits")
     if first > last:
         raise KernelError(EINVAL, f"{part!r} runs backwards")
     if last >= bits:
@@ -154,4 +159,6 @@ def _parse_bit(text: str, bits: int) -> int:
         return bits - 1
     if not text.isascii() or not text.isdigit():
         raise KernelError(EINVAL, f"{text!r} is not a number")
+    if int(text) > _UINT_MAX:
+        raise KernelError(EOVERFLOW, f"{text!r} is too large")
     return int(text)

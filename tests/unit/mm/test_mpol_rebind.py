@@ -71,7 +71,7 @@ def test_tasks_and_areas() -> None:
         m.ctx.policy = vma.policy = mpol_new(MPOL_INTERLEAVE, 0, 0b11, ALL, ALL)
         m.ctx.il_prev = 1
         mpol_rebind_task(m.ctx, 0b1100)
-        mpol_rebind_mm(mm, 0b1001)
+        mpol_rebind_mm(mm, m.ctx, 0b1001)
         assert mpol_to_str(m.ctx.policy) == "interleave:2-3"
         assert m.ctx.il_prev == 1
         assert mpol_to_str(vma.policy) == "interleave:0,3"

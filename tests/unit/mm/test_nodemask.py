@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numalab.arch.errno import EINVAL, ERANGE, KernelError
+from numalab.arch.errno import EINVAL, EOVERFLOW, ERANGE, KernelError
 from numalab.mm.nodemask import (
     MAX_NUMNODES,
     first_node,
@@ -115,6 +115,9 @@ def test_parsing(text: str, mask: int) -> None:
         ("²", EINVAL),
         ("8", ERANGE),
         ("7-8", ERANGE),
+        ("4294967295", EINVAL),
+        ("4294967296", EOVERFLOW),
+        ("0-7:1/4294967296", EOVERFLOW),
     ],
 )
 def test_what_is_no_list(text: str, errno: int) -> None:
