@@ -1,1 +1,1 @@
-"""Tasks, scheduler, credentials, cpusets, files, /proc and /sys, boot."""
+"""Tasks, scheduler, credentials, cgroups and cpusets, files, /proc and /sys, boot."""

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from numalab.arch.errno import ECHILD, EINVAL, ESRCH, KernelError
+from numalab.kernel.cgroup import cgroup_exit
 from numalab.kernel.kill import next_signal, send_signal
 from numalab.kernel.mm_release import mm_release
 from numalab.kernel.signal import CLD_EXITED, CLD_KILLED, SIGCHLD, SIGKILL, Disposition, SigInfo, is_fatal
@@ -53,6 +54,7 @@ def do_exit(k: Kernel, task: Task, code: int) -> NoReturn:
         if task.files is not None:
             task.files.exit_files(task.ctx.cpu)
         task.files = None
+        cgroup_exit(task)
         for watcher in k.exit_watchers:
             watcher(task)
         _forget_original_parent(k, task)

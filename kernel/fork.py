@@ -28,6 +28,7 @@ from dataclasses import replace
 import greenlet
 
 from numalab.arch.errno import EINVAL, ENOMEM, KernelError
+from numalab.kernel.cgroup import cgroup_fork
 from numalab.kernel.cred import Cred
 from numalab.kernel.exec import new_mm
 from numalab.kernel.exit import do_exit, do_group_exit, exit_to_user_mode
@@ -37,6 +38,7 @@ from numalab.kernel.signal import SIGCHLD, SIGINT
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import MmUsers, Signal, State, Task, TaskExit
 from numalab.kernel.ucount import check_task_limits
+from numalab.mm._constants import GFP_HARDWALL
 from numalab.mm._mm_types import AllocCtx
 from numalab.mm.memory import OutOfMemory
 from numalab.mm.mmap import dup_mmap
@@ -91,7 +93,7 @@ def copy_process(k: Kernel, parent: Task, program: Program, flags: int = SIGCHLD
         pid,
         parent.comm,
         ctx=_dup_ctx(parent.ctx),
-        cpuset=parent.cpuset,
+        cgroup=parent.cgroup,
         cred=parent.cred,
         cpus_allowed=parent.cpus_allowed,
         mm=mm,
@@ -104,6 +106,7 @@ def copy_process(k: Kernel, parent: Task, program: Program, flags: int = SIGCHLD
         files=files,
         fs=parent.fs if flags & CLONE_FS else replace(parent.fs),
     )
+    task.user_cpus = parent.user_cpus
     task.exit_signal = 0 if thread else SIGCHLD
     # A thread is nobody's child: it has its leader's parent and stands in no list.
     if thread:
@@ -117,6 +120,7 @@ def copy_process(k: Kernel, parent: Task, program: Program, flags: int = SIGCHLD
 def _dup_ctx(ctx: AllocCtx) -> AllocCtx:
     """The child's half of what mm knows of a task: CPU, nodes, policy, and its place in the round robin."""
     new = AllocCtx(ctx.cpu, ctx.nid, ctx.mems_allowed)
+    new.gfp = ctx.gfp & GFP_HARDWALL
     new.policy, new.il_prev, new.il_weight = ctx.policy, ctx.il_prev, ctx.il_weight
     return new
 
@@ -125,6 +129,7 @@ def _add_task(k: Kernel, task: Task, program: Program | None) -> None:
     """Enter a task into the pid table; with a program, make it runnable."""
     k.pids.add(task)
     k.nproc[task.cred.uid] += 1
+    cgroup_fork(task)
     if program is not None:
         k.nr_programs += 1
         task.program = lambda: _ret_from_fork(k, task, program)
@@ -225,9 +230,10 @@ def spawn(k: Kernel, comm: str, program: Program, cred: Cred) -> Task:
 
 def _bare_task(k: Kernel, pid: int, comm: str, parent: Task | None) -> Task:
     """A task of root's without memory, on the first CPU, allowed everything."""
-    cpuset = k.top_cpuset
+    cgroup = k.cgroup_root
+    cpuset = cgroup.cpuset
     # All start on the first CPU, as init does on a real machine; programs spread by affinity or not at all.
-    ctx = AllocCtx(0, k.topology.node_of_cpu(0), cpuset.mems_allowed)
+    ctx = AllocCtx(0, k.topology.node_of_cpu(0), cpuset.effective_mems)
     return Task(
-        pid, comm[:15], ctx=ctx, cpuset=cpuset, cred=Cred(), cpus_allowed=cpuset.cpus_allowed, parent=parent
+        pid, comm[:15], ctx=ctx, cgroup=cgroup, cred=Cred(), cpus_allowed=cpuset.effective_cpus, parent=parent
     )

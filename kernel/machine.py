@@ -17,6 +17,7 @@ from numalab.arch._hw import Hardware
 from numalab.arch._pagetable_reference import pte_mapped, pte_pfn
 from numalab.arch.topology import Topology
 from numalab.kernel import fork
+from numalab.kernel.cgroup import cgroup_release
 from numalab.kernel.cred import Cred, setresuid
 from numalab.kernel.fs.file import O_RDONLY
 from numalab.kernel.fs.inode import NO_SUPER
@@ -80,6 +81,7 @@ def _shut_down(k: Kernel) -> None:
         task.mm = task.parent = None
         task.children.clear()
         task.signal.threads.clear()
+    cgroup_release(k.cgroup_root)
     k.mem.wake_kswapd = lambda nodes: None
     k.mem.swap_areas.clear()
     k.pids.clear()

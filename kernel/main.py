@@ -8,7 +8,7 @@ from __future__ import annotations
 from numalab.arch._hw import Hardware
 from numalab.arch.costs import Costs
 from numalab.arch.topology import Topology
-from numalab.kernel.cpuset import top_cpuset
+from numalab.kernel.cgroup import cgroup_init
 from numalab.kernel.fork import create_init, create_kthread
 from numalab.kernel.fs.block import add_disks
 from numalab.kernel.fs.tree import build_tree
@@ -39,7 +39,7 @@ def start_kernel(
     """
     hw = Hardware(topology, costs)
     mem = mmzone.build(hw, twins=twins, debug_vm=debug_vm)
-    k = Kernel(hw, mem, topology, Scheduler(hw, seed, mem.timers), top_cpuset(topology), debug_vm=debug_vm)
+    k = Kernel(hw, mem, topology, Scheduler(hw, seed, mem.timers), cgroup_init(topology), debug_vm=debug_vm)
     mem.waits = k.sched
     k.syscall_cost = hw.cost["syscall"]
     create_init(k)

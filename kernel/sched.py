@@ -1,6 +1,6 @@
 """The scheduler: which task runs next, on which CPU, and how tasks sleep and wake.
 
-Mirrors kernel/sched/core.c in its outer shape (schedule, try_to_wake_up, set_cpus_allowed) and
+Mirrors kernel/sched/core.c in its outer shape (schedule, try_to_wake_up, set_cpus_allowed_ptr) and
 include/linux/wait.h.  Deliberately different in nearly everything else:
 
 * tasks are greenlets, and all tasks of one machine run in one host thread, one at a time.  `run()` is the hub:
@@ -84,15 +84,23 @@ class Scheduler:
             return task.cpu
         return min((cpu for cpu in range(self.hw.nr_cpus) if allowed >> cpu & 1), key=self.load)
 
-    def set_cpus_allowed(self, task: Task, mask: int) -> None:
-        """set_cpus_allowed_ptr(): bind a task to the CPUs in `mask`, moving it at once if it may not stay.
+    def sched_setaffinity(self, task: Task, mask: int) -> None:
+        """Bind a task to the CPUs in `mask`, which the cpuset limits. Errors: EINVAL when no CPU is left.
 
-        The cpuset limits the mask. Errors: EINVAL when no CPU is left.
+        The wish is kept for the day the cpuset changes.
         """
-        allowed = mask & task.cpuset.cpus_allowed
+        allowed = mask & task.cpuset.effective_cpus
         if not allowed:
             raise KernelError(EINVAL, "no CPU that exists and is allowed")
-        task.cpus_allowed = allowed
+        task.user_cpus = mask
+        self.set_cpus_allowed_ptr(task, allowed)
+
+    def set_cpus_allowed_ptr(self, task: Task, mask: int) -> None:
+        """Let a task run on these CPUs; of the CPUs it asked for itself, only on them if any is among these.
+
+        It moves at once if it may not stay.
+        """
+        task.cpus_allowed = mask & task.user_cpus or mask
         self.set_task_cpu(task, self.select_cpu(task))
 
     def set_task_cpu(self, task: Task, cpu: int) -> None:

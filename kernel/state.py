@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from numalab.kernel.cpuset import Cpuset
+from numalab.kernel.cgroup import Cgroup
 from numalab.kernel.fs.inode import NO_SUPER, Directory
 from numalab.kernel.fs.namespace import Mount
 from numalab.kernel.fs.super import SuperBlock
@@ -46,7 +46,7 @@ class Kernel:
     mem: MemMap
     topology: Topology
     sched: Scheduler
-    top_cpuset: Cpuset
+    cgroup_root: Cgroup
     root: Directory = field(default_factory=Directory)
     pids: PidMap = field(default_factory=PidMap)
     max_threads: int = 0

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from numalab.arch.errno import EAGAIN, KernelError
-from numalab.kernel.cpuset import Cpuset
 from numalab.kernel.cred import Cap, Cred, has_cap
 from numalab.kernel.fs.file import FilesStruct
 from numalab.kernel.fs.fs_struct import FsStruct
@@ -27,6 +26,8 @@ from numalab.kernel.wait import WaitQueue
 if TYPE_CHECKING:
     import greenlet
 
+    from numalab.kernel.cgroup import Cgroup
+    from numalab.kernel.cpuset import Cpuset
     from numalab.mm._mm_types import AllocCtx, MemPolicy, MmStruct
 
 __all__ = [
@@ -111,7 +112,8 @@ class Task:
 
     pid, tgid: of the thread and of its process.  parent, children: the family that wait4() goes by; children belong to
     the thread that made them.  signal, sighand, files, fs, mm, mm_users: shared with others as clone() was asked to.
-    cpus_allowed: the affinity, within what the cpuset allows.  cred: replaced whole, by `commit_creds()` only.
+    cpus_allowed: the affinity, within what the cpuset allows; user_cpus: what sched_setaffinity() asked for, all CPUs
+    (-1) if nobody did.  cred: replaced whole, by `commit_creds()` only.
     """
 
     def __init__(
@@ -120,7 +122,7 @@ class Task:
         comm: str,
         *,
         ctx: AllocCtx,
-        cpuset: Cpuset,
+        cgroup: Cgroup,
         cred: Cred,
         cpus_allowed: int,
         mm: MmStruct | None = None,
@@ -146,9 +148,10 @@ class Task:
         self.mm = mm
         self.mm_users = mm_users
         self.ctx = ctx
-        self.cpuset = cpuset
+        self.cgroup = cgroup
         self.cred = cred
         self.cpus_allowed = cpus_allowed
+        self.user_cpus = -1
         self.files = files
         self.fs = fs if fs is not None else FsStruct()
         self.kthread = kthread
@@ -186,9 +189,14 @@ class Task:
         return self.ctx.cpu
 
     @property
+    def cpuset(self) -> Cpuset:
+        """task_cs(): the cpuset it goes by, that of its cgroup or of one above."""
+        return self.cgroup.cpuset
+
+    @property
     def mems_allowed(self) -> int:
         """cpuset_mems_allowed(): nodes with memory that the task's cpuset lets it use, as a mask."""
-        return self.cpuset.mems_allowed
+        return self.cpuset.effective_mems
 
     @property
     def policy(self) -> MemPolicy | None:

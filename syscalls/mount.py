@@ -1,7 +1,7 @@
 """mount(2) and umount2(2).
 
 Mirrors the SYSCALL_DEFINEs of fs/namespace.c.  What can be mounted is a tmpfs, with its options as mm/shmem.c has them,
-and the ext2 that is on a disk.
+the ext2 that is on a disk, and cgroup2 (once more).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _U32, _U64, _LONG_MAX = 1 << 32, 1 << 64, (1 << 63) - 1
 
 
 def mount(k: Kernel, task: Task, source: int, target: int, fstype: int, flags: int, data: int) -> int:
-    """mount(2) of a tmpfs, with the options size, nr_blocks, mode, uid, gid and mpol, or of the ext2 on a disk.
+    """mount(2): a tmpfs with the options size, nr_blocks, mode, uid, gid and mpol, the ext2 on a disk, or cgroup2.
 
     Errors: EFAULT, those of a path, EPERM, EINVAL (no type, other work than mounting, options, nothing on the disk),
     ENODEV (another type), ENOTBLK (no disk), EBUSY (the disk is swapped to, the place is taken), ENOTDIR.
@@ -51,10 +51,19 @@ def mount(k: Kernel, task: Task, source: int, target: int, fstype: int, flags: i
         root = _tmpfs_root(k, task, options)
     elif kind == "ext2":
         root = _ext2_root(k, task, device)
+    elif kind == "cgroup2":
+        root = _cgroup_root(k, options)
     else:
         raise KernelError(ENODEV)
     do_add_mount(k, path, root)
     return 0
+
+
+def _cgroup_root(k: Kernel, options: str) -> Directory:
+    """cgroup_get_tree(): the one hierarchy there is. Errors: EINVAL (an option)."""
+    if options:
+        raise KernelError(EINVAL, f"no option of cgroups: {options}")
+    return k.cgroup_root.kn
 
 
 def _ext2_root(k: Kernel, task: Task, device: str | None) -> Directory:

@@ -35,7 +35,7 @@ def sched_setaffinity(k: Kernel, task: Task, pid: int, length: int, mask: int) -
     target = _find(k, task, pid)
     if task.cred.euid not in (target.cred.euid, target.cred.uid) and not capable(task, Cap.CAP_SYS_NICE):
         raise KernelError(EPERM)
-    k.sched.set_cpus_allowed(target, int.from_bytes(data, "little"))
+    k.sched.sched_setaffinity(target, int.from_bytes(data, "little"))
     return 0
 
 

@@ -144,7 +144,7 @@ TABLE: tuple[Syscall, ...] = (
          "RLIMIT_MEMLOCK is enforced, others are kept only"),
     _row(162, "sync", "", file.sync),
     _row(165, "mount", "source:path target:path fstype:mount_type flags:mount_flags data:mount_data", mount.mount,
-         "a tmpfs (size, nr_blocks, mode, uid, gid, mpol), or the ext2 on a disk"),
+         "a tmpfs (size, nr_blocks, mode, uid, gid, mpol), the ext2 on a disk, or cgroup2"),
     _row(166, "umount2", "target:path flags:umount_flags", mount.umount2),
     _row(167, "swapon", "path:path flags:swap_flags", swap.swapon, "block devices; no header is read"),
     _row(168, "swapoff", "path:path", swap.swapoff),

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from numalab.arch.errno import EINVAL, EIO, ENOTDIR, EOPNOTSUPP, KernelError
+from numalab.arch.errno import EINVAL, EIO, ENOTDIR, ENOTEMPTY, EOPNOTSUPP, KernelError
 from numalab.kernel.fs.super import SuperBlock
 
 if TYPE_CHECKING:
@@ -149,6 +149,17 @@ class Directory(Inode):
             self.nlink -= 1
             inode.nlink -= 1
         inode.drop_nlink(cpu)
+
+    def mkdir(self, name: str, mode: int, cred: Cred) -> Directory:
+        """A directory to be linked here under that name; cred: who makes it. Errors: EPERM."""
+        self.sb.may_change()
+        return Directory(mode)
+
+    def rmdir(self, victim: Directory, cpu: int) -> None:
+        """Make ready for unlinking a directory that is here. Errors: EPERM, ENOTEMPTY."""
+        self.sb.may_change()
+        if list(victim.names()):
+            raise KernelError(ENOTEMPTY)
 
     def fsync(self) -> None:
         """Nothing to do."""

@@ -45,7 +45,10 @@ from numalab.kernel.fs.path import Path
 if TYPE_CHECKING:
     from numalab.kernel.task import Task
 
-__all__ = ["NAME_MAX", "PATH_MAX", "chmod", "mkdir", "open_path", "resolve", "rmdir", "truncate", "unlink"]
+__all__ = [
+    "MAY_WRITE", "NAME_MAX", "PATH_MAX", "chmod", "inode_permission", "mkdir", "open_path", "resolve", "rmdir",
+    "truncate", "unlink",
+]  # fmt: skip
 
 PATH_MAX, NAME_MAX = 4096, 255
 MAXSYMLINKS = 40
@@ -231,8 +234,7 @@ def mkdir(start: Path, path: str, mode: int, task: Task) -> None:
     if last in ("", ".", "..") or parent.lookup(last) is not None:
         raise KernelError(EEXIST)
     _may_create(parent, task.cred)
-    parent.sb.may_change()
-    directory = Directory(mode & (0o777 | stat.S_ISVTX) & ~task.fs.umask)
+    directory = parent.mkdir(last, mode & (0o777 | stat.S_ISVTX) & ~task.fs.umask, task.cred)
     _init_owner(directory, parent, task.cred)
     parent.link(last, directory)
 
@@ -250,9 +252,7 @@ def rmdir(start: Path, path: str, task: Task) -> None:
         raise KernelError(ENOTDIR)
     if victim.sb is not parent.sb:
         raise KernelError(EBUSY, "something is mounted there")
-    parent.sb.may_change()
-    if list(victim.names()):
-        raise KernelError(ENOTEMPTY)
+    parent.rmdir(victim, task.ctx.cpu)
     parent.unlink(last, task.ctx.cpu)
 
 

@@ -3,7 +3,8 @@
 Mirrors fs/proc/base.c, array.c and task_mmu.c; man page proc(5).  mm renders the lines about its areas; here is
 who may see them, and the rest.  A directory is made when somebody looks a pid up, so nothing has to be kept in step.
 
-    status, stat, statm, comm, cmdline    for everybody
+    status, stat, statm, comm, cmdline,
+    cgroup, cpuset                        for everybody
     maps, numa_maps                       for who may look into the process (ptrace.py), checked when they are opened
     pagemap                               the same, and 0400 besides; without CAP_SYS_ADMIN frame numbers read as 0
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from numalab.arch.errno import EACCES, EINVAL, ESRCH, KernelError
+from numalab.kernel.cpuset import MAX_NUMNODES
 from numalab.kernel.cred import ALL_CAPS, Cap, has_cap
 from numalab.kernel.fs.inode import Directory, Inode, Opening, PseudoFile
 from numalab.kernel.fs.seq import bitmap_hex, bitmap_list, lines
@@ -28,12 +30,9 @@ from numalab.kernel.task import RLIM_INFINITY, State, Task
 from numalab.mm.get_unmapped_area import task_size
 from numalab.mm.task_mmu import pagemap, show_map_vma, show_numa_map, vm_sizes
 
-__all__ = ["MAX_NUMNODES_SHOWN", "PidDirectory"]
+__all__ = ["PidDirectory"]
 
 PAGE_SIZE = 4096
-MAX_NUMNODES_SHOWN = 1024
-"""Bits of Mems_allowed: NODES_SHIFT=10, as in distribution kernels."""
-
 _PFN_MASK = (1 << 55) - 1
 _USER_HZ_NS = 10_000_000
 
@@ -56,6 +55,8 @@ class PidDirectory(Directory):
                 0o644, lambda opening: task.comm + "\n", lambda opening, text: _set_comm(task, text)
             ),
             "cmdline": PseudoFile(0o444, lambda opening: "" if task.mm is None else task.comm + "\0"),
+            "cgroup": PseudoFile(0o444, lambda opening: _cgroup(task)),
+            "cpuset": PseudoFile(0o444, lambda opening: task.cpuset.cgroup.path + "\n"),
             "maps": _MmFile(k, task, 0o444, _maps),
             "numa_maps": _MmFile(k, task, 0o444, _numa_maps),
             "pagemap": _Pagemap(k, task),
@@ -135,6 +136,11 @@ class _Pagemap(Inode):
         return words.tobytes()
 
 
+def _cgroup(task: Task) -> str:
+    """cgroup: where it is in the one hierarchy, or was when it ended."""
+    return f"0::{task.cgroup.path}{' (deleted)' if task.cgroup.dead else ''}\n"
+
+
 def _status(k: Kernel, task: Task) -> str:
     """status: those of Linux's lines whose values exist here, in its order."""
     cred = task.cred
@@ -166,8 +172,8 @@ def _status(k: Kernel, task: Task) -> str:
         ("CapAmb", f"{0:016x}"),
         ("Cpus_allowed", bitmap_hex(task.cpus_allowed, k.topology.nr_cpus)),
         ("Cpus_allowed_list", bitmap_list(task.cpus_allowed)),
-        ("Mems_allowed", bitmap_hex(task.mems_allowed, MAX_NUMNODES_SHOWN)),
-        ("Mems_allowed_list", bitmap_list(task.mems_allowed)),
+        ("Mems_allowed", bitmap_hex(task.ctx.mems_allowed, MAX_NUMNODES)),
+        ("Mems_allowed_list", bitmap_list(task.ctx.mems_allowed)),
         ("voluntary_ctxt_switches", task.nvcsw),
         ("nonvoluntary_ctxt_switches", task.nivcsw),
     ]

@@ -1,13 +1,14 @@
 """The names of all files: what is mounted where.
 
-Mirrors fs/namespace.c with everything mounted already: /proc, /sys, and the tmpfs that programs expect. So is the root
-itself, as on a machine that has not left its initial one.
+Mirrors fs/namespace.c with everything mounted already: /proc, /sys and the cgroups in it, and the tmpfs that programs
+expect. So is the root itself, as on a machine that has not left its initial one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from numalab.kernel.fs.cgroupfs import cgroup_root_directory
 from numalab.kernel.fs.inode import Directory, Inode, Symlink
 from numalab.kernel.fs.namei import resolve
 from numalab.kernel.fs.namespace import do_add_mount
@@ -63,8 +64,10 @@ def build_tree(k: Kernel) -> None:
     add_sysctl(k, proc)
     add_sysfs_node(k, sys)
     add_sysfs_mm(k, sys)
+    sys.add("fs/cgroup", Directory())
     for made_up in (proc, sys):
         _make_readonly(made_up)
+    do_add_mount(k, resolve(Path(k.root), "sys/fs/cgroup", k.init.cred), cgroup_root_directory(k))
 
 
 def _make_readonly(directory: Directory) -> None:

@@ -49,11 +49,12 @@ counts = st.integers(1, 24)
 
 
 class Process:
-    """A program on the machine, and what it must find in its memory."""
+    """A program on the machine, what it must find in its memory, and the cgroup that it is in."""
 
-    def __init__(self, program: Program, image: Image) -> None:
+    def __init__(self, program: Program, image: Image, group: int = 0) -> None:
         self.program = program
         self.image = image
+        self.group = group
 
 
 class Base(RuleBasedStateMachine):
@@ -72,6 +73,8 @@ class Base(RuleBasedStateMachine):
         self.mem = self.machine.mem
         self.memory_nodes = [n for n in self.machine.topology.node_ids if self.mem.memory_nodes >> n & 1]
         self.processes: list[Process] = []
+        #: The nodes that each cgroup allows, as masks; 0 is the root.
+        self.mems = [self.mem.memory_nodes] * 3
         #: Pages that the test itself took off the LRU.
         self.isolated: list[int] = []
 
@@ -142,7 +145,10 @@ class Base(RuleBasedStateMachine):
         self.processes = [process for process in self.processes if process.program.alive]
 
     def access(self, process: Process, vpn: int, count: int, call: Callable[[Sys], object]) -> bool:
-        """A load or store; what it faults in under BIND must come from the nodes bound to. False: the process died."""
+        """A load or store; what it faults in must come from the nodes of the cpuset, under BIND from those bound to.
+
+        False: the process died.
+        """
         vpns = process.image.mapped(vpn, count)
         before = {at: self.in_memory(pte) for at, pte in self.present(process, vpns).items()}
         self.act(process, call)
@@ -151,8 +157,11 @@ class Base(RuleBasedStateMachine):
         for at, pte in self.present(process, vpns).items():
             mode, nodes = self.policy_of(process, at)
             node = self.node_of(pte)
-            if mode == MPOL_BIND and node >= 0 and self.in_memory(pte) != before.get(at):
-                assert nodes >> node & 1, f"9: a page bound to {nodes:#x} was put on node {node}"
+            if node >= 0 and self.in_memory(pte) != before.get(at):
+                mems = self.mems[process.group]
+                if mode == MPOL_BIND:
+                    mems = nodes & mems or mems
+                assert mems >> node & 1, f"9: a page that may be on {mems:#x} was put on node {node}"
         return True
 
     # Looking

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from errno import EFAULT, EINVAL, EIO, ENOENT, EOPNOTSUPP
+from errno import EFAULT, EINVAL, EIO, ENOENT, ENOMEM, EOPNOTSUPP
 from typing import Any
 
 import hypothesis.strategies as st
@@ -44,12 +44,12 @@ strictness = st.sampled_from((0, MPOL_MF_STRICT))
 class NumaRules(Base):
     """Results are checked as far as they can be known: a page may stay for reasons that the model does not have."""
 
-    def policy(self, mode: int, mask: int) -> tuple[set[int], Policy | None, bool]:
-        """For a mode and a mask: the nodes to ask for, the policy that becomes of them, and whether it is valid."""
+    def policy(self, process: Process, mode: int, mask: int) -> tuple[set[int], Policy | None, bool]:
+        """The nodes to ask for, the policy that the process gets, and whether it is valid."""
         if mode in (MPOL_DEFAULT, MPOL_LOCAL):
             return set(), None if mode == MPOL_DEFAULT else (mode, 0), True
         nodes = self.nodes(mask)
-        usable = sum(1 << node for node in nodes) & self.mem.memory_nodes
+        usable = sum(1 << node for node in nodes) & self.mems[process.group]
         return nodes, (mode, usable & -usable if mode == MPOL_PREFERRED else usable), usable != 0
 
     def held(self) -> dict[tuple[Process, int], int]:
@@ -62,10 +62,10 @@ class NumaRules(Base):
             if flags[(pte & PFN_MASK) >> 12] & (PG.LOCKED | PG.ISOLATED)
         }
 
-    def migrating(self, process: Process, call: Callable[[Sys], int]) -> int | None:
+    def migrating(self, process: Process, call: Callable[[Sys], int], *, enomem: bool = False) -> int | None:
         """A call that may migrate: what is held, and still so afterwards, stays where it is."""
         held = self.held()
-        result = self.act(process, call)
+        result = self.act(process, call, enomem=enomem)
         flags = self.mem.hot["flags"]
         for (owner, vpn), pfn in held.items():
             if pfn not in self.isolated and not int(flags[pfn]) & PG.LOCKED:
@@ -89,7 +89,7 @@ class NumaRules(Base):
 
     def bind(self, process: Process, vpn: int, count: int, mode: int, mask: int, flags: int) -> None:
         """What is misplaced may stay, whether it is to be moved or not: then STRICT is EIO."""
-        nodes, policy, valid = self.policy(mode, mask)
+        nodes, policy, valid = self.policy(process, mode, mask)
         result = self.migrating(
             process, lambda sys: sys.mbind(vpn * PAGE, count * PAGE, mode, nodes, flags=flags)
         )
@@ -121,7 +121,7 @@ class NumaRules(Base):
     @precondition(Base.has_processes)
     def set_mempolicy(self, number: int, mode: int, mask: int) -> None:
         process = self.pick(number)
-        nodes, policy, valid = self.policy(mode, mask)
+        nodes, policy, valid = self.policy(process, mode, mask)
         result = self.act(process, lambda sys: sys.set_mempolicy(mode, nodes))
         if result is not None:
             assert result == (0 if valid else -EINVAL)
@@ -142,12 +142,12 @@ class NumaRules(Base):
         self.migrate(self.pick(number), self.pick(other), self.nodes(old), self.nodes(new))
 
     def migrate(self, process: Process, target: Process, source: set[int], to: set[int]) -> None:
-        """Root moves any process; if nothing had to stay, nothing is left on the old nodes."""
+        """Root moves any process within his own cpuset; if nothing had to stay, nothing is left on the old nodes."""
         pid = target.program.task.pid
         result = self.migrating(process, lambda sys: sys.migrate_pages(pid, source, to))
         if result is None:
             return
-        memory = to & set(self.memory_nodes)
+        memory = {node for node in to if self.mems[process.group] >> node & 1}
         assert (result == -EINVAL) == (not memory), result
         assert result >= 0 or self.may_run_out or not memory
         if result == 0 and not source & memory:
@@ -159,17 +159,24 @@ class NumaRules(Base):
     def move_pages(
         self, number: int, other: int, at: int, count: int, start: int, step: int, flags: int
     ) -> None:
-        """Each page to a node of its own; where a status names a node, there the page is."""
+        """Each page to a node of its own; where a status names a node, there the page is.
+
+        The node must be in the cpuset of its owner; there is no frame for it unless it is in that of the caller, too.
+        """
         count = self.size(count)
         process, target = self.pick(number), self.pick(other)
         vpn = self.place(target, at)
-        nodes = [self.memory_nodes[(start + i * step) % len(self.memory_nodes)] for i in range(count)]
+        allowed = [node for node in self.memory_nodes if self.mems[target.group] >> node & 1]
+        nodes = [allowed[(start + i * step) % len(allowed)] for i in range(count)]
+        outside = bool(self.mems[target.group] & ~self.mems[process.group])
         addresses = [(vpn + i) * PAGE for i in range(count)]
         pid = target.program.task.pid
-        result: Any = self.migrating(process, lambda sys: sys.move_pages(pid, addresses, nodes, flags=flags))
+        result: Any = self.migrating(
+            process, lambda sys: sys.move_pages(pid, addresses, nodes, flags=flags), enomem=outside
+        )
         if result is None:
             return
-        assert result >= 0 or self.may_run_out, result
+        assert result >= 0 or self.may_run_out or (outside and result == -ENOMEM), result
         if result == 0:
             ptes = self.ptes(target, list(range(vpn, vpn + count)))
             for i, status in enumerate(result.status):

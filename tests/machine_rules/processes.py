@@ -68,7 +68,7 @@ class ProcessRules(Base):
             except Died as death:
                 self.killed(death.status)
             else:
-                self.processes.append(Process(child, image))
+                self.processes.append(Process(child, image, parent.group))
 
     @rule(number=who)
     @precondition(Base.has_processes)

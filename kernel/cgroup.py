@@ -1,0 +1,227 @@
+"""Control groups: which group each process is in, and which controllers the groups have.
+
+Mirrors kernel/cgroup/cgroup.c: the default hierarchy (v2), with cpuset as its only controller. What programs see of it
+is kernel/fs/cgroupfs.py. A group has a controller if its parent's subtree_control says so; a group without a cpuset
+goes by that of the nearest group above that has one.
+
+    /            subtree_control: cpuset
+    /t1          a cpuset of its own; subtree_control: empty
+    /t1/a        goes by the cpuset of /t1
+
+Cpuset is a controller that could tell threads apart, so processes may be in a group that passes it on. That makes the
+group the root of a threaded subtree: those below are "domain invalid" and take nobody. Deliberately different: that
+is as far as it goes, no group can be made threaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
+
+from numalab.arch.errno import EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, ESRCH, KernelError
+from numalab.kernel.cpuset import Cpuset, cpuset_attach, cpuset_can_attach, cpuset_css_online, top_cpuset
+
+if TYPE_CHECKING:
+    from numalab.arch.topology import Topology
+    from numalab.kernel.cred import Cred
+    from numalab.kernel.fs.inode import Directory
+    from numalab.kernel.state import Kernel
+    from numalab.kernel.task import Task
+
+__all__ = [
+    "CONTROLLERS", "Cgroup", "cgroup_attach_task", "cgroup_create", "cgroup_destroy", "cgroup_exit", "cgroup_fork",
+    "cgroup_init", "cgroup_migrate_vet_dst", "cgroup_release", "cgroup_subtree_control", "find_process",
+]  # fmt: skip
+
+CONTROLLERS = ("cpuset",)
+
+
+class Cgroup:
+    """struct cgroup.
+
+    tasks: its own, without those that have ended, in the order in which they came.  subtree_control: the controllers
+    that its children have.  cpuset: what its tasks go by, its own or that of a group above.  kn: its directory.
+    """
+
+    cpuset: Cpuset
+    kn: Directory
+
+    def __init__(self, name: str, parent: Cgroup | None) -> None:
+        self.name = name
+        self.parent = parent
+        self.children: dict[str, Cgroup] = {}
+        self.tasks: dict[Task, None] = {}
+        self.subtree_control: set[str] = set()
+        self.dead = False
+
+    @property
+    def controllers(self) -> Collection[str]:
+        """cgroup_control(): those that it has, and may pass on."""
+        return CONTROLLERS if self.parent is None else self.parent.subtree_control
+
+    @property
+    def path(self) -> str:
+        """cgroup_path(): as /proc/PID/cgroup has it."""
+        if self.parent is None:
+            return "/"
+        return f"{self.parent.path.rstrip('/')}/{self.name}"
+
+    @property
+    def populated(self) -> bool:
+        """cgroup_is_populated(): there are tasks in it, or below."""
+        return bool(self.tasks) or any(child.populated for child in self.children.values())
+
+    def descendants(self) -> Iterator[Cgroup]:
+        """cgroup_for_each_live_descendant_pre(): itself and those below, parents first."""
+        yield self
+        for child in self.children.values():
+            yield from child.descendants()
+
+    def css_tasks(self) -> list[Task]:
+        """css_task_iter: the tasks that go by its cpuset, its own and those of groups below that have none."""
+        return [task for cgrp in self.descendants() if cgrp.cpuset is self.cpuset for task in cgrp.tasks]
+
+    # Where the line runs between groups of processes and groups of threads.
+
+    @property
+    def is_thread_root(self) -> bool:
+        """cgroup_is_thread_root(): it has tasks and passes controllers on."""
+        return self.parent is not None and bool(self.tasks) and bool(self.subtree_control)
+
+    @property
+    def can_be_thread_root(self) -> bool:
+        """cgroup_can_be_thread_root(): no processes below. The root does not care."""
+        return self.parent is None or not any(child.populated for child in self.children.values())
+
+    @property
+    def is_valid_domain(self) -> bool:
+        """cgroup_is_valid_domain(): it is in no threaded subtree."""
+        return self.parent is None or (self.parent.is_valid_domain and not self.parent.is_thread_root)
+
+
+def cgroup_init(topology: Topology) -> Cgroup:
+    """The root group. Its children have cpusets at once, as programs at boot (systemd) see to."""
+    root = Cgroup("", None)
+    root.cpuset = top_cpuset(root, topology)
+    root.subtree_control = set(CONTROLLERS)
+    return root
+
+
+def cgroup_release(root: Cgroup) -> None:
+    """The machine is closed: cut the circles of references."""
+    for cgrp in list(root.descendants()):
+        cgrp.tasks.clear()
+        cgrp.children.clear()
+        cgrp.parent = None
+        del cgrp.kn, cgrp.cpuset
+
+
+def cgroup_create(parent: Cgroup, name: str) -> Cgroup:
+    """A new group. Errors: EINVAL (a name with a newline), ENODEV (the parent is gone), EEXIST."""
+    if "\n" in name:
+        raise KernelError(EINVAL)
+    if parent.dead:
+        raise KernelError(ENODEV)
+    if name in parent.children:
+        raise KernelError(EEXIST)
+    cgrp = parent.children[name] = Cgroup(name, parent)
+    cgrp.cpuset = cpuset_css_online(cgrp, parent.cpuset) if cgrp.controllers else parent.cpuset
+    return cgrp
+
+
+def cgroup_destroy(cgrp: Cgroup) -> None:
+    """cgroup_destroy_locked(). Errors: ENODEV (it is gone), EBUSY (tasks, or groups below)."""
+    if cgrp.dead:
+        raise KernelError(ENODEV)
+    if cgrp.populated or cgrp.children:
+        raise KernelError(EBUSY)
+    assert cgrp.parent is not None
+    del cgrp.parent.children[cgrp.name]
+    cgrp.dead = True
+
+
+# Tasks come and go
+
+
+def cgroup_fork(task: Task) -> None:
+    """cgroup_post_fork(): a new task is where its parent is."""
+    task.cgroup.tasks[task] = None
+
+
+def cgroup_exit(task: Task) -> None:
+    """A task that has ended keeps nobody from removing the group, though /proc still says where it was."""
+    task.cgroup.tasks.pop(task, None)
+
+
+def find_process(k: Kernel, task: Task, pid: int) -> Task:
+    """cgroup_procs_write_start(): whom to move, 0 being the caller. Errors: ESRCH, EINVAL (kthreadd stays)."""
+    found = k.pids.find(pid) if pid else task
+    if found is None:
+        raise KernelError(ESRCH)
+    if found.kthread and found.parent is None:
+        raise KernelError(EINVAL, "its children would be born there")
+    return found.group_leader
+
+
+def cgroup_migrate_vet_dst(cgrp: Cgroup) -> None:
+    """Whether a group takes processes. Errors: EOPNOTSUPP (in a threaded subtree), EBUSY (it is for those below)."""
+    if not cgrp.is_valid_domain:
+        raise KernelError(EOPNOTSUPP)
+    if not cgrp.can_be_thread_root and cgrp.subtree_control:
+        raise KernelError(EBUSY)
+
+
+def cgroup_attach_task(k: Kernel, cgrp: Cgroup, leader: Task, cred: Cred) -> None:
+    """Move a process, with all its threads. Errors: EPERM (those of the controllers)."""
+    source = leader.cgroup
+    tasks = [task for task in leader.signal.threads if task.alive]
+    if source is cgrp or not tasks:
+        return
+    if source.cpuset is not cgrp.cpuset:
+        cpuset_can_attach(cgrp.cpuset, source.cpuset, tasks, cred)
+    for task in tasks:
+        del source.tasks[task]
+        task.cgroup = cgrp
+        cgrp.tasks[task] = None
+    if source.cpuset is not cgrp.cpuset:
+        cpuset_attach(k, cgrp.cpuset, source.cpuset, tasks)
+
+
+# Controllers
+
+
+def cgroup_subtree_control(k: Kernel, cgrp: Cgroup, enable: set[str], disable: set[str]) -> None:
+    """Give controllers to the children, or take them away.
+
+    Errors: ENOENT (it has not got it itself), EBUSY (a child passes it on), EOPNOTSUPP (in a threaded subtree), EBUSY
+    (there are processes in it and in groups below).
+    """
+    enable -= cgrp.subtree_control
+    disable &= cgrp.subtree_control
+    if not enable <= set(cgrp.controllers):
+        raise KernelError(ENOENT)
+    if any(disable & child.subtree_control for child in cgrp.children.values()):
+        raise KernelError(EBUSY)
+    if enable and not cgrp.is_valid_domain:
+        raise KernelError(EOPNOTSUPP)
+    if enable and not cgrp.can_be_thread_root and cgrp.tasks:
+        raise KernelError(EBUSY)
+    if enable or disable:
+        cgrp.subtree_control = cgrp.subtree_control - disable | enable
+        _apply_control(k, cgrp)
+
+
+def _apply_control(k: Kernel, cgrp: Cgroup) -> None:
+    """cgroup_update_dfl_csses(): the tasks below go by other cpusets."""
+    before: dict[Task, Cpuset] = {}
+    for child in cgrp.children.values():
+        old, new = child.cpuset, cgrp.cpuset
+        if cgrp.subtree_control:
+            new = cpuset_css_online(child, cgrp.cpuset)
+        for below in child.descendants():
+            if below.cpuset is old:
+                below.cpuset = new
+                before.update(dict.fromkeys(below.tasks, old))
+    if before:
+        first, old = next(iter(before.items()))
+        cpuset_attach(k, first.cpuset, old, list(before))
