@@ -113,6 +113,33 @@ cdef inline uint64_t *pte_offset(hw *h, uint64_t root, uint64_t va) noexcept nog
     return &table[(va >> PAGE_SHIFT) & 511]
 
 
+cdef inline bint pmd_leaf(uint64_t pmd) noexcept nogil:
+    """A 2 MiB leaf (pmd_trans_huge()), whether or not the hardware may use it."""
+    return (pmd & PTE_PSE) != 0 and pte_mapped(pmd)
+
+
+cdef inline uint64_t *huge_pmd(hw *h, uint64_t root, uint64_t va) noexcept nogil:
+    """The 2 MiB leaf that maps va, or NULL."""
+    cdef uint64_t *pmd = pmd_entry(h, root, va)
+    return pmd if pmd != NULL and pmd_leaf(pmd[0]) else NULL
+
+
+cdef inline void spread_leaf(uint64_t pmd, uint64_t *table) noexcept nogil:
+    """The 512 PTEs that map what a 2 MiB leaf maps."""
+    cdef uint64_t first = pmd & ~<uint64_t>PTE_PSE, i
+    for i in range(512):
+        table[i] = first + (i << PAGE_SHIFT)
+
+
+cdef inline uint64_t *leaf_table(hw *h, uint64_t root, uint64_t va, uint64_t *spread) noexcept nogil:
+    """For who only reads, where pte_table() has none: the PTEs that a 2 MiB leaf stands for, in `spread`; or NULL."""
+    cdef uint64_t *pmd = huge_pmd(h, root, va)
+    if pmd == NULL:
+        return NULL
+    spread_leaf(pmd[0], spread)
+    return spread
+
+
 cdef inline uint64_t pte_address(hw *h, uint64_t *pte) noexcept nogil:
     """Physical address of a PTE: what hot.rmap stores."""
     return <uint64_t>(<unsigned char *>pte - h.ram)

@@ -112,6 +112,16 @@ def pte_index(ram: memoryview, levels: int, pgd: int, va: int) -> int:
     return table_at(ram[pmd]) + (va >> PAGE_SHIFT & 511)
 
 
+def pmd_leaf(pmd: int) -> bool:
+    """Whether a PMD entry is a 2 MiB leaf, whether or not the hardware may use it."""
+    return pmd & PTE_PSE != 0 and pte_mapped(pmd)
+
+
+def leaf_pte(pmd: int, va: int) -> int:
+    """The PTE that would map the small page of va inside a 2 MiB leaf: its frame lies as far into it as va does."""
+    return (pmd & ~PTE_PSE) + (va & (1 << PMD_SHIFT) - PAGE_SIZE)
+
+
 def map_pte(
     hw: Hardware, pgd: int, va: int, pte: int, new_table: Callable[[], int], *, huge: bool = False
 ) -> int:
@@ -142,9 +152,8 @@ def _walk(ram: memoryview, levels: int, pgd: int, va: int) -> int:
     if index < 0:
         return 0
     pmd: int = ram[index]
-    if pmd & PTE_PSE and pte_mapped(pmd):
-        # The small page inside: its frame lies as far into the leaf as va does.
-        return (pmd & ~PTE_PSE) + (va & (1 << PMD_SHIFT) - PAGE_SIZE)
+    if pmd_leaf(pmd):
+        return leaf_pte(pmd, va)
     if not pmd & PTE_PRESENT or pmd & PTE_PSE:
         return 0
     pte: int = ram[table_at(pmd) + (va >> PAGE_SHIFT & 511)]

@@ -52,6 +52,7 @@ def begin_new_exec(k: Kernel, task: Task, comm: str) -> None:
         raise KernelError(EAGAIN, "execve() with several threads")
     # The new memory first: if there is none for it, the old program goes on.
     mm = new_mm(k, task.ctx)
+    mm.thp_disabled = task.mm is not None and task.mm.thp_disabled
     old = task.cred
     mm_replace(task, mm, SUID_DUMP_USER if (old.euid, old.egid) == (old.uid, old.gid) else SUID_DUMP_DISABLE)
     commit_creds(k, task, exec_cred(old))

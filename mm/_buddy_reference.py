@@ -18,7 +18,7 @@ from numalab.mm import _constants as c
 from numalab.mm._reference import View
 from numalab.mm.nodemask import first_node
 
-__all__ = ["buddy_free", "buddy_take", "free_pages_bulk", "zone_alloc_bulk"]
+__all__ = ["buddy_free", "buddy_take", "free_pages_block", "free_pages_bulk", "zone_alloc_bulk"]
 
 RUN_MIN = 8
 """A run of frames at least this long is freed as blocks, past the per-CPU set."""
@@ -165,6 +165,15 @@ def pcp_free(m: View, z: int, cpu: int, pfn: int) -> None:
         count -= n
     pcp.pfn[s, count] = pfn
     pcp.count[s] = count + 1
+
+
+def free_pages_block(m: View, pfn: int, order: int) -> None:
+    """Free one block of 2^order frames whose struct pages are clean already, straight to the buddy lists."""
+    m.event[c.PGFREE] += 1 << order
+    if m.mem.debug:
+        for i in range(pfn, pfn + (1 << order)):
+            m.fill_page(i, POISON)
+    buddy_free(m, m.pfn_zone(pfn), pfn, order)
 
 
 def free_pages_bulk(m: View, cpu: int, pfns: Sequence[int]) -> None:

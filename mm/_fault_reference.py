@@ -36,7 +36,7 @@ from numalab.mm.vma_tree import linear_page_index
 if TYPE_CHECKING:
     from numalab.mm._mm_types import VMA, AddressSpace, AllocCtx, MmStruct
 
-__all__ = ["fault_table", "flush_range", "put_mapping"]
+__all__ = ["count_faults", "fault_table", "flush_range", "put_mapping"]
 
 FLUSH_CEILING = 33
 """tlb_single_page_flush_ceiling: above so many pages, flush the whole address space."""
@@ -132,7 +132,10 @@ def wp_page(m: View, ctx: AllocCtx, vma: VMA, at: int, va: int) -> Why:
         lru_drain_cpu(m, ctx.cpu)  # its other reference may be the CPU's own batch
     if m.hot.flags[pfn] & c.PG_swapcache and m.hot.refcount[pfn] == 2 and not m.hot.flags[pfn] & c.PG_locked:
         try_to_free_swap(m, pfn)  # or the swap cache's, for a slot that nobody needs
-    if m.hot.flags[pfn] & c.PG_anon_exclusive or (m.hot.flags[pfn] & c.PG_anon and m.hot.refcount[pfn] == 1):
+    flags = m.hot.flags[pfn]
+    # A part of a huge page is not taken over (wp_can_reuse_anon_folio()).
+    ours = flags & c.PG_anon and m.hot.refcount[pfn] == 1 and not flags & (c.PG_head | c.PG_tail)
+    if flags & c.PG_anon_exclusive or ours:
         reuse_page(m, vma, at, va, pfn)
         return Why.DONE
     return copy_page(m, ctx, vma, at, va, pfn)

@@ -3,9 +3,9 @@
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from numalab.mm._mm_types cimport (
-    CHUNK_COLDER, CHUNK_FILL, CHUNK_HOTTER, CHUNK_LIVE, HOLE, LRU_ACTIVE_ANON, LRU_INACTIVE_ANON, LRU_INACTIVE_FILE,
-    LRU_UNEVICTABLE, NR_LRU_LISTS, NR_MLOCK, NR_NODE_STATS, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active, PG_lru,
-    PG_mlocked, PG_swapbacked, PG_unevictable, UNEVICTABLE_PGCLEARED, lru_list, memmap, page,
+    CHUNK_COLDER, CHUNK_FILL, CHUNK_HOTTER, CHUNK_LIVE, HOLE, LRU_ACTIVE_ANON, LRU_INACTIVE_ANON,
+    LRU_INACTIVE_FILE, LRU_UNEVICTABLE, NR_LRU_LISTS, NR_MLOCK, NR_NODE_STATS, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active,
+    PG_lru, PG_mlocked, PG_swapbacked, PG_unevictable, UNEVICTABLE_PGCLEARED, lru_list, memmap, page,
 )
 
 cdef void lru_unlink_chunk(memmap *m, lru_list *list, uint32_t c) noexcept nogil

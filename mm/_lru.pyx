@@ -18,7 +18,7 @@ from numalab.mm._mm_types cimport (
     UNEVICTABLE_PGMUNLOCKED, UNEVICTABLE_PGRESCUED, cpu_batch, stat_add, stat_begin, stat_end, stat_run,
 )
 from numalab.mm._page_alloc cimport free_pages_bulk, nl_prefetchw
-from numalab.arch._pagetable cimport PTE_SPECIAL, is_migration_entry, pte_mapped, pte_pfn, pte_table
+from numalab.arch._pagetable cimport PTE_SPECIAL, is_migration_entry, leaf_table, pte_mapped, pte_pfn, pte_table
 from numalab.mm._migrate_entry cimport mig_entry_pfn
 
 cdef enum:
@@ -339,12 +339,15 @@ cdef void munlock_page(memmap *m, uint32_t pfn) noexcept nogil:
 cdef void mlock_ptes(memmap *m, uint64_t pgd, uint64_t start, uint64_t end, bint lock) noexcept nogil:
     """mlock_pte_range(). A page under migration counts as mapped: what it is goes along to where it will lie."""
     cdef uint64_t va = start, next, pte
+    cdef uint64_t spread[512]
     cdef uint32_t pfn
     cdef uint64_t *table
     while va < end:
         table = pte_table(m.h, pgd, va, &next)
         if next > end:
             next = end
+        if table == NULL:
+            table = leaf_table(m.h, pgd, va, spread)
         if table != NULL:
             while va < next:
                 pte = table[(va >> 12) & 511]

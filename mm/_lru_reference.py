@@ -16,7 +16,7 @@ from numalab.mm import _constants as c
 from numalab.mm._buddy_reference import free_pages_bulk
 from numalab.mm._lru_chunks_reference import lru_check_holes, lru_push, lru_remove
 from numalab.mm._migrate_entry_reference import mig_entry_pfn
-from numalab.mm._reference import View, is_page, pte_tables, ptes
+from numalab.mm._reference import View, is_page, mapped_ptes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -258,10 +258,8 @@ def munlock_range(mem: MemMap, mm: MmStruct, start: int, end: int) -> None:
 
 def mapped_pages(m: View, mm: MmStruct, start: int, end: int) -> Iterator[int]:
     """Pages that a range maps. One under migration is among them: what it is goes along to where it will lie."""
-    for table, va, stop in pte_tables(m, mm.pgd, start, end):
-        for _, at in ptes(table, va, stop) if table >= 0 else ():
-            pte = m.ram[at]
-            if pt.is_migration_entry(pte):
-                yield mig_entry_pfn(pte)
-            elif is_page(pte):
-                yield pt.pte_pfn(pte)
+    for _, pte in mapped_ptes(m, mm.pgd, start, end):
+        if pt.is_migration_entry(pte):
+            yield mig_entry_pfn(pte)
+        elif is_page(pte):
+            yield pt.pte_pfn(pte)

@@ -13,13 +13,17 @@ from libc.string cimport memcpy, memmove, memset
 
 from numalab.arch._copy cimport copy_fence, zero_page_nt
 from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, hw
-from numalab.arch._mmu cimport tlb_flush_mm, tlb_flush_page, tlb_insert
+from numalab.arch._mmu cimport tlb_flush_page, tlb_insert
 from numalab.arch._pagetable cimport (
-    PTE_ACCESSED, PTE_ADDR, PTE_DIRTY, PTE_PRESENT, PTE_RW, PTE_SPECIAL, is_migration_entry, pte_address, pte_mapped,
-    pte_pfn, pte_table, table_at,
+    PTE_ACCESSED, PTE_ADDR, PTE_DIRTY, PTE_PRESENT, PTE_RW, PTE_SPECIAL, huge_pmd, is_migration_entry, pte_address,
+    pte_mapped, pte_pfn, pte_table, table_at,
 )
 from numalab.mm._filemap cimport (
     FAULT_AROUND, get_vma_policy, map_file_page, map_pages, shmem_alloc, shmem_full, unmap_file_page,
+)
+from numalab.mm._huge_memory cimport (
+    HPAGE_PMD_SIZE, change_huge_pmd, copy_huge_pmd, move_huge_pmd, reuse_huge_pmd, split_huge_pmd, split_huge_table,
+    zap_huge_pmd,
 )
 from numalab.mm._lru cimport (
     lru_cache_add, lru_check_holes, lru_drain_cpu, lru_leaving, lru_leaving_begin, lru_leaving_end, munlock_page,
@@ -29,7 +33,7 @@ from numalab.mm._migrate_entry cimport mig_entry_pfn, mig_entry_protect, mig_ent
 from numalab.mm._mm_types cimport (
     AllocCtx, GFP_DIRECT_RECLAIM, GFP_USER_MOVABLE, HOLE, MemMap, MmStruct, NR_ANON_MAPPED, NR_LRU_LISTS, NR_MLOCK,
     NR_NODE_STATS, PGFAULT, PGMAJFAULT, PGREUSE, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_anon, PG_anon_exclusive,
-    PG_locked, PG_lru, PG_migration_shared, PG_mlocked, PG_swapbacked, PG_swapcache, PG_unevictable,
+    PG_head, PG_locked, PG_lru, PG_migration_shared, PG_mlocked, PG_swapbacked, PG_swapcache, PG_tail, PG_unevictable,
     PG_uptodate, UNEVICTABLE_PGCULLED, UNEVICTABLE_PGMLOCKED, VMA, VM_LOCKED, VM_SHARED, VM_WRITE,
     WHY_DONE, WHY_FILE, WHY_MIGRATION_ENTRY, WHY_NEED_RECLAIM, WHY_WAIT_PAGE, alloc_ctx, file_pages, mapped_item,
     memmap, mm_c, mm_counter, page, page_cold, stat_add, stat_begin, stat_end, stat_run, vma_c,
@@ -38,29 +42,15 @@ from numalab.mm._page_alloc cimport (
     alloc_pages_mpol, fetch_next_table, free_pages_bulk, free_table, nl_prefetchw, nl_prefetchw_near, pte_alloc,
 )
 from numalab.mm._shmem cimport shmem_swapin
+from numalab.mm._swap cimport entry_of, free_swap_and_cache, swap_dup, swapin_pte, try_to_free_swap
+from numalab.mm._tlbbatch cimport flush_range
 from numalab.mm._writeback cimport page_mkwrite
 from numalab.mm._xarray cimport xa_is_value, xa_load, xa_pfn
-from numalab.mm._swap cimport entry_of, free_swap_and_cache, swap_dup, swapin_pte, try_to_free_swap
 
 cdef enum:
     TOUCH_RUN = 256             # pages mapped per step: what is written of them fits the first-level cache
     NT_MIN = 64                 # zero with non-temporal stores from this many pages on; fewer are touched at once
-    FLUSH_CEILING = 33          # tlb_single_page_flush_ceiling: above it, flush the whole address space
     TLB_REFILL = 8              # translations that a range fault leaves in the TLB: the last ones
-
-
-# ---------------------------------------------------------------- TLB
-
-cdef void flush_range(memmap *m, mm_c *mm, uint64_t start, uint64_t end) noexcept nogil:
-    """flush_tlb_mm_range(): page by page for a short range, everything for a long one; one shootdown either way."""
-    cdef hw *h = m.h
-    h.now += h.cost.flush + h.nr_cpus * h.cost.flush_cpu
-    if end - start > FLUSH_CEILING * PAGE_SIZE:
-        tlb_flush_mm(h, mm.asid)
-        return
-    while start < end:
-        tlb_flush_page(h, mm.asid, start)
-        start += PAGE_SIZE
 
 
 # ---------------------------------------------------------------- faults
@@ -191,7 +181,9 @@ cdef int wp_page(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *pte, uint64_t va
         lru_drain_cpu(m, ctx.cpu)               # its other reference may be the CPU's own batch
     if p.flags & PG_swapcache and p.refcount == 2 and not p.flags & PG_locked:
         try_to_free_swap(m, pfn)                # or the swap cache's, for a slot that nobody needs
-    if p.flags & PG_anon_exclusive or (p.flags & PG_anon and p.refcount == 1):
+    # A part of a huge page is not taken over (wp_can_reuse_anon_folio()).
+    if p.flags & PG_anon_exclusive or (p.flags & PG_anon and p.refcount == 1
+                                       and not p.flags & (PG_head | PG_tail)):
         p.flags |= PG_anon_exclusive
         m.cold[pfn].mapping = v.anon_id         # folio_move_anon_rmap(): ours alone from now on
         m.cold[pfn].index = linear_index(v, va)
@@ -352,6 +344,24 @@ cdef int fault_table(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint6
     return why
 
 
+cdef bint fault_leaf(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t va, bint write) noexcept nogil:
+    """Is va mapped by a 2 MiB leaf that allows the access? What others have too must be copied, a small page at a
+    time: the leaf is split.
+    """
+    cdef uint64_t *pmd = huge_pmd(m.h, v.mm.pgd, va)
+    if pmd == NULL:
+        return False
+    if not write or pmd[0] & PTE_RW:
+        return True
+    if not reuse_huge_pmd(m, v, pmd):
+        split_huge_pmd(m, pmd)
+        return False
+    ctx.min_flt += 1
+    m.event[PGFAULT] += 1
+    m.h.now += m.h.cost.fault
+    return True
+
+
 def fault_range(MemMap mem, MmStruct mm, VMA vma, AllocCtx ctx, uint64_t start, uint64_t end, bint write):
     """Fault [start, end) of one VMA that allows the access: handle_mm_fault() for a range.
 
@@ -365,6 +375,9 @@ def fault_range(MemMap mem, MmStruct mm, VMA vma, AllocCtx ctx, uint64_t start, 
     cdef memmap *m = &mem.m
     with nogil:
         while va < end:
+            if fault_leaf(m, &ctx.c, &vma.v, va, write):
+                va = (va | (HPAGE_PMD_SIZE - 1)) + 1
+                continue
             table = pte_alloc(m, &ctx.c, &mm.c, va, &next)
             if table == NULL:
                 why = WHY_NEED_RECLAIM
@@ -372,7 +385,7 @@ def fault_range(MemMap mem, MmStruct mm, VMA vma, AllocCtx ctx, uint64_t start, 
             why = fault_table(m, &ctx.c, &vma.v, table, &va, next if next < end else end, write, &stopped)
             if why != WHY_DONE:
                 break
-    return va, why, stopped
+    return va if va < end else end, why, stopped
 
 
 # ---------------------------------------------------------------- unmapping
@@ -531,6 +544,8 @@ def zap_range(MemMap mem, MmStruct mm, uint32_t cpu, uint64_t start, uint64_t en
         while va < end:
             table = pte_table(m.h, mm.c.pgd, va, &next)
             stop = next if next < end and next > va else end
+            if table == NULL and not zap_huge_pmd(m, &mm.c, cpu, va, stop, locked):
+                table = pte_table(m.h, mm.c.pgd, va, &next)
             if table != NULL:
                 fetch_next_table(m.h, mm.c.pgd, stop, end)
                 zap_table(m, &mm.c, cpu, table, va, stop, locked, file)
@@ -646,7 +661,13 @@ def copy_range(MemMap mem, MmStruct dst, MmStruct src, VMA dst_vma, VMA src_vma,
             frm = pte_table(m.h, src.c.pgd, va, &next)
             if next > end or next <= va:
                 next = end
-            if frm != NULL:
+            if frm == NULL:
+                frm = huge_pmd(m.h, src.c.pgd, va)
+                if frm != NULL:
+                    why = copy_huge_pmd(m, &ctx.c, &dst.c, frm, va)
+                    if why != WHY_DONE:
+                        break
+            else:
                 to = pte_alloc(m, &ctx.c, &dst.c, va, &unused)
                 if to == NULL:
                     why = WHY_NEED_RECLAIM
@@ -689,6 +710,13 @@ def protect_range(MemMap mem, MmStruct mm, VMA vma, uint64_t start, uint64_t end
             table = pte_table(m.h, mm.c.pgd, va, &next)
             if next > end or next <= va:
                 next = end
+            if table == NULL:
+                table = huge_pmd(m.h, mm.c.pgd, va)
+                if table != NULL and next - va == HPAGE_PMD_SIZE:
+                    change_huge_pmd(m, &vma.v, table)
+                    table = NULL
+                elif table != NULL:
+                    table = split_huge_table(m, &mm.c, va)
             if table != NULL:
                 protect_table(m, &vma.v, table, va, next)
             va = next
@@ -706,6 +734,19 @@ def move_range(MemMap mem, MmStruct mm, AllocCtx ctx, uint64_t old, uint64_t new
     with nogil:
         while done < length:
             frm = pte_table(m.h, mm.c.pgd, old + done, &next)
+            if frm == NULL:
+                frm = huge_pmd(m.h, mm.c.pgd, old + done)
+                if frm != NULL and not ((old + done) | (new + done)) & (HPAGE_PMD_SIZE - 1) \
+                        and length - done >= HPAGE_PMD_SIZE:
+                    why = move_huge_pmd(m, &ctx.c, &mm.c, frm, new + done)
+                    if why == WHY_NEED_RECLAIM:
+                        break
+                    if why == WHY_DONE:
+                        done += HPAGE_PMD_SIZE
+                        continue
+                    why = WHY_DONE
+                if frm != NULL:
+                    frm = split_huge_table(m, &mm.c, old + done)
             if frm == NULL:
                 done = next - old if next > old + done and next - old < length else length
                 continue

@@ -18,13 +18,23 @@ from typing import TYPE_CHECKING
 from numalab.arch import _pagetable_reference as pt
 from numalab.mm import _constants as c
 from numalab.mm._buddy_reference import free_pages_bulk
-from numalab.mm._fault_reference import fault_table, flush_range, put_mapping
+from numalab.mm._fault_reference import count_faults, fault_table, flush_range, put_mapping
 from numalab.mm._filemap_reference import add_rss, unmap_file_page
+from numalab.mm._huge_memory_reference import SIZE as HPAGE_PMD_SIZE
+from numalab.mm._huge_memory_reference import (
+    change_huge_pmd,
+    copy_huge_pmd,
+    move_huge_pmd,
+    reuse_huge_pmd,
+    split_huge_pmd,
+    split_huge_table,
+    zap_huge_pmd,
+)
 from numalab.mm._lru_chunks_reference import lru_check_holes
 from numalab.mm._lru_reference import lru_drain_cpu, munlock_page, page_free_prepare
 from numalab.mm._migrate_entry_reference import mig_entry_pfn, mig_entry_protect, mig_entry_to_read
 from numalab.mm._page_alloc_reference import free_table, pte_alloc
-from numalab.mm._reference import View, is_page, pte_table, pte_tables, ptes, table_end
+from numalab.mm._reference import View, huge_pmd, is_page, pte_table, pte_tables, ptes, table_end
 from numalab.mm._swap_reference import entry_of, free_swap_and_cache, swap_dup
 from numalab.mm.kernels import Why
 from numalab.mm.vm_flags import VM_WRITE
@@ -34,6 +44,22 @@ if TYPE_CHECKING:
 
 
 # ---------------------------------------------------------------- faults
+
+
+def fault_leaf(m: View, ctx: AllocCtx, vma: VMA, va: int, write: bool) -> bool:
+    """Whether va is mapped by a 2 MiB leaf that allows the access. What others have too must be copied, a small page
+    at a time: the leaf is split.
+    """
+    pmd = huge_pmd(m, vma.mm.pgd, va)
+    if pmd < 0:
+        return False
+    if not write or m.ram[pmd] & pt.PTE_RW:
+        return True
+    if not reuse_huge_pmd(m, vma, pmd):
+        split_huge_pmd(m, pmd)
+        return False
+    count_faults(m, ctx, 1)
+    return True
 
 
 def fault_range(
@@ -48,6 +74,9 @@ def fault_range(
     m = View(mem)
     va, why, stopped = start, Why.DONE, 0
     while va < end and why == Why.DONE:
+        if fault_leaf(m, ctx, vma, va, write):
+            va = min(table_end(va), end)
+            continue
         table = pte_alloc(m, ctx, mm, va)
         if table < 0:
             return va, Why.NEED_RECLAIM, 0
@@ -99,7 +128,10 @@ def zap_range(
     """
     m = View(mem)
     lru_drain_cpu(m, cpu)
-    for table, va, to in pte_tables(m, mm.pgd, start, end):
+    for _, va, to in pte_tables(m, mm.pgd, start, end):
+        if zap_huge_pmd(m, mm, cpu, va, to, locked):
+            continue
+        table, _ = pte_table(m, mm.pgd, va)
         if table >= 0:
             zap_table(m, mm, cpu, table, va, to, locked)
     lru_check_holes(m)
@@ -172,6 +204,10 @@ def copy_range(
     reached, why = max(start, src_vma.end), Why.DONE
     for table, va, stop in pte_tables(m, src.pgd, start, src_vma.end):
         if table < 0:
+            pmd = huge_pmd(m, src.pgd, va)
+            if pmd >= 0 and copy_huge_pmd(m, ctx, dst, pmd, va) != Why.DONE:
+                reached, why = va, Why.NEED_RECLAIM
+                break
             continue
         to = pte_alloc(m, ctx, dst, va)
         if to < 0:
@@ -195,7 +231,12 @@ def protect_range(mem: MemMap, mm: MmStruct, vma: VMA, start: int, end: int) -> 
     m = View(mem)
     may_write = vma.flags & VM_WRITE != 0
     keep = pt.PTE_ADDR_MASK | pt.PTE_ACCESSED | pt.PTE_DIRTY | pt.PTE_SPECIAL
-    for table, va, stop in pte_tables(m, mm.pgd, start, end):
+    for _, va, stop in pte_tables(m, mm.pgd, start, end):
+        pmd = huge_pmd(m, mm.pgd, va)
+        if pmd >= 0 and stop - va == HPAGE_PMD_SIZE:
+            change_huge_pmd(m, vma, pmd)
+            continue
+        table = pte_table(m, mm.pgd, va)[0] if pmd < 0 else split_huge_table(m, mm, va)
         for _, at in ptes(table, va, stop) if table >= 0 else ():
             pte = m.ram[at]
             if pt.pte_mapped(pte):
@@ -215,6 +256,16 @@ def move_range(
     done, why = 0, Why.DONE
     while done < length:
         frm, stop = pte_table(m, mm.pgd, old + done)
+        if frm < 0 and (pmd := huge_pmd(m, mm.pgd, old + done)) >= 0:
+            if not (old + done | new + done) % HPAGE_PMD_SIZE and length - done >= HPAGE_PMD_SIZE:
+                why = move_huge_pmd(m, ctx, mm, pmd, new + done)
+                if why == Why.NEED_RECLAIM:
+                    break
+                if why == Why.DONE:
+                    done += HPAGE_PMD_SIZE
+                    continue
+                why = Why.DONE
+            frm = split_huge_table(m, mm, old + done)
         if frm < 0:
             done = min(stop - old, length)
             continue

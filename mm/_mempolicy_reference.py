@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from numalab.mm import _constants as c
-from numalab.mm._buddy_reference import zone_alloc_bulk
+from numalab.mm._buddy_reference import buddy_take, zone_alloc_bulk
 from numalab.mm._reference import View
 from numalab.mm.mpol import (
     MPOL_BIND,
@@ -27,7 +27,10 @@ from numalab.mm.nodemask import first_node, next_node_in, nodes_in
 if TYPE_CHECKING:
     from numalab.mm._mm_types import AllocCtx, MemPolicy
 
-__all__ = ["WMARK_MIN", "alloc_pages_bulk", "alloc_pages_mpol", "interleave_nid", "zones_for"]
+__all__ = [
+    "WMARK_MIN", "alloc_huge_mpol", "alloc_huge_node", "alloc_pages_bulk", "alloc_pages_mpol", "interleave_nid",
+    "zones_for",
+]  # fmt: skip
 
 ZONE_NORMAL, ZONE_MOVABLE = 2, 3
 WMARK_MIN, WMARK_LOW = 0, 1
@@ -111,6 +114,30 @@ def alloc_pages_bulk(m: View, ctx: AllocCtx, nid: int, nodes: int, gfp: int, wan
     return got
 
 
+def alloc_huge_node(m: View, ctx: AllocCtx, nid: int, nodes: int, gfp: int) -> int:
+    """__alloc_pages() for one huge page: its first frame, or c.NO_PFN. There is no compaction: only a free block
+    will do.
+    """
+    gfp |= ctx.gfp
+    if gfp & c.GFP_HARDWALL:
+        if nodes and not nodes & ctx.mems_allowed:
+            return c.NO_PFN
+        nodes = nodes & ctx.mems_allowed if nodes else ctx.mems_allowed
+    zones = list(zones_for(m, nid, nodes, gfp))
+    for level in (WMARK_LOW, WMARK_MIN):
+        for z in zones:
+            if zone_room(m, z, gfp, level) < c.HPAGE_PMD_NR:
+                continue
+            pfn = buddy_take(m, z, c.HPAGE_PMD_ORDER)
+            if pfn != c.NO_PFN:
+                for i in range(pfn, pfn + c.HPAGE_PMD_NR):
+                    m.hot.flags[i] = m.zones.place[z]
+                zone_statistics(m, ctx, m.zones.node[zones[0]], m.zones.node[z], 1)
+                m.event[c.PGALLOC] += c.HPAGE_PMD_NR
+                return pfn
+    return c.NO_PFN
+
+
 # ---------------------------------------------------------------- policies
 
 
@@ -166,22 +193,49 @@ def alloc_pages_mpol(
 
     policy: None = default. ilx: None for allocations without a VMA (page tables).
     """
-    nid, nodes = ctx.nid, 0
-    if policy is None:
-        return alloc_pages_bulk(m, ctx, nid, 0, gfp, want)
-    if policy.mode in (MPOL_INTERLEAVE, MPOL_WEIGHTED_INTERLEAVE):
+    if policy is not None and policy.mode in (MPOL_INTERLEAVE, MPOL_WEIGHTED_INTERLEAVE):
         return alloc_interleaved(m, ctx, policy, ilx, gfp, want)
-    if policy.mode in (MPOL_BIND, MPOL_PREFERRED_MANY) and policy.home_node >= 0:
-        nid = policy.home_node
-    if policy.mode == MPOL_PREFERRED:
-        nid = first_node(policy.nodes)
-    elif policy.mode == MPOL_BIND:
-        # If the cpuset has moved away from all of these nodes, it wins.
-        if not ctx.gfp & c.GFP_HARDWALL or policy.nodes & ctx.mems_allowed:
-            nodes = policy.nodes
-    elif policy.mode == MPOL_PREFERRED_MANY:
-        got = alloc_pages_bulk(m, ctx, nid, policy.nodes, gfp & ~c.GFP_DIRECT_RECLAIM, want)
+    nid, nodes = policy_node(ctx, policy)
+    if policy is not None and policy.mode == MPOL_PREFERRED_MANY:
+        got = alloc_pages_bulk(m, ctx, nid, nodes, gfp & ~c.GFP_DIRECT_RECLAIM, want)
         if len(got) < want:
             got += alloc_pages_bulk(m, ctx, nid, 0, gfp, want - len(got))
         return got
     return alloc_pages_bulk(m, ctx, nid, nodes, gfp, want)
+
+
+def policy_node(ctx: AllocCtx, policy: MemPolicy | None) -> tuple[int, int]:
+    """policy_nodemask() of a policy that does not interleave: the node to start at, and the nodes allowed, 0 = all."""
+    nid, nodes = ctx.nid, 0
+    if policy is None:
+        return nid, nodes
+    if policy.mode in (MPOL_BIND, MPOL_PREFERRED_MANY):
+        if policy.home_node >= 0:
+            nid = policy.home_node
+        # If the cpuset has moved away from all of the nodes that are bound to, it wins.
+        allowed = not ctx.gfp & c.GFP_HARDWALL or policy.nodes & ctx.mems_allowed
+        nodes = policy.nodes if policy.mode == MPOL_PREFERRED_MANY or allowed else 0
+    elif policy.mode == MPOL_PREFERRED:
+        nid = first_node(policy.nodes)
+    return nid, nodes
+
+
+def alloc_huge_mpol(m: View, ctx: AllocCtx, policy: MemPolicy | None, ilx: int, gfp: int) -> int:
+    """alloc_pages_mpol() for one huge page: on the wanted node, which counts for more than its size; else on another
+    one if the caller would reclaim for it (GFP_DIRECT_RECLAIM). Interleaving goes by huge pages.
+    """
+    if policy is not None and policy.mode in (MPOL_INTERLEAVE, MPOL_WEIGHTED_INTERLEAVE):
+        nid = interleave_nid(m, ctx, policy, ilx)
+        pfn = alloc_huge_node(m, ctx, nid, 0, gfp)
+        if policy.mode == MPOL_INTERLEAVE and pfn != c.NO_PFN and m.node(pfn) == nid:
+            m.node_stat[nid, c.NUMA_INTERLEAVE_HIT] += 1
+        return pfn
+    nid, nodes = policy_node(ctx, policy)
+    if policy is not None and policy.mode == MPOL_PREFERRED_MANY:
+        pfn = alloc_huge_node(m, ctx, nid, nodes, gfp & ~c.GFP_DIRECT_RECLAIM)
+        return pfn if pfn != c.NO_PFN else alloc_huge_node(m, ctx, nid, 0, gfp)
+    if not nodes or nodes >> nid & 1:
+        pfn = alloc_huge_node(m, ctx, nid, 0, gfp | c.GFP_THISNODE)
+        if pfn != c.NO_PFN or not gfp & c.GFP_DIRECT_RECLAIM:
+            return pfn
+    return alloc_huge_node(m, ctx, nid, nodes, gfp)

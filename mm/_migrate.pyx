@@ -18,22 +18,27 @@ from libc.string cimport memcpy
 from numalab.arch._copy cimport copy_fence, copy_page_nt
 from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, hw
 from numalab.arch._pagetable cimport (
-    PMD_SHIFT, PTE_ADDR, PTE_DIRTY, PTE_PRESENT, PTE_PSE, PTE_SPECIAL, is_migration_entry, pmd_entry, pte_at,
-    pte_mapped, pte_pfn, pte_table,
+    PMD_SHIFT, PTE_ADDR, PTE_DIRTY, PTE_PRESENT, PTE_PSE, PTE_SPECIAL, is_migration_entry, leaf_table, pmd_entry,
+    pmd_leaf, pte_at, pte_mapped, pte_pfn, pte_table,
 )
 from numalab.mm._filemap cimport replace_in_page_cache
+from numalab.mm._huge_memory cimport (
+    free_huge_page, huge_head, is_huge, is_huge_list, likely_mapped_shared, remap_huge_page, split_folio,
+)
 from numalab.mm._lru cimport isolate_batch, lru_add_batch, lru_check_holes, page_free_prepare
 from numalab.mm._migrate_entry cimport mig_entry_make, mig_entry_pfn, mig_entry_restore
 from numalab.mm._mm_types cimport (
-    AllocCtx, GFP_DIRECT_RECLAIM, GFP_THISNODE, GFP_USER_MOVABLE, MPOL_INTERLEAVE, MPOL_WEIGHTED_INTERLEAVE, MemMap,
-    MemPolicy, MmStruct, NO_PFN, NR_ISOLATED_ANON, NR_ISOLATED_FILE, NR_LRU_LISTS, NR_MLOCK, NR_NODE_STATS, PG_active,
-    PG_anon, PG_anon_exclusive, PG_dirty, PG_locked, PG_migration_shared, PG_mlocked, PG_referenced, PG_reserved,
-    PG_swapbacked, PG_swapcache, PG_unevictable, PG_uptodate, PG_workingset, PG_writeback, VM_IO, VM_MAYWRITE,
-    VM_PFNMAP, VM_SHARED, WHY_DONE, WHY_NO_TARGET, WHY_STRICT, alloc_ctx, mapped_item, mapping_c, memmap, mm_c, mpol,
-    page, page_mapping, pfn_zone, vma_c, zone,
+    AllocCtx, GFP_DIRECT_RECLAIM, GFP_THISNODE, GFP_USER_MOVABLE, HPAGE_PMD_NR, HPAGE_PMD_ORDER, MPOL_INTERLEAVE,
+    MPOL_WEIGHTED_INTERLEAVE, MemMap, MemPolicy, MmStruct, NO_PFN, NR_ANON_MAPPED, NR_ISOLATED_ANON, NR_ISOLATED_FILE,
+    NR_LRU_LISTS, NR_MLOCK, NR_NODE_STATS, PG_NODE_SHIFT, PG_active, PG_anon, PG_anon_exclusive, PG_dirty, PG_head,
+    PG_locked, PG_lru, PG_migration_shared, PG_mlocked, PG_referenced, PG_reserved, PG_swapbacked, PG_swapcache,
+    PG_tail, PG_unevictable, PG_uptodate, PG_workingset, PG_writeback, THP_MIGRATION_FAIL, THP_MIGRATION_SPLIT,
+    THP_MIGRATION_SUCCESS, VM_IO, VM_MAYWRITE, VM_PFNMAP, VM_SHARED, WHY_DONE, WHY_NO_TARGET, WHY_STRICT, alloc_ctx,
+    mapped_item, mapping_c, memmap, mm_c, mpol, page, page_mapping, pfn_zone, vma_c, zone,
 )
 from numalab.mm._page_alloc cimport (
-    alloc_pages_bulk, alloc_pages_mpol, fetch_next_table, free_pages_bulk, nl_prefetch, nl_prefetchw,
+    alloc_huge_mpol, alloc_huge_node, alloc_pages_bulk, alloc_pages_mpol, fetch_next_table, free_pages_bulk,
+    nl_prefetch, nl_prefetchw,
 )
 from numalab.mm._rmap cimport mig_item, rmap_remap, rmap_unmap
 from numalab.mm._swap cimport replace_in_swap_cache
@@ -167,10 +172,11 @@ cdef bint v5_takes(memmap *m, mm_c *mm, uint32_t pfn) noexcept nogil:
 
 
 cdef uint32_t queue_table(memmap *m, mm_c *mm, uint64_t *table, uint64_t *at, uint64_t end, uint64_t nodes, bint invert,
-                          uint32_t flags, bint migratable, uint32_t *out, int64_t *failed, int64_t *shared
-                          ) noexcept nogil:
+                          uint32_t flags, bint migratable, uint32_t *out, int64_t *failed, int64_t *shared,
+                          uint32_t *large, bint *found) noexcept nogil:
     """queue_folios_pte_range() for one PTE table: candidates to `out`, not yet isolated. Stops early under STRICT
-    alone.
+    alone, and behind a page of a huge page, which is to be queued as a whole: `found`. large: its head, or that of the
+    one before, of which no more need be said.
     """
     cdef uint64_t *ptes = &table[(at[0] >> PAGE_SHIFT) & 511]
     cdef uint32_t most = <uint32_t>((end - at[0] + PAGE_SIZE - 1) >> PAGE_SHIFT), i = 0
@@ -205,13 +211,18 @@ cdef uint32_t queue_table(memmap *m, mm_c *mm, uint64_t *table, uint64_t *at, ui
         if i + 16 < most and pte_mapped(ptes[i + 16]):
             nl_prefetchw(&m.hot[pte_pfn(ptes[i + 16])])
         p = &m.hot[pfn]
-        if p.flags & PG_reserved:
-            continue
+        if p.flags & (PG_reserved | PG_head | PG_tail):
+            if p.flags & PG_reserved or huge_head(pfn) == large[0]:
+                continue
+            large[0] = huge_head(pfn)
         if flags & (MF_MOVE | MF_MOVE_ALL) and migratable:
             if not flags & MF_MOVE_ALL and (
-                    not v5_takes(m, mm, pfn) if flags & MF_V5_FILTER else p.mapcount > 1):
+                    not v5_takes(m, mm, pfn) if flags & MF_V5_FILTER else likely_mapped_shared(m, pfn)):
                 shared[0] += 1
                 continue
+            if p.flags & (PG_head | PG_tail):
+                found[0] = True
+                break
             out[n] = pfn
             n += 1
             continue
@@ -222,6 +233,20 @@ cdef uint32_t queue_table(memmap *m, mm_c *mm, uint64_t *table, uint64_t *at, ui
     return n
 
 
+cdef bint isolate_huge(memmap *m, PageList pagelist, uint32_t head) except -1 nogil:
+    """Isolate what there is of a huge page, all of it or, where that cannot be, nothing."""
+    cdef uint32_t i, n = 0, missed
+    pagelist.reserve(HPAGE_PMD_NR)
+    for i in range(512):
+        if is_huge(m, head + i):
+            if not m.hot[head + i].flags & PG_lru:
+                return False
+            pagelist.pfns[pagelist.n + n] = head + i
+            n += 1
+    pagelist.n += isolate_batch(m, pagelist.pfns + pagelist.n, n, &missed)
+    return True
+
+
 def queue_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end, uint64_t nodes, bint invert, uint32_t flags,
                 PageList pagelist, bint migratable=True):
     """Isolate the pages of [start, end) that lie on ``nodes`` (with ``invert``: that do not).
@@ -230,8 +255,10 @@ def queue_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end, uint64_t 
     page stops the walk (``Why.STRICT``). Appends to ``pagelist`` and its counters; returns (next, why, 0).
     """
     cdef uint64_t va = start, next, before
+    cdef uint64_t spread[512]
     cdef uint64_t *table
-    cdef uint32_t n, missed
+    cdef uint32_t n, missed, large = NO_PFN
+    cdef bint found
     cdef int64_t failed = 0, shared = 0, scanned = 0
     cdef int why = WHY_DONE
     cdef memmap *m = &mem.m
@@ -241,18 +268,23 @@ def queue_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end, uint64_t 
             if next > end or next <= va:
                 next = end
             if table == NULL:
+                table = leaf_table(m.h, mm.c.pgd, va, spread)
+            if table == NULL:
                 va = next
                 continue
             fetch_next_table(m.h, mm.c.pgd, next, end)
             pagelist.reserve(BATCH)
             before = va
+            found = False
             n = queue_table(m, &mm.c, table, &va, next, nodes, invert, flags, migratable, pagelist.pfns + pagelist.n,
-                            &failed, &shared)
+                            &failed, &shared, &large, &found)
             scanned += (va - before) >> PAGE_SHIFT
             if n:
                 pagelist.n += isolate_batch(m, pagelist.pfns + pagelist.n, n, &missed)
                 failed += missed
-            if va < next or (failed and flags & (MF_STRICT | MF_MOVE | MF_MOVE_ALL) == MF_STRICT):
+            if found:
+                failed += not isolate_huge(m, pagelist, large)
+            elif va < next or (failed and flags & (MF_STRICT | MF_MOVE | MF_MOVE_ALL) == MF_STRICT):
                 why = WHY_STRICT
                 break
         m.h.now += scanned * m.h.cost.scan_page
@@ -287,6 +319,7 @@ def pages_status(MemMap mem, MmStruct mm, uint64_t[::1] addresses, int32_t[::1] 
     cdef uint64_t covered = <uint64_t>-1        # va >> 30 of the PMD table in hand: for most addresses two loads do
     cdef uint64_t *pmds = empty
     cdef uint64_t *ptes[64]
+    cdef uint64_t leaf[64]
     cdef uint64_t va, pmd, pte, at = 0, n = <uint64_t>addresses.shape[0]
     cdef uint32_t k, i
     cdef vma_c *v = NULL
@@ -312,6 +345,9 @@ def pages_status(MemMap mem, MmStruct mm, uint64_t[::1] addresses, int32_t[::1] 
                 if (pmd & (PTE_PRESENT | PTE_PSE)) == PTE_PRESENT:
                     ptes[i] = <uint64_t *>(ram + PTE_ADDR(pmd)) + ((va >> PAGE_SHIFT) & 511)
                     nl_prefetch(ptes[i])
+                elif pmd_leaf(pmd):
+                    leaf[i] = pmd & ~<uint64_t>PTE_PSE      # any of its pages will do: they lie on one node
+                    ptes[i] = &leaf[i]
             for i in range(k):
                 pte = ptes[i][0]
                 if not pte_mapped(pte):
@@ -333,6 +369,7 @@ def queue_addresses(MemMap mem, MmStruct mm, uint64_t[::1] addresses, int node, 
     done, entries queued, whether the last one done has such a status).
     """
     cdef uint64_t va, next, i = 0, n = <uint64_t>addresses.shape[0], queued = 0
+    cdef uint64_t spread[512]
     cdef uint64_t *table
     cdef uint64_t pte
     cdef uint32_t pfn, missed
@@ -349,6 +386,8 @@ def queue_addresses(MemMap mem, MmStruct mm, uint64_t[::1] addresses, int node, 
             v = find_vma(&mm.c, va, v)
             if v != NULL and not v.flags & (VM_IO | VM_PFNMAP):
                 table = pte_table(m.h, mm.c.pgd, va, &next)
+                if table == NULL:
+                    table = leaf_table(m.h, mm.c.pgd, va, spread)
                 pte = table[(va >> PAGE_SHIFT) & 511] if table != NULL else 0
                 if not pte_mapped(pte):
                     err = -ENOENT
@@ -357,8 +396,14 @@ def queue_addresses(MemMap mem, MmStruct mm, uint64_t[::1] addresses, int node, 
                     p = &m.hot[pfn]
                     if <int>m.section_node[pfn >> 15] == node:
                         err = node
-                    elif p.mapcount > 1 and not move_all:
+                    elif not move_all and likely_mapped_shared(m, pfn):
                         err = -EACCES
+                    elif p.flags & (PG_head | PG_tail):     # one address moves all of it
+                        if isolate_huge(m, pagelist, huge_head(pfn)):
+                            queued += 1
+                            i += 1
+                            continue
+                        err = -EBUSY
                     else:
                         pagelist.reserve(1)
                         pagelist.pfns[pagelist.n] = pfn
@@ -397,8 +442,14 @@ cdef inline void leave(batch *b, uint32_t pfn, int reason) noexcept nogil:
     b.nr_left += 1
 
 
-cdef void unmap_batch(memmap *m, batch *b, uint32_t cpu, uint32_t *pfns, uint32_t n, MigrateStats stats) noexcept nogil:
-    """migrate_folio_unmap() for a batch: lock each page and turn its PTEs into migration entries."""
+cdef uint32_t unmap_batch(memmap *m, batch *b, uint32_t cpu, uint32_t *pfns, uint64_t left, MigrateStats stats
+                          ) noexcept nogil:
+    """migrate_folio_unmap() for a batch: lock each page and turn its PTEs into migration entries.
+
+    left: pages there are. Returns how many the batch has: it ends where a huge page begins. What is there of one that
+    is not whole are small pages.
+    """
+    cdef uint32_t n = <uint32_t>left if left < BATCH else BATCH
     cdef uint32_t i, pfn, table
     cdef uint64_t *pte
     cdef mig_item *item
@@ -419,6 +470,13 @@ cdef void unmap_batch(memmap *m, batch *b, uint32_t cpu, uint32_t *pfns, uint32_
             free_pages_bulk(m, cpu, &pfn, 1)
             stats.freed += 1
             continue
+        if p.flags & (PG_head | PG_tail):
+            if i and is_huge_list(m, pfns + i, left - i):
+                n = i
+                break
+            split_folio(m, pfn)
+            m.event[THP_MIGRATION_SPLIT] += 1
+            m.event[THP_MIGRATION_FAIL] += 1
         if p.flags & (PG_locked | PG_writeback):
             leave(b, pfn, REASON_LOCKED if p.flags & PG_locked else REASON_WRITEBACK)
             continue
@@ -452,6 +510,7 @@ cdef void unmap_batch(memmap *m, batch *b, uint32_t cpu, uint32_t *pfns, uint32_
         b.tlb.all = True
     stats.phase[PHASE_UNMAP] += n * m.h.cost.unmap_page
     m.h.now += n * m.h.cost.unmap_page
+    return n
 
 
 cdef void flush_batch(memmap *m, batch *b, MigrateStats stats) noexcept nogil:
@@ -620,6 +679,68 @@ cdef uint32_t keep_used(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noe
     return k
 
 
+cdef int huge_page_stays(memmap *m, uint32_t head) noexcept nogil:
+    """Why an isolated huge page cannot move now (REASON_*)."""
+    cdef uint32_t i
+    cdef page *p
+    for i in range(512):
+        p = &m.hot[head + i]
+        if p.flags & PG_locked:
+            return REASON_LOCKED
+        if p.flags & PG_writeback:
+            return REASON_WRITEBACK
+        if <uint32_t>p.refcount != p.mapcount + 1:
+            return REASON_PINNED
+    return REASON_NONE
+
+
+cdef void migrate_huge(memmap *m, alloc_ctx *ctx, batch *b, uint32_t src, Target target, MigrateStats stats
+                       ) noexcept nogil:
+    """One huge page, all of it or nothing. It is mapped at both ends of the copy: nobody runs in between."""
+    cdef uint32_t pfns[512]
+    cdef int reason = huge_page_stays(m, src)
+    cdef uint32_t gfp = GFP_USER_MOVABLE | GFP_DIRECT_RECLAIM, dst, i, k = HPAGE_PMD_NR
+    cdef int64_t mapped = 0
+    cdef uint64_t cost
+    cdef int64_t *stat
+    if reason == REASON_NONE:
+        if target.nid >= 0:
+            dst = alloc_huge_node(m, ctx, target.nid, 0, gfp | GFP_THISNODE)
+        else:
+            dst = alloc_huge_mpol(m, ctx, &target.policy.p if target.policy is not None else NULL,
+                                  target.ilx + (m.cold[src].index >> HPAGE_PMD_ORDER), gfp)
+        reason = REASON_TARGET_FULL if dst == NO_PFN else REASON_NONE
+    if reason != REASON_NONE:
+        for i in range(512):
+            leave(b, src + i, reason)
+        return
+    b.tlb.all = True
+    stats.phase[PHASE_FLUSH] += try_to_unmap_flush(m, &b.tlb)
+    memcpy(m.h.ram + (<uint64_t>dst << PAGE_SHIFT), m.h.ram + (<uint64_t>src << PAGE_SHIFT), HPAGE_PMD_NR * PAGE_SIZE)
+    for i in range(512):
+        mapped += m.hot[src + i].mapcount != 0
+        copy_page_state(m, src + i, dst + i)
+        m.hot[dst + i].flags |= PG_tail if i else PG_head
+        pfns[i] = dst + i
+    remap_huge_page(m, src, dst)
+    stat = m.node_stat + (m.hot[src].flags >> PG_NODE_SHIFT) * NR_NODE_STATS
+    stat[NR_ISOLATED_ANON] -= HPAGE_PMD_NR
+    stat[NR_ANON_MAPPED] -= mapped
+    m.node_stat[(m.hot[dst].flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_ANON_MAPPED] += mapped
+    cost = HPAGE_PMD_NR * m.h.copy_cost[
+        (m.hot[src].flags >> PG_NODE_SHIFT) * 64 + (m.hot[dst].flags >> PG_NODE_SHIFT)]
+    free_huge_page(m, src)
+    if mapped < HPAGE_PMD_NR:                   # unmapped by their owner since they were isolated
+        k = keep_used(m, ctx.cpu, pfns, k)
+    lru_add_batch(m, pfns, k)
+    stats.moved += HPAGE_PMD_NR
+    m.event[THP_MIGRATION_SUCCESS] += 1
+    stats.phase[PHASE_UNMAP] += m.h.cost.unmap_page
+    stats.phase[PHASE_COPY] += cost
+    stats.phase[PHASE_REMAP] += m.h.cost.remap_page
+    m.h.now += m.h.cost.unmap_page + cost + m.h.cost.remap_page
+
+
 def migrate_batch(MemMap mem, AllocCtx ctx, uint32_t[::1] pfns, uint64_t at, Target target, MigrateStats stats,
                   uint32_t[::1] left, uint8_t[::1] why_left):
     """Migrate isolated pages from ``pfns[at]`` on, batch after batch, until one leaves pages behind.
@@ -628,7 +749,7 @@ def migrate_batch(MemMap mem, AllocCtx ctx, uint32_t[::1] pfns, uint64_t at, Tar
     NO_TARGET when the target filled up, with the pages that found no room among those left.
     """
     cdef uint64_t total = <uint64_t>pfns.shape[0]
-    cdef uint32_t n, i, got
+    cdef uint32_t i, got
     cdef uint32_t dst[512]
     cdef batch b
     cdef int why = WHY_DONE
@@ -637,18 +758,20 @@ def migrate_batch(MemMap mem, AllocCtx ctx, uint32_t[::1] pfns, uint64_t at, Tar
     b.nr_left = 0
     with nogil:
         while at < total:
-            n = <uint32_t>(total - at) if total - at < BATCH else BATCH
             b.n = 0
             b.nr_single = 0
             b.nr_multi = 0
             tlb_batch_begin(&b.tlb)
             m.h.now += m.h.cost.migrate_call
             stats.batches += 1
-            unmap_batch(m, &b, ctx.c.cpu, &pfns[at], n, stats)
-            flush_batch(m, &b, stats)
-            got = target_pages(m, &ctx.c, &b, target, dst) if b.n else 0
-            move_batch(m, &ctx.c, &b, dst, got, stream, stats)
-            at += n
+            if is_huge_list(m, &pfns[at], total - at):
+                migrate_huge(m, &ctx.c, &b, pfns[at], target, stats)
+                at += HPAGE_PMD_NR
+            else:
+                at += unmap_batch(m, &b, ctx.c.cpu, &pfns[at], total - at, stats)
+                flush_batch(m, &b, stats)
+                got = target_pages(m, &ctx.c, &b, target, dst) if b.n else 0
+                move_batch(m, &ctx.c, &b, dst, got, stream, stats)
             if b.nr_left:
                 break
         for i in range(m.nr_nodes * NR_LRU_LISTS):

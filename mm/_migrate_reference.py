@@ -24,6 +24,16 @@ from numalab.arch.errno import EACCES, EBUSY, EFAULT, ENOENT
 from numalab.mm import _constants as c
 from numalab.mm._buddy_reference import free_pages_bulk
 from numalab.mm._filemap_reference import page_mapping, replace_in_page_cache
+from numalab.mm._huge_memory_reference import (
+    free_huge_page,
+    huge_head,
+    is_huge,
+    is_huge_list,
+    likely_mapped_shared,
+    parts,
+    remap_huge_page,
+    split_folio,
+)
 from numalab.mm._lru_chunks_reference import lru_check_holes
 from numalab.mm._lru_reference import (
     count_isolated,
@@ -32,9 +42,14 @@ from numalab.mm._lru_reference import (
     lru_add_batch,
     page_free_prepare,
 )
-from numalab.mm._mempolicy_reference import alloc_pages_bulk, alloc_pages_mpol
+from numalab.mm._mempolicy_reference import (
+    alloc_huge_mpol,
+    alloc_huge_node,
+    alloc_pages_bulk,
+    alloc_pages_mpol,
+)
 from numalab.mm._migrate_entry_reference import mig_entry_pfn
-from numalab.mm._reference import View, is_page, pte_tables, ptes, try_to_unmap_flush
+from numalab.mm._reference import View, is_page, mapped_ptes, pte_tables, try_to_unmap_flush
 from numalab.mm._rmap_reference import MigItem, mapped_item, remap_pte, rmap_remap, rmap_unmap, unmap_pte
 from numalab.mm._swap_reference import replace_in_swap_cache
 from numalab.mm.kernels import Why
@@ -67,6 +82,14 @@ def isolate_into(m: View, pagelist: PageList, pfns: list[int]) -> int:
     return len(pfns) - len(taken)
 
 
+def isolate_huge(m: View, pagelist: PageList, pfn: int) -> bool:
+    """Isolate what there is of a huge page, all of it or, where that cannot be, nothing."""
+    pages = parts(m, pfn)
+    if not all(m.hot.flags[part] & c.PG_lru for part in pages):
+        return False
+    return not isolate_into(m, pagelist, pages)
+
+
 def is_wanted(m: View, pte: int, nodes: int, invert: bool) -> bool:
     """queue_folio_required(): a page, not the zero page, on one of the nodes (with ``invert``: on none of them)."""
     if not is_page(pte):
@@ -96,24 +119,34 @@ def queue_range(
     moving = flags & (MF_MOVE | MF_MOVE_ALL) != 0 and migratable
     strict = flags & (MF_STRICT | MF_MOVE | MF_MOVE_ALL) == MF_STRICT  # strictly_unmovable()
     failed_before = pagelist.nr_failed
-    for table, va, stop in pte_tables(m, mm.pgd, start, end):
+    large = c.NO_PFN  # head of the huge page seen last: it is queued, or not, as a whole
+    for _, va, stop in pte_tables(m, mm.pgd, start, end):
         candidates: list[int] = []
-        for page_va, at in ptes(table, va, stop) if table >= 0 else ():
-            pte = m.ram[at]
+        for page_va, pte in mapped_ptes(m, mm.pgd, va, stop):
             pagelist.scanned += 1
             m.charge(m.cost["scan_page"])
             if pt.is_migration_entry(pte):
                 pagelist.nr_failed += 1
-            elif not is_wanted(m, pte, nodes, invert):
                 continue
-            elif not moving:
+            if not is_wanted(m, pte, nodes, invert):
+                continue
+            pfn = pt.pte_pfn(pte)
+            if is_huge(m, pfn):
+                if huge_head(pfn) == large:
+                    continue
+                large = huge_head(pfn)
+            if not moving:
                 pagelist.nr_failed += 1
                 if strict:
                     return page_va + pt.PAGE_SIZE, Why.STRICT, 0
-            elif not flags & MF_MOVE_ALL and is_shared(m, mm, pt.pte_pfn(pte), flags):
+            elif not flags & MF_MOVE_ALL and is_shared(m, mm, pfn, flags):
                 pagelist.nr_shared += 1
+            elif is_huge(m, pfn):
+                pagelist.nr_failed += isolate_into(m, pagelist, candidates)
+                candidates = []
+                pagelist.nr_failed += not isolate_huge(m, pagelist, pfn)
             else:
-                candidates.append(pt.pte_pfn(pte))
+                candidates.append(pfn)
         pagelist.nr_failed += isolate_into(m, pagelist, candidates)
         if strict and pagelist.nr_failed > failed_before:
             return stop, Why.STRICT, 0
@@ -123,8 +156,7 @@ def queue_range(
 def is_shared(m: View, mm: MmStruct, pfn: int, flags: int) -> bool:
     """migrate_folio_add(): several map the page. In 2005: another process maps its file too, and nobody for writing."""
     if not flags & MF_V5_FILTER:
-        mapcount: int = m.hot.mapcount[pfn]
-        return mapcount > 1
+        return likely_mapped_shared(m, pfn)
     mapping = page_mapping(m, pfn)
     if mapping is None:
         return False
@@ -134,9 +166,8 @@ def is_shared(m: View, mm: MmStruct, pfn: int, flags: int) -> bool:
 
 def pte_at(m: View, mm: MmStruct, va: int) -> int:
     """The PTE of one address, 0 if there is no table for it."""
-    at = pt.pte_index(m.ram, m.hw.levels, mm.pgd, va)
-    pte: int = m.ram[at] if at >= 0 else 0
-    return pte
+    va &= -pt.PAGE_SIZE
+    return next((pte for _, pte in mapped_ptes(m, mm.pgd, va, va + pt.PAGE_SIZE)), 0)
 
 
 def page_status(m: View, mm: MmStruct, va: int) -> int:
@@ -168,8 +199,10 @@ def queue_address(
     if status < 0 or status == node:
         return status
     pfn = pt.pte_pfn(pte_at(m, mm, va))
-    if m.hot.mapcount[pfn] > 1 and not move_all:
+    if not move_all and likely_mapped_shared(m, pfn):
         return -EACCES
+    if is_huge(m, pfn):  # one address moves all of it
+        return None if isolate_huge(m, pagelist, pfn) else -EBUSY
     return -EBUSY if isolate_into(m, pagelist, [pfn]) else None
 
 
@@ -217,17 +250,30 @@ class Batch:
     left: list[tuple[int, Reason]] = field(default_factory=list)
 
 
-def unmap_batch(m: View, b: Batch, cpu: int, pfns: list[int], stats: MigrateStats) -> None:
-    """migrate_folio_unmap() for a batch: lock each page and turn its PTEs into migration entries."""
+def unmap_batch(m: View, b: Batch, cpu: int, pfns: list[int], stats: MigrateStats) -> int:
+    """migrate_folio_unmap() for a batch: lock each page and turn its PTEs into migration entries.
+
+    Returns how many pages the batch has: it ends where a huge page begins. What is there of one that is not whole are
+    small pages.
+    """
     several: list[MigItem] = []
-    for pfn in pfns:
+    n = min(len(pfns), BATCH)
+    for i, pfn in enumerate(pfns[:BATCH]):
         flags = m.hot.flags[pfn]
         if m.hot.mapcount[pfn] == 0 and m.hot.refcount[pfn] == 1:
             # Only the isolation still holds it: its owner gave it up.
             count_isolated(m, pfn, -1)
             free_page(m, cpu, pfn)
             stats.freed += 1
-        elif flags & (c.PG_locked | c.PG_writeback):
+            continue
+        if is_huge(m, pfn):
+            if i and is_huge_list(m, pfns[i:]):
+                n = i
+                break
+            split_folio(m, pfn)
+            m.event[c.THP_MIGRATION_SPLIT] += 1
+            m.event[c.THP_MIGRATION_FAIL] += 1
+        if flags & (c.PG_locked | c.PG_writeback):
             b.left.append((pfn, Reason.LOCKED if flags & c.PG_locked else Reason.WRITEBACK))
         else:
             m.hot.flags[pfn] |= c.PG_locked
@@ -240,7 +286,8 @@ def unmap_batch(m: View, b: Batch, cpu: int, pfns: list[int], stats: MigrateStat
     if several:
         rmap_unmap(m, several)
         b.flush_all = True
-    charge(m, stats, Phase.UNMAP, len(pfns) * m.cost["unmap_page"])
+    charge(m, stats, Phase.UNMAP, n * m.cost["unmap_page"])
+    return n
 
 
 def unmap_single(m: View, b: Batch, item: MigItem) -> None:
@@ -380,6 +427,57 @@ def move_batch(m: View, ctx: AllocCtx, b: Batch, dst: list[int], stats: MigrateS
     charge(m, stats, Phase.REMAP, len(b.items) * m.cost["remap_page"])
 
 
+def huge_page_stays(m: View, head: int) -> Reason | None:
+    """Why an isolated huge page cannot move now; None = nothing keeps it."""
+    for pfn in range(head, head + c.HPAGE_PMD_NR):
+        if m.hot.flags[pfn] & c.PG_locked:
+            return Reason.LOCKED
+        if m.hot.flags[pfn] & c.PG_writeback:
+            return Reason.WRITEBACK
+        if m.hot.refcount[pfn] != m.hot.mapcount[pfn] + 1:
+            return Reason.PINNED
+    return None
+
+
+def migrate_huge(m: View, ctx: AllocCtx, b: Batch, src: int, target: Target, stats: MigrateStats) -> None:
+    """One huge page, all of it or nothing. It is mapped at both ends of the copy: nobody runs in between."""
+    nr = c.HPAGE_PMD_NR
+    reason, dst = huge_page_stays(m, src), c.NO_PFN
+    if reason is None:
+        gfp = c.GFP_USER_MOVABLE | c.GFP_DIRECT_RECLAIM
+        if target.nid >= 0:
+            dst = alloc_huge_node(m, ctx, target.nid, 0, gfp | c.GFP_THISNODE)
+        else:
+            ilx = target.ilx + (m.cold.index[src] >> c.HPAGE_PMD_ORDER)
+            dst = alloc_huge_mpol(m, ctx, target.policy, ilx, gfp)
+        reason = Reason.TARGET_FULL if dst == c.NO_PFN else None
+    if reason is not None:
+        b.left += [(pfn, reason) for pfn in range(src, src + nr)]
+        return
+    stats.charge(Phase.FLUSH, try_to_unmap_flush(m, set(), everything=True))
+    mapped = sum(m.hot.mapcount[pfn] != 0 for pfn in range(src, src + nr))
+    for i in range(nr):
+        m.copy_page(dst + i, src + i)
+        copy_page_state(m, src + i, dst + i)
+        m.hot.flags[dst + i] |= c.PG_tail if i else c.PG_head
+    remap_huge_page(m, src, dst)
+    m.node_stat[m.node(src), c.NR_ISOLATED_ANON] -= nr
+    m.node_stat[m.node(src), c.NR_ANON_MAPPED] -= mapped
+    m.node_stat[m.node(dst), c.NR_ANON_MAPPED] += mapped
+    ns = nr * int(m.hw.copy_cost[m.node(src), m.node(dst)])
+    free_huge_page(m, src)
+    pages = list(range(dst, dst + nr))
+    for pfn in pages:
+        if not m.hot.refcount[pfn]:  # unmapped by its owner since it was isolated
+            free_page(m, ctx.cpu, pfn)
+    lru_add_batch(m, [pfn for pfn in pages if m.hot.refcount[pfn]])
+    stats.moved += nr
+    m.event[c.THP_MIGRATION_SUCCESS] += 1
+    charge(m, stats, Phase.UNMAP, m.cost["unmap_page"])
+    charge(m, stats, Phase.COPY, ns)
+    charge(m, stats, Phase.REMAP, m.cost["remap_page"])
+
+
 def migrate_batch(
     mem: MemMap,
     ctx: AllocCtx,
@@ -399,14 +497,17 @@ def migrate_batch(
     b = Batch()
     while at < len(pfns) and not b.left:
         b = Batch()
-        pages = pfns[at : at + BATCH].tolist()
+        pages = pfns[at : at + 2 * BATCH].tolist()
         m.charge(m.cost["migrate_call"])
         stats.batches += 1
-        unmap_batch(m, b, ctx.cpu, pages, stats)
-        flush_batch(m, b, stats)
-        dst = target_pages(m, ctx, b, target) if b.items else []
-        move_batch(m, ctx, b, dst, stats)
-        at += len(pages)
+        if is_huge_list(m, pages):
+            migrate_huge(m, ctx, b, pages[0], target, stats)
+            at += c.HPAGE_PMD_NR
+        else:
+            at += unmap_batch(m, b, ctx.cpu, pages, stats)
+            flush_batch(m, b, stats)
+            dst = target_pages(m, ctx, b, target) if b.items else []
+            move_batch(m, ctx, b, dst, stats)
     lru_check_holes(m)
     for i, (pfn, reason) in enumerate(b.left):
         left[i], why_left[i] = pfn, reason

@@ -31,6 +31,8 @@ cdef enum:
 
 cdef enum:
     NO_PFN = 0xffffffff
+    HPAGE_PMD_ORDER = 9
+    HPAGE_PMD_NR = 512          # small pages in a huge one
     HOLE = 0xffffffff           # an emptied slot of an LRU chunk
 
 # page.flags. The top byte is the page's place: node (6 bits) and zone type (2 bits), as Linux keeps them.
@@ -52,8 +54,8 @@ cdef enum:
     PG_anon_exclusive = 1 << 14
     PG_table = 1 << 15          # a page-table page; cold.mapping = asid of its owner
     PG_reserved = 1 << 16       # the zero page
-    PG_head = 1 << 17
-    PG_tail = 1 << 18
+    PG_head = 1 << 17           # first page of a huge page,
+    PG_tail = 1 << 18           # and its other 511 (docs/adr/huge-pages.md)
     PG_isolated = 1 << 19       # off the LRU, held by whoever isolated it
     PG_lru_batch = 1 << 20      # in a per-CPU add batch
     PG_hwpoison = 1 << 21
@@ -138,10 +140,10 @@ cdef struct page:
     uint32_t flags
     int32_t refcount
     uint32_t lru                # chunk * 64 + slot on the LRU, 0 = not on it; next free block while a buddy head
-    uint32_t mapcount           # number of PTEs that name the page (Linux's _mapcount + 1, so that zero is right)
-    uint32_t link               # previous free block while a buddy head
+    uint32_t mapcount           # PTEs, and PMDs, that name the page (Linux's _mapcount + 1, so that zero is right)
+    uint32_t link               # previous free block while a buddy head; else see _huge_memory.pyx
     uint32_t pincount           # FOLL_PIN pins; each also holds a reference
-    uint64_t rmap               # mapcount 1: physical address of that PTE (0 = not known); else 0
+    uint64_t rmap               # mapcount 1: physical address of that PTE (0 = not known, or a PMD); else 0
 
 
 # struct page, the other half: who it belongs to.
@@ -231,6 +233,7 @@ cdef enum:
     NR_PAGETABLE
     NR_MLOCK
     NR_SWAPCACHE
+    NR_ANON_THPS                # huge pages that a PMD maps
     NUMA_HIT
     NUMA_MISS
     NUMA_FOREIGN
@@ -264,6 +267,15 @@ cdef enum:
     PGSTEAL_DIRECT
     PGREUSE
     PGREFILL
+    THP_FAULT_ALLOC
+    THP_FAULT_FALLBACK
+    THP_COLLAPSE_ALLOC
+    THP_COLLAPSE_ALLOC_FAILED
+    THP_SPLIT_PAGE
+    THP_SPLIT_PMD
+    THP_MIGRATION_SUCCESS
+    THP_MIGRATION_FAIL
+    THP_MIGRATION_SPLIT
     NR_VM_EVENTS
 
 

@@ -13,6 +13,7 @@ from numalab.arch.topology import Topology
 from numalab.mm._migrate import PageList
 from numalab.mm.backing_dev import FileDisk
 from numalab.mm.filemap import MappedFile
+from numalab.mm.huge_memory import ThpSettings
 from numalab.mm.kernels import Kernels
 from numalab.mm.migrate.ledger import Ledger
 from numalab.mm.mmap_lock import MmapLock
@@ -56,6 +57,7 @@ class MemMap:
     page_lists: list[PageList]
     taskless: list[MmStruct]
     engine: str
+    thp: ThpSettings
     v5_quirks: bool
     asid_top: int
     anon_top: int
@@ -193,6 +195,7 @@ class MmStruct:
     brk: int
     start_stack: int
     def_flags: int
+    thp_disabled: bool
     mmap_lock: MmapLock
     def __init__(self, mem: MemMap, pgd: int, asid: int) -> None: ...
     @property

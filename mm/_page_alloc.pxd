@@ -28,6 +28,10 @@ cdef uint32_t alloc_pages_bulk(memmap *m, alloc_ctx *ctx, int nid, uint64_t node
 cdef uint32_t alloc_pages_mpol(memmap *m, alloc_ctx *ctx, mpol *pol, bint has_ilx, uint64_t ilx, uint32_t gfp,
                                uint32_t want, uint32_t *out) noexcept nogil
 cdef void free_pages_bulk(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noexcept nogil
+cdef uint32_t alloc_huge_mpol(memmap *m, alloc_ctx *ctx, mpol *pol, uint64_t ilx, uint32_t gfp) noexcept nogil
+cdef uint32_t alloc_huge_node(memmap *m, alloc_ctx *ctx, int nid, uint64_t nodes, uint32_t gfp) noexcept nogil
+cdef void free_pages_block(memmap *m, uint32_t pfn, int order) noexcept nogil
+cdef uint64_t *pmd_alloc(memmap *m, alloc_ctx *ctx, mm_c *mm, uint64_t va) noexcept nogil
 cdef uint64_t alloc_table(memmap *m, alloc_ctx *ctx, mm_c *mm, uint64_t va, int level) noexcept nogil
 cdef void free_table(memmap *m, uint32_t cpu, mm_c *mm, uint64_t address) noexcept nogil
 cdef uint64_t *pte_alloc(memmap *m, alloc_ctx *ctx, mm_c *mm, uint64_t va, uint64_t *next) noexcept nogil

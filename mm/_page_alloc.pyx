@@ -18,11 +18,11 @@ from libc.string cimport memmove, memset
 from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, hw
 from numalab.arch._pagetable cimport PMD_SHIFT, PTE_PRESENT, PTE_RW, PTE_USER, table_at
 from numalab.mm._mm_types cimport (
-    AllocCtx, GFP_DIRECT_RECLAIM, GFP_HARDWALL, GFP_HIGH, GFP_MEMALLOC, GFP_THISNODE, GFP_USER_MOVABLE, MAX_NUMNODES,
-    MPOL_BIND, MPOL_INTERLEAVE, MPOL_PREFERRED, MPOL_PREFERRED_MANY, MPOL_WEIGHTED_INTERLEAVE, MemMap, MemPolicy,
-    MmStruct, NO_PFN, NR_NODE_STATS, NR_PAGETABLE, NUMA_FOREIGN, NUMA_HIT, NUMA_INTERLEAVE_HIT, NUMA_LOCAL, NUMA_MISS,
-    NUMA_OTHER, ORDER_FREE, PGALLOC, PGFREE, PG_table, alloc_ctx, memmap, mm_c, mpol, page, page_cold, pcp, pfn_zone,
-    zone,
+    AllocCtx, GFP_DIRECT_RECLAIM, GFP_HARDWALL, GFP_HIGH, GFP_MEMALLOC, GFP_THISNODE, GFP_USER_MOVABLE, HPAGE_PMD_NR,
+    HPAGE_PMD_ORDER, MAX_NUMNODES, MPOL_BIND, MPOL_INTERLEAVE, MPOL_PREFERRED, MPOL_PREFERRED_MANY,
+    MPOL_WEIGHTED_INTERLEAVE, MemMap, MemPolicy, MmStruct, NO_PFN, NR_NODE_STATS, NR_PAGETABLE, NUMA_FOREIGN, NUMA_HIT,
+    NUMA_INTERLEAVE_HIT, NUMA_LOCAL, NUMA_MISS, NUMA_OTHER, ORDER_FREE, PGALLOC, PGFREE, PG_table, alloc_ctx, memmap,
+    mm_c, mpol, page, page_cold, pcp, pfn_zone, zone,
 )
 
 cdef enum:
@@ -330,6 +330,19 @@ cdef inline void set_place(page *hot, uint32_t *pfns, uint32_t n, uint32_t place
         hot[pfns[i]].flags = place
 
 
+cdef inline int64_t zone_room(zone *z, uint32_t gfp, int level, int highest) noexcept nogil:
+    """How many frames a request may take before the zone falls to its low watermark (level 0), or to min (1)."""
+    cdef int64_t mark = z.watermark[1 - level], room
+    if level:
+        if gfp & GFP_HIGH:
+            mark -= mark // 2
+        if gfp & GFP_MEMALLOC:
+            mark = 0
+    room = z.free - mark - z.lowmem_reserve[highest]
+    # Whoever is about to give memory back may take the last frame, even of a reserve.
+    return z.free if room <= 0 and level and gfp & GFP_MEMALLOC else room
+
+
 cdef uint32_t alloc_pages_bulk(memmap *m, alloc_ctx *ctx, int nid, uint64_t nodes, uint32_t gfp,
                                uint32_t want, uint32_t *out) noexcept nogil:
     """__alloc_pages() for `want` single frames: the zonelist of `nid` down to the low watermarks, then to min.
@@ -342,7 +355,7 @@ cdef uint32_t alloc_pages_bulk(memmap *m, alloc_ctx *ctx, int nid, uint64_t node
     cdef uint32_t got = 0, n
     cdef int level, preferred = -1
     cdef int highest = 3 if gfp & GFP_USER_MOVABLE else 2
-    cdef int64_t mark, room
+    cdef int64_t room
     cdef int32_t *at
     cdef zone *z
     gfp |= ctx.gfp
@@ -363,17 +376,9 @@ cdef uint32_t alloc_pages_bulk(memmap *m, alloc_ctx *ctx, int nid, uint64_t node
                 break
             if preferred < 0:
                 preferred = z.node
-            mark = z.watermark[1 - level]
-            if level:
-                if gfp & GFP_HIGH:
-                    mark -= mark // 2
-                if gfp & GFP_MEMALLOC:
-                    mark = 0
-            room = z.free - mark - z.lowmem_reserve[highest]
+            room = zone_room(z, gfp, level, highest)
             if room <= 0:
-                if not (gfp & GFP_MEMALLOC and level and z.free > 0):
-                    continue
-                room = z.free
+                continue
             n = want - got
             if <int64_t>n > room:
                 n = <uint32_t>room
@@ -386,6 +391,44 @@ cdef uint32_t alloc_pages_bulk(memmap *m, alloc_ctx *ctx, int nid, uint64_t node
                 return got
     m.event[PGALLOC] += got
     return got
+
+
+cdef uint32_t alloc_huge_node(memmap *m, alloc_ctx *ctx, int nid, uint64_t nodes, uint32_t gfp) noexcept nogil:
+    """__alloc_pages() for one huge page: its first frame, or NO_PFN. There is no compaction: only a free block will
+    do.
+    """
+    cdef int32_t *at
+    cdef uint32_t pfn, i
+    cdef int level, preferred = -1
+    cdef int highest = 3 if gfp & GFP_USER_MOVABLE else 2
+    cdef zone *z
+    gfp |= ctx.gfp
+    if gfp & GFP_HARDWALL:
+        if nodes and not nodes & ctx.mems_allowed:
+            return <uint32_t>NO_PFN
+        nodes = nodes & ctx.mems_allowed if nodes else ctx.mems_allowed
+    for level in range(2):
+        at = m.zonelist + <int64_t>nid * (m.nr_zones + 1)
+        while at[0] >= 0:
+            z = &m.zones[at[0]]
+            at += 1
+            if <int>z.type > highest or (nodes and not nodes >> z.node & 1):
+                continue
+            if gfp & GFP_THISNODE and <int>z.node != nid:
+                break
+            if preferred < 0:
+                preferred = z.node
+            if zone_room(z, gfp, level, highest) < HPAGE_PMD_NR:
+                continue
+            pfn = buddy_take(m, z, HPAGE_PMD_ORDER)
+            if pfn == NO_PFN:
+                continue
+            for i in range(512):
+                m.hot[pfn + i].flags = z.place
+            zone_statistics(m, ctx, preferred, z.node, 1)
+            m.event[PGALLOC] += HPAGE_PMD_NR
+            return pfn
+    return <uint32_t>NO_PFN
 
 
 # ---------------------------------------------------------------- policies
@@ -493,6 +536,37 @@ cdef uint32_t alloc_pages_mpol(memmap *m, alloc_ctx *ctx, mpol *pol, bint has_il
     return alloc_pages_bulk(m, ctx, nid, nodes, gfp, want, out)
 
 
+cdef uint32_t alloc_huge_mpol(memmap *m, alloc_ctx *ctx, mpol *pol, uint64_t ilx, uint32_t gfp) noexcept nogil:
+    """alloc_pages_mpol() for one huge page: on the wanted node, which counts for more than its size; else on another
+    one if the caller would reclaim for it (GFP_DIRECT_RECLAIM). Interleaving goes by huge pages.
+    """
+    cdef int nid = ctx.nid
+    cdef uint64_t nodes = 0
+    cdef uint32_t pfn
+    if pol != NULL and (pol.mode == MPOL_INTERLEAVE or pol.mode == MPOL_WEIGHTED_INTERLEAVE):
+        nid = interleave_nid(m, ctx, pol, ilx)
+        pfn = alloc_huge_node(m, ctx, nid, 0, gfp)
+        if pfn != NO_PFN and <int>(m.hot[pfn].flags >> 26) == nid and pol.mode == MPOL_INTERLEAVE:
+            m.node_stat[nid * NR_NODE_STATS + NUMA_INTERLEAVE_HIT] += 1
+        return pfn
+    if pol != NULL and pol.mode == MPOL_PREFERRED:
+        nid = next_node_in(MAX_NUMNODES - 1, pol.nodes)
+    elif pol != NULL and (pol.mode == MPOL_BIND or pol.mode == MPOL_PREFERRED_MANY):
+        nodes = pol.nodes
+        if pol.mode == MPOL_BIND and ctx.gfp & GFP_HARDWALL and not nodes & ctx.mems_allowed:
+            nodes = 0
+        if pol.home_node >= 0:
+            nid = pol.home_node
+    if pol != NULL and pol.mode == MPOL_PREFERRED_MANY:
+        pfn = alloc_huge_node(m, ctx, nid, nodes, gfp & ~<uint32_t>GFP_DIRECT_RECLAIM)
+        return pfn if pfn != NO_PFN else alloc_huge_node(m, ctx, nid, 0, gfp)
+    if nodes == 0 or nodes >> nid & 1:
+        pfn = alloc_huge_node(m, ctx, nid, 0, gfp | GFP_THISNODE)
+        if pfn != NO_PFN or not gfp & GFP_DIRECT_RECLAIM:
+            return pfn
+    return alloc_huge_node(m, ctx, nid, nodes, gfp)
+
+
 # ---------------------------------------------------------------- page tables
 
 cdef uint64_t alloc_table(memmap *m, alloc_ctx *ctx, mm_c *mm, uint64_t va, int level) noexcept nogil:
@@ -529,18 +603,14 @@ cdef void free_table(memmap *m, uint32_t cpu, mm_c *mm, uint64_t address) noexce
     free_pages_bulk(m, cpu, &pfn, 1)
 
 
-cdef uint64_t *pte_alloc(memmap *m, alloc_ctx *ctx, mm_c *mm, uint64_t va, uint64_t *next) noexcept nogil:
-    """pte_alloc(): the PTE table that covers va, made with all the levels above it; NULL = no frame for one.
-
-    next: the end of what the table covers.
-    """
+cdef inline uint64_t *table_alloc(memmap *m, alloc_ctx *ctx, mm_c *mm, uint64_t va, int last) noexcept nogil:
+    """The table of level `last` that covers va, made with all the levels above it; NULL = no frame for one."""
     cdef hw *h = m.h
     cdef int level = <int>h.levels - 1
     cdef uint64_t *table = table_at(h, mm.pgd)
     cdef uint64_t *entry
     cdef uint64_t made
-    next[0] = ((va >> PMD_SHIFT) + 1) << PMD_SHIFT
-    while level > 0:
+    while level > last:
         entry = &table[(va >> (PAGE_SHIFT + 9 * level)) & 511]
         if not entry[0] & PTE_PRESENT:
             made = alloc_table(m, ctx, mm, va, level - 1)
@@ -550,6 +620,18 @@ cdef uint64_t *pte_alloc(memmap *m, alloc_ctx *ctx, mm_c *mm, uint64_t va, uint6
         table = table_at(h, entry[0])
         level -= 1
     return table
+
+
+cdef uint64_t *pte_alloc(memmap *m, alloc_ctx *ctx, mm_c *mm, uint64_t va, uint64_t *next) noexcept nogil:
+    """pte_alloc(): the PTE table that covers va, where there is no 2 MiB leaf. next: the end of what it covers."""
+    next[0] = ((va >> PMD_SHIFT) + 1) << PMD_SHIFT
+    return table_alloc(m, ctx, mm, va, 0)
+
+
+cdef uint64_t *pmd_alloc(memmap *m, alloc_ctx *ctx, mm_c *mm, uint64_t va) noexcept nogil:
+    """pmd_alloc(): the PMD entry of va, made with all the levels above it; NULL = no frame for one."""
+    cdef uint64_t *table = table_alloc(m, ctx, mm, va, 1)
+    return &table[(va >> PMD_SHIFT) & 511] if table != NULL else NULL
 
 
 # ---------------------------------------------------------------- Python face
@@ -602,10 +684,17 @@ def free_bulk(MemMap mem, uint32_t cpu, uint32_t[::1] pfns) -> None:
             free_pages_bulk(&mem.m, cpu, &pfns[0], n)
 
 
+cdef void free_pages_block(memmap *m, uint32_t pfn, int order) noexcept nogil:
+    """Free one block of 2^order frames whose struct pages are clean already, straight to the buddy lists."""
+    m.event[PGFREE] += <int64_t>1 << order
+    if m.debug:
+        memset(m.h.ram + (<uint64_t>pfn << PAGE_SHIFT), 0xaa, <uint64_t>PAGE_SIZE << order)
+    buddy_free(m, pfn_zone(m, pfn), pfn, order)
+
+
 def free_block(MemMap mem, uint32_t pfn, int order) -> None:
     """Free one block of 2^order frames straight to the buddy lists."""
-    mem.m.event[PGFREE] += <int64_t>1 << order
-    buddy_free(&mem.m, pfn_zone(&mem.m, pfn), pfn, order)
+    free_pages_block(&mem.m, pfn, order)
 
 
 def drain_pages(MemMap mem, uint32_t cpu) -> int:

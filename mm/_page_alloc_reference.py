@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from numalab.arch import _pagetable_reference as pt
 from numalab.mm import _constants as c
-from numalab.mm._buddy_reference import buddy_free, buddy_take, free_pages_bulk
+from numalab.mm._buddy_reference import buddy_free, buddy_take, free_pages_block, free_pages_bulk
 from numalab.mm._mempolicy_reference import (
     WMARK_MIN,
     alloc_pages_bulk,
@@ -65,10 +65,10 @@ def free_table(m: View, cpu: int, mm: MmStruct, address: int) -> None:
     free_pages_bulk(m, cpu, [pfn])
 
 
-def pte_alloc(m: View, ctx: AllocCtx, mm: MmStruct, va: int) -> int:
-    """pte_alloc(): the PTE table that covers ``va``, made with all the levels above it; -1 = no frame for one."""
+def table_alloc(m: View, ctx: AllocCtx, mm: MmStruct, va: int, last: int) -> int:
+    """The table of level ``last`` that covers ``va``, made with all the levels above it; -1 = no frame for one."""
     table = pt.table_at(mm.pgd)
-    for level in range(m.hw.levels - 1, 0, -1):
+    for level in range(m.hw.levels - 1, last, -1):
         at = table + (va >> pt.PAGE_SHIFT + 9 * level & 511)
         if not m.ram[at] & pt.PTE_PRESENT:
             made = alloc_table(m, ctx, mm.asid, va, level - 1)
@@ -78,6 +78,17 @@ def pte_alloc(m: View, ctx: AllocCtx, mm: MmStruct, va: int) -> int:
             m.ram[at] = made | pt.PTE_PRESENT | pt.PTE_RW | pt.PTE_USER
         table = pt.table_at(m.ram[at])
     return table
+
+
+def pte_alloc(m: View, ctx: AllocCtx, mm: MmStruct, va: int) -> int:
+    """pte_alloc(): the PTE table that covers ``va``, where there is no 2 MiB leaf."""
+    return table_alloc(m, ctx, mm, va, 0)
+
+
+def pmd_alloc(m: View, ctx: AllocCtx, mm: MmStruct, va: int) -> int:
+    """pmd_alloc(): where the PMD entry of ``va`` is, made with all the levels above it; -1 = no frame for one."""
+    table = table_alloc(m, ctx, mm, va, 1)
+    return table + (va >> pt.PMD_SHIFT & 511) if table >= 0 else -1
 
 
 # ---------------------------------------------------------------- what drivers call
@@ -117,9 +128,7 @@ def free_bulk(mem: MemMap, cpu: int, pfns: NDArray[np.uint32]) -> None:
 
 def free_block(mem: MemMap, pfn: int, order: int) -> None:
     """Free one block of 2^order frames straight to the buddy lists."""
-    m = View(mem)
-    m.event[c.PGFREE] += 1 << order
-    buddy_free(m, m.pfn_zone(pfn), pfn, order)
+    free_pages_block(View(mem), pfn, order)
 
 
 def drain_pages(mem: MemMap, cpu: int) -> int:

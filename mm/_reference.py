@@ -282,6 +282,21 @@ def pte_tables(m: View, pgd: int, start: int, end: int) -> Iterator[tuple[int, i
         start = stop
 
 
+def huge_pmd(m: View, pgd: int, va: int) -> int:
+    """Where the 2 MiB leaf that maps ``va`` stands; -1: there is none."""
+    at = pt.pmd_index(m.ram, m.hw.levels, pgd, va)
+    return at if at >= 0 and pt.pmd_leaf(m.ram[at]) else -1
+
+
+def mapped_ptes(m: View, pgd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """(address, PTE) of each page of [start, end) that has a table, or the PTE that a 2 MiB leaf stands for."""
+    for table, va, stop in pte_tables(m, pgd, start, end):
+        if table >= 0:
+            yield from ((page_va, m.ram[at]) for page_va, at in ptes(table, va, stop))
+        elif (pmd := huge_pmd(m, pgd, va)) >= 0:
+            yield from ((page_va, pt.leaf_pte(m.ram[pmd], page_va)) for page_va, _ in ptes(0, va, stop))
+
+
 def ptes(table: int, start: int, end: int) -> Iterator[tuple[int, int]]:
     """(address, PTE) of each page of [start, end), a part of what one table covers."""
     for va in range(start, end, pt.PAGE_SIZE):

@@ -16,8 +16,8 @@ from libc.string cimport memcpy, memset
 
 from numalab.arch._hw cimport PAGE_SHIFT
 from numalab.arch._pagetable cimport (
-    PTE_ACCESSED, PTE_ADDR, PTE_DIRTY, PTE_RW, PTE_SPECIAL, is_migration_entry, pte_address, pte_mapped, pte_offset,
-    pte_pfn, pte_table,
+    PTE_ACCESSED, PTE_ADDR, PTE_DIRTY, PTE_RW, PTE_SPECIAL, huge_pmd, is_migration_entry, leaf_table, pte_address,
+    pte_mapped, pte_offset, pte_pfn, pte_table,
 )
 from numalab.mm._migrate_entry cimport mig_entry_make, mig_entry_restore
 from numalab.mm._mm_types cimport (
@@ -216,6 +216,20 @@ cdef void migrate_group(memmap *m, anon_c *anon, mig_item **items, uint32_t n, b
 
 # ---------------------------------------------------------------- any walk
 
+cdef bint leaf_referenced(memmap *m, vma_c *v, uint64_t va, uint32_t pfn) noexcept nogil:
+    """Has a 2 MiB leaf been used since it was last asked? It has one accessed bit for 512 pages, which are asked one
+    after the other, in order: they hear the same, and the last clears it.
+    """
+    cdef uint64_t *pmd = huge_pmd(m.h, v.mm.pgd, va)
+    cdef bint used
+    if pmd == NULL or pte_pfn(pmd[0]) + ((va >> PAGE_SHIFT) & 511) != pfn:
+        return False
+    used = (pmd[0] & PTE_ACCESSED) != 0
+    if pfn & 511 == 511:
+        pmd[0] &= ~<uint64_t>PTE_ACCESSED
+    return used
+
+
 cdef void walk_vma(memmap *m, vma_c *v, mig_item **items, uint32_t n, int what) noexcept nogil:
     """One VMA against the part of a sorted group that lies in it. what: one of RMAP_*, but no migration."""
     cdef uint64_t first = v.pgoff, last = v.pgoff + ((v.end - v.start) >> PAGE_SHIFT)
@@ -231,6 +245,8 @@ cdef void walk_vma(memmap *m, vma_c *v, mig_item **items, uint32_t n, int what) 
         if va >= next:
             table = pte_table(m.h, v.mm.pgd, va, &next)
         if table == NULL:
+            if what == RMAP_REFERENCED:
+                item.dst += leaf_referenced(m, v, va, item.src)
             continue
         pte = &table[(va >> PAGE_SHIFT) & 511]
         if not names(pte[0], item.src, True):
@@ -325,6 +341,7 @@ def rmap_walk(MemMap mem, uint32_t pfn) -> list:
     """Every mapping of a page: a list of (asid, virtual address), found through its anon_vma or its file."""
     cdef memmap *m = &mem.m
     cdef uint64_t index = m.cold[pfn].index, id = m.cold[pfn].mapping, va
+    cdef uint64_t spread[512]
     cdef uint64_t *pte
     cdef uint32_t i
     cdef vma_c *v
@@ -337,6 +354,8 @@ def rmap_walk(MemMap mem, uint32_t pfn) -> list:
             continue
         va = v.start + ((index - v.pgoff) << PAGE_SHIFT)
         pte = pte_offset(m.h, v.mm.pgd, va)
+        if pte == NULL and leaf_table(m.h, v.mm.pgd, va, spread) != NULL:
+            pte = &spread[(va >> PAGE_SHIFT) & 511]
         if pte != NULL and pte_mapped(pte[0]) and not pte[0] & PTE_SPECIAL and pte_pfn(pte[0]) == pfn:
             found.append((v.mm.asid, va))
     return found

@@ -19,7 +19,7 @@ from numalab.arch import _pagetable_reference as pt
 from numalab.mm import _constants as c
 from numalab.mm._filemap_reference import unmap_from_file
 from numalab.mm._migrate_entry_reference import mig_entry_make, mig_entry_pfn, mig_entry_restore
-from numalab.mm._reference import View, is_page
+from numalab.mm._reference import View, huge_pmd, is_page, mapped_ptes
 from numalab.mm._swap_reference import SWP_EXCLUSIVE, swap_dup
 from numalab.mm.vm_flags import VM_LOCKED
 
@@ -91,6 +91,20 @@ def pte_of(m: View, vma: VMA, index: int) -> int:
     return pt.pte_index(m.ram, m.hw.levels, vma.mm.pgd, va)
 
 
+def leaf_referenced(m: View, vma: VMA, item: MigItem) -> bool:
+    """Has a 2 MiB leaf been used since it was last asked? It has one accessed bit for 512 pages, which are asked one
+    after the other, in order: they hear the same, and the last clears it.
+    """
+    va = vma.start + (item.index - vma.pgoff << pt.PAGE_SHIFT)
+    pmd = huge_pmd(m, vma.mm.pgd, va)
+    if pmd < 0 or pt.pte_pfn(pt.leaf_pte(m.ram[pmd], va)) != item.src:
+        return False
+    used: bool = m.ram[pmd] & pt.PTE_ACCESSED != 0
+    if item.src % c.HPAGE_PMD_NR == c.HPAGE_PMD_NR - 1:
+        m.ram[pmd] &= ~pt.PTE_ACCESSED
+    return used
+
+
 def rmap_walk_anon(m: View, items: Sequence[MigItem]) -> Iterator[tuple[MigItem, int, VMA]]:
     """(page, PTE, VMA) for every PTE that may name a page of the batch: anon_vma by anon_vma, in each VMA by VMA."""
     ordered = sorted(items, key=lambda item: (item.anon, item.index))
@@ -145,6 +159,9 @@ def rmap_unmap(m: View, items: Sequence[MigItem], *, to_swap: bool = False) -> i
 def rmap_referenced(m: View, item: MigItem) -> int:
     """folio_referenced(): how many PTEs of an anonymous page have been used since they were last asked."""
     young = 0
+    for vma in root.vmas if (root := m.mem.rmap_root(item.anon)) is not None else ():
+        if vma.pgoff <= item.index < vma.pgoff + (vma.end - vma.start >> pt.PAGE_SHIFT):
+            young += leaf_referenced(m, vma, item)
     for _, at, _ in rmap_walk_anon(m, [item]):
         if is_page(m.ram[at]) and pt.pte_pfn(m.ram[at]) == item.src and m.ram[at] & pt.PTE_ACCESSED:
             m.ram[at] &= ~pt.PTE_ACCESSED
@@ -181,7 +198,8 @@ def rmap_walk(mem: MemMap, pfn: int) -> list[tuple[int, int]]:
     found = []
     for vma in anon_vma.vmas if anon_vma is not None else ():
         if vma.pgoff <= index < vma.pgoff + (vma.end - vma.start >> pt.PAGE_SHIFT):
-            at = pte_of(m, vma, index)
-            if at >= 0 and is_page(m.ram[at]) and pt.pte_pfn(m.ram[at]) == pfn:
-                found.append((vma.mm.asid, vma.start + (index - vma.pgoff << pt.PAGE_SHIFT)))
+            va = vma.start + (index - vma.pgoff << pt.PAGE_SHIFT)
+            for _, pte in mapped_ptes(m, vma.mm.pgd, va, va + pt.PAGE_SIZE):
+                if is_page(pte) and pt.pte_pfn(pte) == pfn:
+                    found.append((vma.mm.asid, va))
     return found

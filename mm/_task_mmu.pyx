@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE
 from numalab.arch._pagetable cimport (
-    PTE_DIRTY, PTE_SPECIAL, is_migration_entry, pte_mapped, pte_pfn, pte_table, swp_offset, swp_type,
+    PTE_DIRTY, PTE_SPECIAL, is_migration_entry, leaf_table, pte_mapped, pte_pfn, pte_table, swp_offset, swp_type,
 )
 from numalab.mm._migrate_entry cimport mig_entry_pfn
 from numalab.mm._mm_types cimport (
@@ -22,6 +22,7 @@ def pagemap_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t[::1] out) ->
     exclusive).
     """
     cdef uint64_t va = start, next, pte, word, offset, end = start + <uint64_t>out.shape[0] * PAGE_SIZE
+    cdef uint64_t spread[512]
     cdef uint64_t *table
     cdef uint64_t i = 0
     cdef memmap *m = &mem.m
@@ -31,6 +32,8 @@ def pagemap_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t[::1] out) ->
             table = pte_table(m.h, mm.c.pgd, va, &next)
             if next > end or next <= va:
                 next = end
+            if table == NULL:
+                table = leaf_table(m.h, mm.c.pgd, va, spread)
             while va < next:
                 word = 0
                 pte = table[(va >> PAGE_SHIFT) & 511] if table != NULL else 0
@@ -60,6 +63,7 @@ def numa_stats(MemMap mem, MmStruct mm, uint64_t start, uint64_t end) -> tuple:
     cdef int64_t[::1] node = per_node
     cdef int64_t anon = 0, dirty = 0, pages = 0, most = 0, swapcache = 0, active = 0, writeback = 0
     cdef uint64_t va = start, next, pte
+    cdef uint64_t spread[512]
     cdef uint64_t *table
     cdef memmap *m = &mem.m
     cdef page *p
@@ -68,6 +72,8 @@ def numa_stats(MemMap mem, MmStruct mm, uint64_t start, uint64_t end) -> tuple:
             table = pte_table(m.h, mm.c.pgd, va, &next)
             if next > end or next <= va:
                 next = end
+            if table == NULL:
+                table = leaf_table(m.h, mm.c.pgd, va, spread)
             if table == NULL:
                 va = next
                 continue

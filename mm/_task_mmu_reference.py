@@ -12,7 +12,7 @@ import numpy as np
 from numalab.arch import _pagetable_reference as pt
 from numalab.mm import _constants as c
 from numalab.mm._migrate_entry_reference import mig_entry_pfn
-from numalab.mm._reference import View, is_page, pte_tables, ptes
+from numalab.mm._reference import View, is_page, mapped_ptes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,9 +39,8 @@ def pagemap_range(mem: MemMap, mm: MmStruct, start: int, out: NDArray[np.uint64]
     """/proc/PID/pagemap: one word a page from ``start`` on."""
     m = View(mem)
     out[:] = 0
-    for table, va, stop in pte_tables(m, mm.pgd, start, start + len(out) * pt.PAGE_SIZE):
-        for at_va, at in ptes(table, va, stop) if table >= 0 else ():
-            out[at_va - start >> pt.PAGE_SHIFT] = pagemap_word(m, m.ram[at])
+    for va, pte in mapped_ptes(m, mm.pgd, start, start + len(out) * pt.PAGE_SIZE):
+        out[va - start >> pt.PAGE_SHIFT] = pagemap_word(m, pte)
 
 
 def numa_stats(
@@ -54,13 +53,11 @@ def numa_stats(
     m = View(mem)
     per_node = np.zeros(len(mem.node_stat), np.int64)
     found: list[tuple[int, int, bool]] = []  # flags, mapcount, dirty by PTE
-    for table, va, stop in pte_tables(m, mm.pgd, start, end):
-        for _, at in ptes(table, va, stop) if table >= 0 else ():
-            pte = m.ram[at]
-            if is_page(pte):
-                pfn = pt.pte_pfn(pte)
-                found.append((m.hot.flags[pfn], m.hot.mapcount[pfn], pte & pt.PTE_DIRTY != 0))
-                per_node[m.node(pfn)] += 1
+    for _, pte in mapped_ptes(m, mm.pgd, start, end):
+        if is_page(pte):
+            pfn = pt.pte_pfn(pte)
+            found.append((m.hot.flags[pfn], m.hot.mapcount[pfn], pte & pt.PTE_DIRTY != 0))
+            per_node[m.node(pfn)] += 1
 
     def having(bits: int) -> int:
         return sum(flags & bits != 0 for flags, _, _ in found)

@@ -5,9 +5,25 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from numalab.arch._hw cimport hw
-from numalab.arch._mmu cimport tlb_flush_mm
-from numalab.mm._mm_types cimport memmap
+from numalab.arch._hw cimport PAGE_SIZE, hw
+from numalab.arch._mmu cimport tlb_flush_mm, tlb_flush_page
+from numalab.mm._mm_types cimport memmap, mm_c
+
+cdef enum:
+    FLUSH_CEILING = 33          # tlb_single_page_flush_ceiling: above it, flush the whole address space
+
+
+cdef inline void flush_range(memmap *m, mm_c *mm, uint64_t start, uint64_t end) noexcept nogil:
+    """flush_tlb_mm_range(): page by page for a short range, everything for a long one; one shootdown either way."""
+    cdef hw *h = m.h
+    h.now += h.cost.flush + h.nr_cpus * h.cost.flush_cpu
+    if end - start > FLUSH_CEILING * PAGE_SIZE:
+        tlb_flush_mm(h, mm.asid)
+        return
+    while start < end:
+        tlb_flush_page(h, mm.asid, start)
+        start += PAGE_SIZE
+
 
 cdef struct tlbflush_unmap_batch:
     uint32_t nr_asids

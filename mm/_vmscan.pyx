@@ -15,8 +15,11 @@ from libc.string cimport memcpy, memset
 from numalab.arch._copy cimport copy_fence, copy_page_nt
 from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, hw
 from numalab.arch._mmu cimport tlb_flush_mm
-from numalab.arch._pagetable cimport PTE_ACCESSED, PTE_SPECIAL, pte_at, pte_mapped, pte_pfn, pte_table
+from numalab.arch._pagetable cimport (
+    PTE_ACCESSED, PTE_SPECIAL, huge_pmd, pte_at, pte_mapped, pte_pfn, pte_table, spread_leaf, table_at,
+)
 from numalab.mm._filemap cimport delete_from_page_cache
+from numalab.mm._huge_memory cimport HPAGE_PMD_SIZE, huge_page_pinned, is_huge, likely_mapped_shared, split_folio
 from numalab.mm._lru cimport isolate_batch, lru_add_batch, lru_check_holes, lru_unlink_chunk, page_free_prepare
 from numalab.mm._migrate cimport (
     MigrateStats, PHASE_COPY, PHASE_FLUSH, PHASE_UNMAP, PageList, REASON_ACCESSED, REASON_ACTIVE, REASON_DIRTY,
@@ -25,10 +28,10 @@ from numalab.mm._migrate cimport (
 )
 from numalab.mm._mm_types cimport (
     CHUNK_FILL, CHUNK_HOTTER, CHUNK_LIVE, HOLE, LRU_ACTIVE_ANON, MemMap, MmStruct, NO_PFN, NR_ISOLATED_ANON,
-    NR_ISOLATED_FILE, NR_LRU_LISTS, NR_NODE_STATS, NR_WRITEBACK, PGDEACTIVATE, PG_NODE_SHIFT, PG_ZONE_SHIFT,
-    PG_active, PG_dirty, PG_isolated, PG_locked, PG_lru, PG_mlocked, PG_reclaim, PG_referenced, PG_swapbacked,
-    PG_swapcache, PG_unevictable, PG_workingset, PG_writeback, PSWPOUT, SWP_SYNCHRONOUS_IO, lru_list, mapped_item,
-    mapping_c, memmap, page, page_mapping,
+    NR_ISOLATED_FILE, NR_LRU_LISTS, NR_NODE_STATS, NR_WRITEBACK, PGDEACTIVATE, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active,
+    PG_dirty, PG_isolated, PG_locked, PG_lru, PG_mlocked, PG_reclaim, PG_referenced, PG_swapbacked, PG_swapcache,
+    PG_unevictable, PG_workingset, PG_writeback, PSWPOUT, SWP_SYNCHRONOUS_IO, lru_list, mapped_item, mapping_c, memmap,
+    page, page_mapping,
 )
 from numalab.mm._page_alloc cimport free_pages_bulk, nl_prefetchw
 from numalab.mm._rmap cimport mig_item, rmap_referenced, rmap_unmap, try_to_unmap_one
@@ -195,13 +198,20 @@ def deactivate(MemMap mem, uint32_t[::1] pfns) -> None:
                 m.event[PGDEACTIVATE] += 1
 
 
+cdef bint may_split(memmap *m, uint32_t pfn) noexcept nogil:
+    """Of a huge page that only a part is to be cold: it is split if nobody else has it."""
+    return not likely_mapped_shared(m, pfn) and not huge_page_pinned(m, pfn)
+
+
 def cold_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end, PageList pagelist, bint pageout) -> None:
     """madvise_cold_or_pageout_pte_range(): the pages of [start, end) that only this mapping has count as unused.
 
     pageout: isolate them, into ``pagelist``; else they go to the cold lists.
     """
     cdef uint64_t va = start, next, pte
+    cdef uint64_t spread[512]
     cdef uint64_t *table
+    cdef uint64_t *pmd
     cdef uint32_t pfn, missed
     cdef page *p
     cdef memmap *m = &mem.m
@@ -210,6 +220,17 @@ def cold_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end, PageList p
             table = pte_table(m.h, mm.c.pgd, va, &next)
             if next > end or next <= va:
                 next = end
+            pmd = NULL
+            if table == NULL:
+                pmd = huge_pmd(m.h, mm.c.pgd, va)
+                if pmd != NULL and next - va < HPAGE_PMD_SIZE:
+                    if may_split(m, <uint32_t>pte_pfn(pmd[0])):
+                        split_folio(m, <uint32_t>pte_pfn(pmd[0]))
+                        table = table_at(m.h, pmd[0])
+                    pmd = NULL
+                elif pmd != NULL:
+                    spread_leaf(pmd[0], spread)
+                    table = spread
             if table == NULL:
                 va = next
                 continue
@@ -219,8 +240,15 @@ def cold_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end, PageList p
                 if pte_mapped(pte) and not pte & PTE_SPECIAL:
                     pfn = <uint32_t>pte_pfn(pte)
                     p = &m.hot[pfn]
+                    if is_huge(m, pfn) and pmd == NULL:
+                        if not may_split(m, pfn):
+                            va += PAGE_SIZE
+                            continue
+                        split_folio(m, pfn)
                     if p.mapcount == 1 and p.flags & PG_lru:
                         table[(va >> PAGE_SHIFT) & 511] = pte & ~<uint64_t>PTE_ACCESSED
+                        if pmd != NULL:
+                            pmd[0] &= ~<uint64_t>PTE_ACCESSED
                         p.flags &= ~<uint32_t>PG_referenced
                         if p.flags & PG_unevictable:
                             pass
@@ -289,6 +317,10 @@ cdef int may_go(memmap *m, uint32_t pfn, uint32_t flags) noexcept nogil:
             return reason
     if p.pincount:
         return REASON_PINNED
+    if is_huge(m, pfn):
+        if huge_page_pinned(m, pfn):
+            return REASON_PINNED
+        split_folio(m, pfn)
     if not p.flags & PG_swapcache and page_mapping(m, pfn) == NULL:
         entry = slot_alloc(m)
         if entry == 0:

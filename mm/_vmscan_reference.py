@@ -24,6 +24,8 @@ from numalab.arch import _pagetable_reference as pt
 from numalab.mm import _constants as c
 from numalab.mm._buddy_reference import free_pages_bulk
 from numalab.mm._filemap_reference import delete_from_page_cache, page_mapping
+from numalab.mm._huge_memory_reference import SIZE as HPAGE_PMD_SIZE
+from numalab.mm._huge_memory_reference import huge_page_pinned, is_huge, likely_mapped_shared, split_folio
 from numalab.mm._lru_chunks_reference import lru_check_holes
 from numalab.mm._lru_reference import (
     count_isolated,
@@ -34,7 +36,16 @@ from numalab.mm._lru_reference import (
     page_free_prepare,
 )
 from numalab.mm._migrate_reference import charge
-from numalab.mm._reference import View, is_page, pte_tables, ptes, tlb_flush_mm, try_to_unmap_flush
+from numalab.mm._reference import (
+    View,
+    huge_pmd,
+    is_page,
+    pte_table,
+    pte_tables,
+    ptes,
+    tlb_flush_mm,
+    try_to_unmap_flush,
+)
 from numalab.mm._rmap_reference import MigItem, mapped_item, rmap_referenced, rmap_unmap, try_to_unmap_one
 from numalab.mm._shmem_reference import shmem_writepage
 from numalab.mm._swap_reference import add_to_swap_cache, delete_from_swap_cache, slot_alloc
@@ -133,17 +144,42 @@ def cold_range(mem: MemMap, mm: MmStruct, start: int, end: int, pagelist: PageLi
     pageout: isolate them, into ``pagelist``; else they go to the cold lists.
     """
     m = View(mem)
-    for table, first, stop in pte_tables(m, mm.pgd, start, end):
+    for _, first, stop in pte_tables(m, mm.pgd, start, end):
+        pmd = huge_pmd(m, mm.pgd, first)
+        if pmd >= 0 and stop - first == HPAGE_PMD_SIZE:
+            for pfn in leaf_pages(m, pmd):
+                make_cold(m, pmd, pfn, pagelist, pageout)
+            continue
+        if pmd >= 0 and not split_for_part(m, pt.pte_pfn(m.ram[pmd])):
+            continue
+        table, _ = pte_table(m, mm.pgd, first)
         for _, at in ptes(table, first, stop) if table >= 0 else ():
-            if is_page(m.ram[at]):
-                make_cold(m, at, pagelist, pageout)
+            if is_page(m.ram[at]) and split_for_part(m, pt.pte_pfn(m.ram[at])):
+                make_cold(m, at, pt.pte_pfn(m.ram[at]), pagelist, pageout)
     tlb_flush_mm(m, mm.asid)
     m.charge(m.cost["flush"] + m.nr_cpus * m.cost["flush_cpu"])
 
 
-def make_cold(m: View, at: int, pagelist: PageList, pageout: bool) -> None:
-    """One page of cold_range()."""
-    pfn = pt.pte_pfn(m.ram[at])
+def split_for_part(m: View, pfn: int) -> bool:
+    """Of a huge page that only a part is to be cold: it is split if nobody else has it. Whether the page is a small
+    one now.
+    """
+    if not is_huge(m, pfn):
+        return True
+    if likely_mapped_shared(m, pfn) or huge_page_pinned(m, pfn):
+        return False
+    split_folio(m, pfn)
+    return True
+
+
+def leaf_pages(m: View, pmd: int) -> range:
+    """The pages that a 2 MiB leaf maps."""
+    head = pt.pte_pfn(m.ram[pmd])
+    return range(head, head + c.HPAGE_PMD_NR)
+
+
+def make_cold(m: View, at: int, pfn: int, pagelist: PageList, pageout: bool) -> None:
+    """One page of cold_range(), and the entry that maps it."""
     if m.hot.mapcount[pfn] != 1 or not m.hot.flags[pfn] & c.PG_lru:
         return
     m.ram[at] &= ~pt.PTE_ACCESSED
@@ -186,6 +222,10 @@ def may_go(m: View, pfn: int, flags: int) -> Reason | None:
         return reason
     if m.hot.pincount[pfn]:
         return Reason.PINNED
+    if is_huge(m, pfn):
+        if huge_page_pinned(m, pfn):
+            return Reason.PINNED
+        split_folio(m, pfn)
     if not m.hot.flags[pfn] & c.PG_swapcache and page_mapping(m, pfn) is None:
         entry = slot_alloc(m)
         if not entry:

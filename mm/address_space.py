@@ -8,6 +8,7 @@ C half; what only Python needs is set here:
     brk          where it ends now, bytes
     start_stack  an address in the stack, bytes; 0 = there is none (stack.py sets it)
     def_flags    VM_* flags that every new area gets (mlockall(MCL_FUTURE))
+    thp_disabled no new huge pages (prctl(PR_SET_THP_DISABLE)); children and other programs inherit it
     mmap_lock    who may change the areas (mmap_lock.py)
 
 Deliberately different: sizes of all kinds (total_vm, locked_vm, map_count) are added up from the areas when
@@ -67,6 +68,7 @@ def mm_alloc(mem: MemMap, ctx: AllocCtx | None = None) -> MmStruct:
     mm.start_brk = mm.brk = START_BRK
     mm.start_stack = 0
     mm.def_flags = 0
+    mm.thp_disabled = False
     mm.mmap_lock = MmapLock()
     return mm
 
@@ -93,6 +95,7 @@ def _dup_areas(child: MmStruct, mm: MmStruct, ctx: AllocCtx) -> None:
         with mmap_write_lock(mm, ctx), mmap_write_lock(child, ctx):
             child.start_brk, child.brk, child.start_stack = mm.start_brk, mm.brk, mm.start_stack
             child.def_flags = mm.def_flags & VM_INIT_DEF_MASK
+            child.thp_disabled = mm.thp_disabled
             for vma in mm.vmas.values():
                 if not vma.flags & VM_DONTCOPY:
                     _dup_vma(child, vma, ctx)

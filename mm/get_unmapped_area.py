@@ -19,6 +19,7 @@ from numalab.mm.vm_flags import (
     MMAP_MIN_ADDR,
     PAGE_MASK,
     PAGE_SIZE,
+    PMD_SIZE,
     STACK_GUARD_GAP,
     offset_in_page,
     page_align,
@@ -27,7 +28,6 @@ from numalab.mm.vma_tree import find_vma, vm_start_gap
 
 __all__ = ["MMAP_BASE", "get_unmapped_area", "round_hint_to_min", "task_size"]
 
-PMD_SIZE = 2 << 20
 #: Programs get higher addresses, which five levels of page tables offer, only when they ask for one.
 DEFAULT_MAP_WINDOW = (1 << 47) - PAGE_SIZE
 #: Room for the stack: its limit and the gap below it, but at least 128 MiB.

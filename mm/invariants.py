@@ -36,6 +36,7 @@ from numalab.mm.invariants_areas import (
 )
 from numalab.mm.invariants_counters import check_counters, check_rss
 from numalab.mm.invariants_frames import check_buddies, check_frames, check_freed
+from numalab.mm.invariants_huge import check_huge_pages
 from numalab.mm.invariants_lru import check_lru
 from numalab.mm.invariants_memory import PG
 from numalab.mm.invariants_pages import (
@@ -76,6 +77,7 @@ def check_invariants(
         check_buddies,
         check_references,
         check_tables,
+        check_huge_pages,
         check_lru,
         check_freed,
         check_swap,

@@ -45,6 +45,8 @@ class PG:
     ANON_EXCLUSIVE = 1 << 14
     TABLE = 1 << 15
     RESERVED = 1 << 16
+    HEAD = 1 << 17
+    TAIL = 1 << 18
     ISOLATED = 1 << 19
     LRU_BATCH = 1 << 20
     PLACE_SHIFT = 24

@@ -87,7 +87,8 @@ def check_tables(state: State, report: Report) -> None:
     ):
         expected = values[tables.real].astype(np.uint64)
         report.frames(3, "tables", what, expected != got, tables.pfn[tables.real], expected=expected, got=got)
-    counts = np.bincount(tables.owner[tables.real], minlength=len(state.mms))
+    owners = np.concatenate([tables.owner[tables.real], state.reserve.owner])
+    counts = np.bincount(owners, minlength=len(state.mms))
     for mm, count in zip(state.mms, counts.tolist(), strict=True):
         report.same(3, "nr_tables", f"tables of asid {mm.asid}", count, mm.nr_tables)
     if len(np.unique(asids)) != len(asids):

@@ -8,7 +8,7 @@ import numpy as np
 
 from numalab.mm._mm_types import MemMap, MmStruct
 from numalab.mm.invariants_memory import Bools, Frames, FreeBlocks, Ints, add_batches, page_sets
-from numalab.mm.invariants_walk import PAGE, Areas, walk
+from numalab.mm.invariants_walk import PAGE, Areas, reserve, walk
 from numalab.mm.vm_flags import VM_LOCKED
 
 __all__ = ["State"]
@@ -30,7 +30,8 @@ class State:
         self.blocks = FreeBlocks.read(frames)
         self.sets = page_sets(mem, frames)
         self.batches = add_batches(mem, frames)
-        self.tables, self.leaves, self.odd_entries = walk(mem, frames, mms)
+        self.tables, self.leaves, self.huge, self.odd_entries = walk(mem, frames, mms)
+        self.reserve = reserve(frames, self.tables)
         self.pages = self.leaves.pick(self.leaves.kind == PAGE)
         self.isolated = frames.count(frames.index(np.array(isolated, np.int64))) > 0
         owned = frames.index(np.array(list(held), np.int64))
@@ -42,7 +43,7 @@ class State:
         self.places: Ints = self.blocks.cover + frames.count(self.sets.index)
         self.free: Bools = self.places > 0
         self.mappings = frames.count(self.pages.index)
-        self.tables_at = frames.count(self.tables.index[self.tables.real])
+        self.tables_at = frames.count(self.tables.index[self.tables.real]) + frames.count(self.reserve.index)
         #: Pages that a file has: each is in one place of one page cache.
         self.files = mem.mappings()
         entries = [(file.id, index, entry) for file in self.files for index, entry in file.entries()]

@@ -15,7 +15,9 @@ from numalab.arch._pagetable import PTE_PRESENT, PTE_PROTNONE, PTE_PSE, PTE_SPEC
 from numalab.mm._mm_types import VMA, MemMap, MmStruct
 from numalab.mm.invariants_memory import PG, Bools, Frames, Ints, Words
 
-__all__ = ["MIGRATION", "PAGE", "SPECIAL", "SWAP", "Areas", "Leaves", "Tables", "page_key", "walk"]
+__all__ = [
+    "MIGRATION", "PAGE", "SPECIAL", "SWAP", "Areas", "Leaves", "Reserve", "Tables", "page_key", "reserve", "walk",
+]  # fmt: skip
 
 _ADDRESS = np.uint64(0x000FFFFFFFFFF000)
 _MAPPED = np.uint64(PTE_PRESENT | PTE_PROTNONE)
@@ -39,8 +41,20 @@ class Tables:
 
 
 @dataclass
+class Reserve:
+    """The tables that lie in reserve for PMD leaves. parent: index of the PMD table; owner: of the address space."""
+
+    pfn: Ints
+    index: Ints
+    owner: Ints
+    parent: Ints
+
+
+@dataclass
 class Leaves:
     """Every PTE that is not zero, by address space and address. where: its physical address; pfn: what it names.
+
+    A 2 MiB leaf is here as the 512 PTEs that it stands for, all of them at its own place.
 
     kind: 0 a page, 1 the zero page (SPECIAL), 2 a migration entry, 3 a swap entry.
     """
@@ -63,13 +77,18 @@ PAGE, SPECIAL, MIGRATION, SWAP = range(4)
 
 def walk(
     mem: MemMap, frames: Frames, mms: Sequence[MmStruct]
-) -> tuple[Tables, Leaves, list[tuple[int, int, int]]]:
-    """All tables of all address spaces, level by level; and upper entries that nothing makes, as (va, owner, entry)."""
+) -> tuple[Tables, Leaves, Leaves, list[tuple[int, int, int]]]:
+    """All tables of all address spaces, level by level: (tables, leaves, those leaves of 2 MiB as they stand there).
+
+    And upper entries that nothing makes, as (va, owner, entry).
+    """
     ram = mem.hw.ram.view(np.uint64).reshape(-1, 512)
     pfn = np.array([mm.pgd >> 12 for mm in mms], np.int64)
     owner, base = np.arange(len(mms)), np.zeros(len(mms), np.int64)
     found: list[Tables] = []
     odd: list[tuple[int, int, int]] = []
+    none = np.empty(0, np.int64)
+    huge = _leaves(frames, none, none, none.astype(np.uint64), none, none)
     for level in range(mem.hw.levels - 1, -1, -1):
         index = frames.index(pfn)
         real = (index >= 0) & (frames.flags[index] & PG.TABLE != 0)
@@ -83,10 +102,46 @@ def walk(
         pfn = ((entry & _ADDRESS) >> np.uint64(12)).astype(np.int64)
         if level:
             table = entry & np.uint64(PTE_PRESENT | PTE_PSE) == PTE_PRESENT
+            if level == 1:
+                leaf = (entry & np.uint64(PTE_PSE) != 0) & (entry & _MAPPED != 0)
+                huge = _leaves(frames, owner[leaf], base[leaf], entry[leaf], where[leaf], pfn[leaf])
+                owner, base, entry, pfn, table = (x[~leaf] for x in (owner, base, entry, pfn, table))
             odd += zip(base[~table].tolist(), owner[~table].tolist(), entry[~table].tolist(), strict=True)
             pfn, owner, base = pfn[table], owner[table], base[table]
     tables = Tables(*(np.concatenate([getattr(t, f.name) for t in found]) for f in fields(Tables)))
-    return tables, _leaves(frames, owner, base, entry, where, pfn), odd
+    leaves = _leaves(frames, owner, base, entry, where, pfn)
+    return tables, _with_huge(frames, leaves, huge), huge, odd
+
+
+def _with_huge(frames: Frames, leaves: Leaves, huge: Leaves) -> Leaves:
+    """The PTEs that leaves of 2 MiB stand for among the others, by address space and address."""
+    if not len(huge.va):
+        return leaves
+    part = np.tile(np.arange(512), len(huge.va))
+    one = huge.pick(np.repeat(np.arange(len(huge.va)), 512))
+    pte = (one.pte & ~np.uint64(PTE_PSE)) + (part << 12).astype(np.uint64)
+    spread = _leaves(frames, one.owner, one.va + (part << 12), pte, one.where, one.pfn + part)
+    both = Leaves(*(np.concatenate([getattr(x, f.name) for x in (leaves, spread)]) for f in fields(Leaves)))
+    return both.pick(np.lexsort((both.va, both.owner)))
+
+
+def reserve(frames: Frames, tables: Tables) -> Reserve:
+    """What hangs on PMD tables by ``link``: table after table. A chain that leads astray or round ends there."""
+    rows: list[tuple[int, int, int, int]] = []
+    seen: set[int] = set()
+    pmd_tables = tables.real & (tables.level == 1) & (frames.link[tables.index] != 0)
+    for parent, owner in zip(
+        tables.index[pmd_tables].tolist(), tables.owner[pmd_tables].tolist(), strict=True
+    ):
+        pfn = int(frames.link[parent])
+        while pfn and pfn not in seen:
+            seen.add(pfn)
+            index = int(frames.index(np.array([pfn]))[0])
+            if index < 0 or not frames.flags[index] & PG.TABLE:
+                break
+            rows.append((pfn, index, owner, parent))
+            pfn = int(frames.link[index])
+    return Reserve(*np.array(rows, np.int64).reshape(-1, 4).T)
 
 
 def _leaves(frames: Frames, owner: Ints, va: Ints, pte: Words, where: Ints, pfn: Ints) -> Leaves:

@@ -44,6 +44,8 @@ class Kernels:
     readahead: ModuleType
     writeback: ModuleType
     memory: ModuleType
+    huge_memory: ModuleType
+    khugepaged: ModuleType
     task_mmu: ModuleType
     rmap: ModuleType
     migrate: ModuleType

@@ -8,8 +8,7 @@ way: it stops at a hole.
 
 Mirrors mm/madvise.c. Deliberately different:
 
-* the machine answers like a kernel without KSM, memory failure injection and huge page collapse: their advice is
-  EINVAL;
+* the machine answers like a kernel without KSM and memory failure injection: their advice is EINVAL;
 * MADV_FREE checks as Linux does and then lets the pages live: Linux frees them when memory runs short, at the
   earliest. A program sees the difference only in numa_maps, where such pages still count as dirty;
 * MADV_COLD moves pages to the inactive list at once, where Linux collects them per CPU first.
@@ -22,9 +21,11 @@ from numalab.mm._migrate import PageList
 from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
 from numalab.mm.filemap import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 from numalab.mm.gup import madvise_populate
+from numalab.mm.khugepaged import madvise_collapse
 from numalab.mm.memory import zap_vma_range
 from numalab.mm.mman import (
     MADV_COLD,
+    MADV_COLLAPSE,
     MADV_DODUMP,
     MADV_DOFORK,
     MADV_DONTDUMP,
@@ -100,9 +101,9 @@ def do_madvise(mm: MmStruct, ctx: AllocCtx, start: int, length: int, advice: int
 
     Raises KernelError: EINVAL (unknown advice, start not aligned, the range wraps, an area that the advice
     does not suit: the walk stops there), ENOMEM (holes; the rest is done), EAGAIN (too many areas), EFAULT
-    (populate), EACCES (remove).
+    (populate), EACCES (remove). Of collapse: madvise_collapse().
     """
-    if advice not in _FLAGS and advice not in (*_ON_PAGES, *_POPULATE, *_AGING):
+    if advice not in _FLAGS and advice not in (*_ON_PAGES, *_POPULATE, *_AGING, MADV_COLLAPSE):
         raise KernelError(EINVAL, f"advice {advice} is not known")
     if offset_in_page(start):
         raise KernelError(EINVAL, "start is not page aligned")
@@ -145,6 +146,9 @@ def _vma_behavior(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int, a
         return end
     if advice in _AGING:
         _age(mm, ctx, vma, start, end, advice)
+        return end
+    if advice == MADV_COLLAPSE:
+        madvise_collapse(vma, ctx, start, end)
         return end
     if vma.flags & _REFUSED.get(advice, 0) or (advice == MADV_WIPEONFORK and vma.file is not None):
         raise KernelError(EINVAL, f"the area at {start:#x} does not suit the advice")

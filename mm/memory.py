@@ -11,6 +11,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from numalab.mm._constants import PGMAJFAULT
+from numalab.mm.huge_memory import huge_fault, thp_vma_allowable
 from numalab.mm.kernels import Why
 from numalab.mm.mpol import MPOL_BIND
 from numalab.mm.page_alloc import OutOfMemory, Slowpath
@@ -20,7 +21,7 @@ from numalab.mm.shared_policy import get_vma_policy, interleave_index
 from numalab.mm.stack import expand_stack
 from numalab.mm.swap import folio_get, folio_put
 from numalab.mm.swap_state import read_swap_page, wait_on_page
-from numalab.mm.vm_flags import PAGE_MASK, PAGE_SIZE, VM_LOCKED, VM_READ, VM_SHARED, VM_WRITE
+from numalab.mm.vm_flags import PAGE_MASK, PAGE_SIZE, PMD_SIZE, VM_LOCKED, VM_READ, VM_SHARED, VM_WRITE
 from numalab.mm.vma_tree import find_vma
 from numalab.mm.writeback import balance_dirty_pages
 
@@ -89,7 +90,13 @@ def handle_mm_fault(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bo
             raise
         if write and not vma.flags & VM_SHARED:
             anon_vma_prepare(mm, vma)
-        reached, why, entry = mem.k.memory.fault_range(mem, mm, vma, ctx, va, min(end, vma.end), write)
+        stop, why = min(end, vma.end), Why.NO_TARGET
+        if thp_vma_allowable(vma):
+            stop = min(stop, (va & -PMD_SIZE) + PMD_SIZE)
+            why = huge_fault(vma, ctx, va, write)
+        reached, entry = (stop if why == Why.DONE else va), 0
+        if why == Why.NO_TARGET:
+            reached, why, entry = mem.k.memory.fault_range(mem, mm, vma, ctx, va, stop, write)
         if reached > va:
             slow.progress()
         va = reached

@@ -23,6 +23,7 @@ from numalab.arch.sparse import sparse
 from numalab.arch.timers import Timers
 from numalab.arch.topology import Topology, TopologyError
 from numalab.mm._mm_types import MemMap
+from numalab.mm.huge_memory import ThpSettings
 from numalab.mm.kernels import Kernels
 from numalab.mm.waits import ClockWaits
 
@@ -80,6 +81,7 @@ NODE_STATS = (
     "nr_inactive_anon", "nr_active_anon", "nr_inactive_file", "nr_active_file", "nr_unevictable",
     "nr_isolated_anon", "nr_isolated_file", "nr_anon_pages", "nr_mapped", "nr_file_pages", "nr_dirty",
     "nr_writeback", "nr_shmem", "nr_page_table_pages", "nr_mlock", "nr_swapcached",
+    "nr_anon_transparent_hugepages",
     "numa_hit", "numa_miss", "numa_foreign", "numa_interleave", "numa_local", "numa_other",
 )  # fmt: skip
 VM_EVENTS = (
@@ -87,6 +89,8 @@ VM_EVENTS = (
     "pgmigrate_fail", "unevictable_pgs_culled", "unevictable_pgs_rescued", "unevictable_pgs_mlocked",
     "unevictable_pgs_munlocked", "unevictable_pgs_cleared", "pswpin", "pswpout", "swap_ra", "swap_ra_hit",
     "pgscan_kswapd", "pgscan_direct", "pgsteal_kswapd", "pgsteal_direct", "pgreuse", "pgrefill",
+    "thp_fault_alloc", "thp_fault_fallback", "thp_collapse_alloc", "thp_collapse_alloc_failed", "thp_split_page",
+    "thp_split_pmd", "thp_migration_success", "thp_migration_fail", "thp_migration_split",
 )  # fmt: skip
 
 
@@ -113,6 +117,7 @@ def build(hw: Hardware, *, twins: bool = False, debug_vm: bool = False) -> MemMa
     mem.taskless = []
     mem.ledgers = deque(maxlen=256)
     mem.engine = "batched"
+    mem.thp = ThpSettings(enabled=topology.boot["thp"])
     mem.v5_quirks = False
     _bind_pages(mem, topology)
     _bind_zones(mem, topology)

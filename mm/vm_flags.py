@@ -7,7 +7,8 @@ kernels; here they are again for Python, since C enums have no Python face (a te
 from __future__ import annotations
 
 __all__ = [
-    "MASK64", "MAX_MAP_COUNT", "MMAP_MIN_ADDR", "PAGE_MASK", "PAGE_SHIFT", "PAGE_SIZE", "STACK_GUARD_GAP",
+    "MASK64", "MAX_MAP_COUNT", "MMAP_MIN_ADDR", "PAGE_MASK", "PAGE_SHIFT", "PAGE_SIZE", "PMD_SIZE",
+    "STACK_GUARD_GAP",
     "VM_ACCESS_FLAGS", "VM_ACCOUNT", "VM_DONTCOPY", "VM_DONTDUMP", "VM_DONTEXPAND", "VM_EXEC", "VM_GROWSDOWN",
     "VM_HUGEPAGE", "VM_HUGETLB", "VM_INIT_DEF_MASK", "VM_IO", "VM_LOCKED", "VM_LOCKED_MASK", "VM_LOCKONFAULT",
     "VM_MAYEXEC", "VM_MAYREAD", "VM_MAYSHARE", "VM_MAYWRITE", "VM_NOHUGEPAGE", "VM_NORESERVE", "VM_PFNMAP",
@@ -17,6 +18,7 @@ __all__ = [
 
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
+PMD_SIZE = 2 << 20
 MASK64 = (1 << 64) - 1
 PAGE_MASK = MASK64 & ~(PAGE_SIZE - 1)
 

@@ -11,7 +11,7 @@ All addresses are bytes; areas never overlap, so neighbours in the dict are neig
 from __future__ import annotations
 
 from numalab.mm._mm_types import VMA, MmStruct
-from numalab.mm.vm_flags import PAGE_SHIFT, STACK_GUARD_GAP, VM_GROWSDOWN, VM_LOCKED
+from numalab.mm.vm_flags import PAGE_SHIFT, PMD_SIZE, STACK_GUARD_GAP, VM_GROWSDOWN, VM_LOCKED
 
 __all__ = [
     "find_vma", "find_vma_intersection", "linear_page_index", "locked_pages", "vm_start_gap", "vma_insert",
@@ -66,7 +66,13 @@ def vma_remove(mm: MmStruct, vma: VMA) -> None:
 
 
 def vma_set_range(mm: MmStruct, vma: VMA, start: int, end: int, pgoff: int) -> None:
-    """Give an area of the tree another extent (vma_set_range() and the tree's share of it)."""
+    """Give an area of the tree another extent (vma_set_range() and the tree's share of it).
+
+    No huge page may be mapped as a whole across its ends (vma_adjust_trans_huge()).
+    """
+    for cut in (start, end):
+        if vma.start < cut < vma.end and cut % PMD_SIZE:
+            mm.mem.k.huge_memory.split_pmd(mm.mem, mm, cut)
     if start != vma.start:
         del mm.vmas[vma.start]
         mm.vmas[start] = vma

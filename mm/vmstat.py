@@ -2,8 +2,8 @@
 
 Mirrors mm/vmstat.c and the meminfo and numastat of drivers/base/node.c. The counters themselves are kept by the
 kernels (``mem.node_stat``, ``mem.event``) and by the zones; nothing is counted here. A counter that this machine
-does not keep is left out rather than shown as 0; ``numa_pages_migrated`` and the huge-page counters are shown
-as 0 since there is no NUMA balancing and no huge page that could raise them.
+does not keep is left out rather than shown as 0; ``numa_pages_migrated`` is shown
+as 0 since there is no NUMA balancing that could raise it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["node_meminfo", "numastat", "vmstat"]
 
 #: pgalloc_* and pgfree stand apart, since Linux splits allocations by zone; pgreuse and the rest by name.
 _NAMED_EVENTS = tuple(name for name in VM_EVENTS if name != "pgalloc")
-_NEVER = ("numa_pages_migrated", "thp_migration_success", "thp_migration_fail", "thp_migration_split")
+_NEVER = ("numa_pages_migrated",)
 
 
 def vmstat(mem: MemMap) -> dict[str, int]:
@@ -62,6 +62,7 @@ def node_meminfo(mem: MemMap, nid: int) -> dict[str, int]:
         "AnonPages": stat["nr_anon_pages"],
         "Shmem": stat["nr_shmem"],
         "PageTables": stat["nr_page_table_pages"],
+        "AnonHugePages": 512 * stat["nr_anon_transparent_hugepages"],
     }
 
 

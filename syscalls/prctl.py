@@ -11,13 +11,16 @@ from dataclasses import replace
 from numalab.arch.errno import EINVAL, KernelError
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import Task
+from numalab.mm.mmap_lock import mmap_write_lock
 from numalab.syscalls.abi import (
     PR_GET_DUMPABLE,
     PR_GET_KEEPCAPS,
     PR_GET_NAME,
+    PR_GET_THP_DISABLE,
     PR_SET_DUMPABLE,
     PR_SET_KEEPCAPS,
     PR_SET_NAME,
+    PR_SET_THP_DISABLE,
 )  # fmt: skip
 from numalab.syscalls.uaccess import copy_to_user, strncpy_from_user
 
@@ -47,6 +50,17 @@ def prctl(k: Kernel, task: Task, option: int, arg2: int, arg3: int, arg4: int, a
         if arg2 > 1:
             raise KernelError(EINVAL)
         task.cred = replace(task.cred, keep_caps=bool(arg2))
+    elif option == PR_SET_THP_DISABLE:
+        if arg3 or arg4 or arg5:
+            raise KernelError(EINVAL)
+        assert task.mm is not None
+        with mmap_write_lock(task.mm, task.ctx):
+            task.mm.thp_disabled = bool(arg2)
+    elif option == PR_GET_THP_DISABLE:
+        if arg2 or arg3 or arg4 or arg5:
+            raise KernelError(EINVAL)
+        assert task.mm is not None
+        return int(task.mm.thp_disabled)
     else:
         raise KernelError(EINVAL)
     return 0

@@ -20,7 +20,7 @@ from numalab.mm._lru_reference import isolate_batch, lru_drain_cpu, putback_batc
 from numalab.mm._migrate import MigrateStats
 from numalab.mm._migrate_reference import Batch, flush_batch, remap, unmap_batch
 from numalab.mm._mm_types import AllocCtx, MmStruct
-from numalab.mm._reference import View, is_page, pte_tables, ptes
+from numalab.mm._reference import View, is_page, mapped_ptes
 from numalab.mm.madvise import do_madvise
 from numalab.mm.memory import handle_mm_fault, read_user, write_user
 from numalab.mm.mlock import do_mlock, do_munlock
@@ -96,13 +96,7 @@ def tune(batch: int, high: int) -> Callable[[Machine], object]:
 
 def pages_of(m: View, mm: MmStruct, start: int, end: int) -> list[int]:
     """Pages mapped in [start, end), in order of address; the zero page is none."""
-    return [
-        pt.pte_pfn(m.ram[at])
-        for table, va, stop in pte_tables(m, mm.pgd, start, end)
-        if table >= 0
-        for _, at in ptes(table, va, stop)
-        if is_page(m.ram[at])
-    ]
+    return [pt.pte_pfn(pte) for _, pte in mapped_ptes(m, mm.pgd, start, end) if is_page(pte)]
 
 
 class Spaces:

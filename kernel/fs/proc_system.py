@@ -28,7 +28,7 @@ _NUMA_STATS = ("numa_hit", "numa_miss", "numa_foreign", "numa_interleave", "numa
 _MEMINFO = (
     "MemTotal", "MemFree", "MemAvailable", "Cached", "SwapCached", "Active", "Inactive", "Active(anon)",
     "Inactive(anon)", "Active(file)", "Inactive(file)", "Unevictable", "Mlocked", "SwapTotal", "SwapFree", "Dirty",
-    "Writeback", "AnonPages", "Mapped", "Shmem", "PageTables",
+    "Writeback", "AnonPages", "Mapped", "Shmem", "PageTables", "AnonHugePages",
 )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from numalab.kernel.fs.super import SuperBlock
 from numalab.kernel.fs.sysctl import add_sysctl
 from numalab.kernel.fs.sysfs_mm import add_sysfs_mm
 from numalab.kernel.fs.sysfs_node import add_sysfs_node
+from numalab.kernel.fs.sysfs_thp import add_sysfs_thp
 from numalab.kernel.fs.tmpfs import Tmpfs
 from numalab.kernel.state import Kernel
 
@@ -64,6 +65,7 @@ def build_tree(k: Kernel) -> None:
     add_sysctl(k, proc)
     add_sysfs_node(k, sys)
     add_sysfs_mm(k, sys)
+    add_sysfs_thp(k, sys)
     sys.add("fs/cgroup", Directory())
     for made_up in (proc, sys):
         _make_readonly(made_up)

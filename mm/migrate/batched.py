@@ -3,6 +3,9 @@
 Mirrors migrate_pages(), migrate_pages_sync() and migrate_pages_batch() of mm/migrate.c. Each batch is tried
 up to 3 times asynchronously (unmap all, one TLB flush, move all); what it leaves behind is tried up to 7
 times more, one page at a time, where waiting is allowed. A full target ends the whole call.
+
+A huge page moves as one, and counts as one where pages that failed are counted. Where the target has no block for it,
+it has failed, and is split; its pages are tried once more at the end, and if they all move, nothing has failed.
 """
 
 from __future__ import annotations
@@ -80,6 +83,12 @@ def _nodes_of(mem: MemMap, target: Target) -> int:
     return policy.nodes if policy is not None and policy.mode == MPOL_BIND else mem.memory_nodes
 
 
+def _is_huge(mem: MemMap, pages: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Which of these are pages of a huge page."""
+    found: NDArray[np.bool_] = mem.hot["flags"][pages] & np.uint32(c.PG_head | c.PG_tail) != 0
+    return found
+
+
 class _Run:
     """One call of migrate_pages(): the state that its passes share."""
 
@@ -92,9 +101,12 @@ class _Run:
         self.left = np.empty(BATCH, np.uint32)
         self.why = np.empty(BATCH, np.uint8)
         self.slow = Slowpath(mem, ctx, _nodes_of(mem, target))
-        #: Pages that stay, to be put back, and how many of them count as failed; full: the target has no frame left.
+        #: Pages that stay, to be put back; how many failed, huge ones counting once, and in small pages.
         self.failed: list[NDArray[np.uint32]] = []
         self.nr_failed = 0
+        self.nr_failed_pages = 0
+        #: What huge pages were split into; full: the target has no frame left.
+        self.split: list[NDArray[np.uint32]] = []
         self.full = False
 
     def one_pass(
@@ -114,7 +126,37 @@ class _Run:
         }
         self.ledger.passes.append(Pass(name, reached - at, moved, counts, began))
         self.full = why == Why.NO_TARGET
+        if self.full:
+            left, reasons = self._split_huge(left, reasons)
         return reached, left, reasons
+
+    def _split_huge(
+        self, left: NDArray[np.uint32], reasons: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
+        """Huge pages for which there was no room go on as small ones: try_split_folio(). Returns what else is left."""
+        mem = self.mem
+        huge = (reasons == Reason.TARGET_FULL) & _is_huge(mem, left)
+        if huge.any():
+            n = mem.k.huge_memory.split_pages(mem, left[huge])
+            mem.event[c.THP_MIGRATION_SPLIT] += n
+            mem.event[c.THP_MIGRATION_FAIL] += n
+            self.nr_failed += n
+            self.split.append(left[huge])
+            left, reasons = left[~huge], reasons[~huge]
+            self.full = bool((reasons == Reason.TARGET_FULL).any())
+        return left, reasons
+
+    def try_split(self) -> None:
+        """The pages of split huge pages get one try, and whether they fail is not counted: it has been already."""
+        pages = np.concatenate(self.split)
+        at = 0
+        while at < len(pages):
+            at, left, _ = self.one_pass(pages, at, "split")
+            self.failed.append(left)
+            if self.full:
+                self.failed.append(pages[at:])
+                break
+        self.full = False
 
     def batch(self, pages: NDArray[np.uint32], at: int) -> int:
         """One or more whole batches from ``at`` on, with all passes that the last one needs; returns where to go on."""
@@ -129,9 +171,12 @@ class _Run:
         if self.full:
             self._give_up(left, reasons)
             return reached
-        for i in range(len(left)):
-            if not self._one_page(left[i : i + 1]):
-                self.failed.append(left[i + 1 :])  # untried: neither moved nor failed
+        at = 0
+        while at < len(left):
+            size = c.HPAGE_PMD_NR if _is_huge(self.mem, left[at : at + 1]).any() else 1
+            at += size
+            if not self._one_folio(left[at - size : at]):
+                self.failed.append(left[at:])  # untried: neither moved nor failed
                 break
         return reached
 
@@ -150,8 +195,8 @@ class _Run:
             left, reasons = np.concatenate([others, left]), np.concatenate([their, reasons])
         return left, reasons
 
-    def _one_page(self, page: NDArray[np.uint32]) -> bool:
-        """The synchronous passes for one page; False: the target is full, which ends the call."""
+    def _one_folio(self, page: NDArray[np.uint32]) -> bool:
+        """The synchronous passes for one page, or a huge one; False: the target is full, which ends the call."""
         reasons = self.why[:0]
         for n in range(1, SYNC_PASSES + 1):
             self.ledger.retried += 1
@@ -167,15 +212,21 @@ class _Run:
         if not len(left):
             return
         self.failed.append(left)
+        huge = int(_is_huge(self.mem, left).sum()) // c.HPAGE_PMD_NR
+        self.mem.event[c.THP_MIGRATION_FAIL] += huge
+        self.nr_failed -= huge * (c.HPAGE_PMD_NR - 1)
         for reason, count in zip(*np.unique(reasons, return_counts=True), strict=True):
             self.ledger.fail(Reason(int(reason)), int(count))
-            self.nr_failed += 1 if reason == Reason.TARGET_FULL else int(count)
+            failed = 1 if reason == Reason.TARGET_FULL else int(count)
+            self.nr_failed += failed
+            self.nr_failed_pages += failed
 
 
 def migrate_pages(mem: MemMap, ctx: AllocCtx, pages: PageList, target: Target, ledger: Ledger) -> int:
     """Move the isolated pages of a list to ``target``.
 
-    Returns 0 or the number of pages not moved, or -ENOMEM when the target filled up (pages behind were not tried).
+    Returns 0 or the number of pages not moved (a huge page is one), or -ENOMEM when the target filled up (pages behind
+    were not tried).
     Those that stay are in ``pages`` afterwards; the caller puts them back.
     """
     todo = pages.take()
@@ -186,6 +237,10 @@ def migrate_pages(mem: MemMap, ctx: AllocCtx, pages: PageList, target: Target, l
     at = 0
     while at < len(todo) and not run.full:
         at = run.batch(todo, at)
+    if run.split and not run.full:
+        run.try_split()
+    elif run.split:
+        run.failed += run.split
     ledger.take(run.stats)
     if at < len(todo):
         run.failed.append(todo[at:])
@@ -193,6 +248,8 @@ def migrate_pages(mem: MemMap, ctx: AllocCtx, pages: PageList, target: Target, l
         pages.extend(left)
     succeeded = run.stats.moved + run.stats.freed
     mem.event[c.PGMIGRATE_SUCCESS] += succeeded
-    mem.event[c.PGMIGRATE_FAIL] += run.nr_failed
-    mem.hw.trace(EV_MM_MIGRATE_PAGES, ctx.cpu, succeeded, run.nr_failed, mode | reason << 8)
-    return -ENOMEM if run.full else run.nr_failed
+    mem.event[c.PGMIGRATE_FAIL] += run.nr_failed_pages
+    mem.hw.trace(EV_MM_MIGRATE_PAGES, ctx.cpu, succeeded, run.nr_failed_pages, mode | reason << 8)
+    if run.full:
+        return -ENOMEM
+    return run.nr_failed if len(pages) else 0

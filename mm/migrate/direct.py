@@ -3,6 +3,7 @@
 Mirrors migrate_pages() of mm/migrate.c at 2.6.18: up to ten passes; the first three pass over pages that are locked or
 being written, later ones wait for them; a full target ends the run. Deliberately different: pages are unmapped and
 copied in batches, one TLB flush each, where 2.6.18 did them one by one; costs apart, nobody can see that.
+It knew no huge pages: they are split before anything else.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ def migrate_pages(mem: MemMap, ctx: AllocCtx, pages: PageList, target: Target, l
     """Move the isolated pages of a list; returns how many stay, or -ENOMEM. Those that stay are in ``pages``."""
     stats = MigrateStats()
     todo = pages.take()
+    mem.k.huge_memory.split_pages(mem, todo)
     ledger.isolated += len(todo)
     left, why = np.empty(BATCH, np.uint32), np.empty(BATCH, np.uint8)
     reasons = why[:0]

@@ -26,7 +26,9 @@ from numalab.syscalls.sys import Sys
 from tests.driven import Died, Program
 from tests.memory_model import PAGE, ZEROS, Image, Policy
 
-__all__ = ["MOST_PROCESSES", "PFN_MASK", "READABLE", "Base", "Process", "counts", "places", "who"]
+__all__ = [
+    "MOST_PROCESSES", "NEAR", "NEAR_PAGES", "PFN_MASK", "READABLE", "Base", "Process", "counts", "places", "who",
+]  # fmt: skip
 
 T = TypeVar("T")
 

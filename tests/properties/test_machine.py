@@ -21,14 +21,16 @@ from tests.machine_rules.stories import StoryRules
 MIB = 256  # frames
 
 
-def nodes(*frames_and_cpus: tuple[int, int, int], levels: int = 4, swap: int = 64 * MIB) -> Topology:
-    """A machine of (id, frames, CPUs) each; levels: of page tables; swap: its slots."""
+def nodes(
+    *frames_and_cpus: tuple[int, int, int], levels: int = 4, swap: int = 64 * MIB, thp: str = "never"
+) -> Topology:
+    """A machine of (id, frames, CPUs) each; levels: of page tables; swap: its slots; thp: who gets huge pages."""
     made, at, cpu = [], 0, 0
     for nid, frames, cpus in frames_and_cpus:
         ranges = ((at, at + frames),) if frames else ()
         made.append(Node(nid, ranges, tuple(range(cpu, cpu + cpus))))
         at, cpu = at + SECTION_FRAMES, cpu + cpus
-    return Topology("test", tuple(made), boot={"page_table_levels": levels, "swap": swap << 12})
+    return Topology("test", tuple(made), boot={"page_table_levels": levels, "swap": swap << 12, "thp": thp})
 
 
 #: name: (topology, whether memory may run out, how long ranges are).
@@ -41,6 +43,7 @@ MACHINES = {
     "tiny": (nodes(*((nid, 16, 1) for nid in range(4))), True, 1),
     "little-swap": (nodes((0, 64, 1), (1, 64, 1), swap=24), True, 1),
     "long-ranges": (nodes((0, 12 * MIB, 1), (1, 12 * MIB, 2)), True, 30),
+    "huge-pages": (nodes((0, 12 * MIB, 1), (1, 12 * MIB, 2), thp="always"), True, 30),
 }
 
 

@@ -425,3 +425,56 @@ def test_sysctls(machine: Machine) -> None:
 def test_listing_is_by_number(machine: Machine) -> None:
     proc = machine.kernel.root.lookup("proc")
     assert {"1", "2", "self", "vmstat"} <= set(proc.names())  # type: ignore[union-attr]
+
+
+# --- transparent huge pages ------------------------------------------------------------------------------------
+
+THP = "/sys/kernel/mm/transparent_hugepage"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "answer", "shown"),
+    [
+        ("enabled", b"always\n", "", b"[always] madvise never\n"),
+        ("enabled", b"madvise", "", b"always [madvise] never\n"),
+        ("enabled", b"alway", "EINVAL", b"always madvise [never]\n"),
+        ("enabled", b"always never", "EINVAL", b"always madvise [never]\n"),
+        ("defrag", b"defer+madvise\n", "", b"always defer [defer+madvise] madvise never\n"),
+        ("defrag", b"sometimes", "EINVAL", b"always defer defer+madvise [madvise] never\n"),
+        ("use_zero_page", b"0\n", "", b"0\n"),
+        ("use_zero_page", b"2", "EINVAL", b"1\n"),
+    ],
+)
+def test_settings_of_huge_pages(machine: Machine, name: str, text: bytes, answer: str, shown: bytes) -> None:
+    def main(sys: Sys) -> None:
+        fd = sys.open(f"{THP}/{name}", abi.O_RDWR)
+        assert errno_of(lambda: sys.write(fd, text)) == answer
+        assert sys.read(sys.open(f"{THP}/{name}", abi.O_RDONLY), 99).buf == shown
+
+    machine.run(main)
+
+
+def test_the_boot_parameter_holds() -> None:
+    with numalab.boot("1x8M transparent_hugepage=always") as machine:
+        assert machine.mem.thp.enabled == "always"
+
+
+def test_who_wants_no_huge_pages_has_none_nor_have_its_children(machine: Machine) -> None:
+    machine.mem.thp.enabled = "always"
+    seen = []
+
+    def use(sys: Sys) -> None:
+        at = sys.mmap(2 << 20, abi.PROT_READ | abi.PROT_WRITE)
+        sys.memory.write(at, b"x")
+        seen.append((sys.prctl(abi.PR_GET_THP_DISABLE), sys.mincore(at, 2 << 20).vec.count(1)))
+
+    def main(sys: Sys) -> None:
+        use(sys)
+        sys.prctl(abi.PR_SET_THP_DISABLE, 1)
+        sys.fork(use)
+        sys.wait()
+        sys.prctl(abi.PR_SET_THP_DISABLE, 0)
+        use(sys)
+
+    machine.run(main)
+    assert seen == [(0, 512), (1, 1), (0, 512)]

@@ -21,6 +21,7 @@ from numalab.mm import (
     invariants_areas,
     invariants_counters,
     invariants_frames,
+    invariants_huge,
     invariants_lru,
     invariants_pages,
     invariants_swap,
@@ -31,14 +32,15 @@ from numalab.mm.invariants_report import LIMIT, NAMES
 from numalab.mm.memory import touch_user
 
 from tests.mm_machine import PAGE, MmMachine
-from tests.unit.mm.breakers import areas, frames, lru, pages, swap
+from tests.unit.mm.breakers import areas, frames, huge, lru, pages, swap
 from tests.unit.mm.breakers.scene import BREAKERS, Breaker, Scene
 
-BROKEN_BY_HAND = (areas, frames, lru, pages, swap)  # importing them fills BREAKERS
+BROKEN_BY_HAND = (areas, frames, huge, lru, pages, swap)  # importing them fills BREAKERS
 CHECKS = (
     invariants_areas,
     invariants_counters,
     invariants_frames,
+    invariants_huge,
     invariants_lru,
     invariants_pages,
     invariants_swap,

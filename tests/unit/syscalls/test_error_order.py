@@ -88,6 +88,8 @@ CASES: list[tuple[str, Callable[[Sys], None], tuple[int, ...], str]] = [
     ("openat: the descriptor of a relative path", nothing, (257, 5, BAD, 0), "EFAULT"),
     ("prctl: an option that does not exist", nothing, (157, 1000, 0), "EINVAL"),
     ("prctl: dumpable is 0 or 1", nothing, (157, 4, 2), "EINVAL"),
+    ("prctl: huge pages are one argument", nothing, (157, 41, 1, 1), "EINVAL"),
+    ("prctl: and none to ask", nothing, (157, 42, 1), "EINVAL"),
     ("setresuid: not one of one's own", become_nobody, (117, 0, -1, -1), "EPERM"),
     ("setuid: -1", become_nobody, (105, -1), "EINVAL"),
     ("mlock2: flags before rights", become_nobody, (325, 0, 0, 2), "EINVAL"),

@@ -22,7 +22,9 @@ _TOO_MANY = 1 << 27  # entries that the recorder does not read within its two mi
 # The counters that can be asked for, in the order in which they are printed; by default the first five.
 _VMSTAT_KEYS = (
     "pgmigrate_success", "pgmigrate_fail", "numa_pages_migrated", "pswpin", "pswpout", "pgmajfault",
-    "thp_migration_success", "thp_migration_split", "unevictable_pgs_mlocked", "unevictable_pgs_munlocked", "swap_ra",
+    "thp_migration_success", "thp_migration_split", "thp_migration_fail", "thp_fault_alloc", "thp_fault_fallback",
+    "thp_collapse_alloc", "thp_collapse_alloc_failed", "thp_split_page", "thp_split_pmd",
+    "unevictable_pgs_mlocked", "unevictable_pgs_munlocked", "swap_ra",
 )  # fmt: skip
 
 

@@ -83,7 +83,7 @@ def an_upper_entry_leads_to_a_page(m: Scene) -> None:
 
 @breaks(3, "tables", "an upper entry that nothing makes")
 def an_upper_entry_is_a_huge_leaf(m: Scene) -> None:
-    m.store(upper(m, FAR, 1), m.word(upper(m, FAR, 1)) | PTE_PSE)
+    m.store(upper(m, FAR, 2), m.word(upper(m, FAR, 2)) | PTE_PSE)
 
 
 @breaks(3, "tables", "a page table in several places")

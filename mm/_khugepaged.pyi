@@ -1,0 +1,3 @@
+from numalab.mm._mm_types import VMA, AllocCtx, MemMap, MmStruct
+
+def collapse_huge_page(mem: MemMap, mm: MmStruct, vma: VMA, ctx: AllocCtx, va: int) -> int: ...
