@@ -9,11 +9,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from numalab.arch._pagetable_reference import swp_entry
 from numalab.arch.errno import EINVAL, ENOMEM, KernelError
 from numalab.mm._constants import PG_uptodate
-from numalab.mm._mm_types import MmStruct
+from numalab.mm._mm_types import MemMap, MmStruct
 from numalab.mm.get_unmapped_area import task_size
 from numalab.mm.mmap_lock import mmap_read_lock
+from numalab.mm.swap_state import swap_cache_get_folio
 from numalab.mm.vm_flags import PAGE_SHIFT, PAGE_SIZE, offset_in_page, page_align
 from numalab.mm.vma_tree import linear_page_index, vma_lookup
 
@@ -51,15 +53,24 @@ def _mincore_range(mm: MmStruct, start: int, end: int) -> bytes:
     if len(words):
         mm.mem.k.task_mmu.pagemap_range(mm.mem, mm, start, words)
     _add_cached(mm, start, words)
-    migrating = (words & _SWAPLIKE != 0) & (words & np.uint64(31) >= _FIRST_MIGRATION_TYPE)
-    vec: bytes = ((words & _PRESENT != 0) | migrating).astype(np.uint8).tobytes()
+    swaplike, types = words & _SWAPLIKE != 0, words & np.uint64(31)
+    migrating = swaplike & (types >= _FIRST_MIGRATION_TYPE)
+    here = (words & _PRESENT != 0) | migrating
+    for i in np.flatnonzero(swaplike & ~migrating).tolist():
+        here[i] = _in_core(mm.mem, swp_entry(int(types[i]), int(words[i]) >> 5 & (1 << 50) - 1) + 1)
+    vec: bytes = here.astype(np.uint8).tobytes()
     return vec
+
+
+def _in_core(mem: MemMap, entry: int) -> bool:
+    """mincore_page(): whether what stands in a file's place is a page that has been read, perhaps in the swap cache."""
+    pfn = swap_cache_get_folio(mem, entry - 1) if entry & 1 else entry >> 1
+    return bool(int(mem.hot["flags"][pfn]) & PG_uptodate) if pfn else False
 
 
 def _add_cached(mm: MmStruct, start: int, words: NDArray[np.uint64]) -> None:
     """Pages of files that are in memory, though not mapped here (mincore_page())."""
     at, end = start, start + len(words) * PAGE_SIZE
-    flags = mm.mem.hot["flags"]
     while at < end:
         vma = vma_lookup(mm, at)
         assert vma is not None
@@ -68,7 +79,6 @@ def _add_cached(mm: MmStruct, start: int, words: NDArray[np.uint64]) -> None:
             first = linear_page_index(vma, at)
             for index, entry in vma.file.mapping.entries(first, first + (stop - at >> PAGE_SHIFT)):
                 here = (at - start >> PAGE_SHIFT) + index - first
-                # Not in swap, and read; and a private copy answers for itself.
-                if not entry & 1 and flags[entry >> 1] & np.uint32(PG_uptodate) and not words[here]:
+                if not words[here] and _in_core(mm.mem, entry):  # a private copy answers for itself
                     words[here] = _PRESENT
         at = stop

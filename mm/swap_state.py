@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
     from numalab.mm._mm_types import VMA, AddressSpace, AllocCtx, MemMap, MemPolicy, MmStruct
 
-__all__ = ["madvise_willneed", "read_swap_page", "shmem_swapin_range", "swap_writepages", "wait_on_page"]
+__all__ = [
+    "madvise_willneed", "read_swap_page", "shmem_swapin_range", "swap_cache_get_folio", "swap_writepages",
+    "wait_on_page",
+]  # fmt: skip
 
 PIECE = 1 << 16  # pages looked up at a time
 ALL_TYPES = (1 << c.NR_SWAP_AREAS) - 1
@@ -38,6 +41,12 @@ def wait_on_page(mem: MemMap, pfn: int) -> None:
     else:
         what = f"the writeback of page {pfn:#x}"
     mem.waits.wait(what, lambda: not int(flags[pfn]) & busy)
+
+
+def swap_cache_get_folio(mem: MemMap, entry: int) -> int:
+    """The frame that the swap cache has for a slot, 0 = none."""
+    area = mem.swap_areas[swp_type(entry)]
+    return int(area.cache[swp_offset(entry)]) if area is not None else 0
 
 
 def read_swap_page(mem: MemMap, ctx: AllocCtx, policy: MemPolicy | None, ilx: int, entry: int) -> Why:
