@@ -281,8 +281,10 @@ def file_fault(
             return why, 0, 0
     elif m.hot.flags[pfns[0]] & c.PG_locked:
         return Why.WAIT_PAGE, 0, pfns[0]
-    elif not m.hot.flags[pfns[0]] & c.PG_uptodate:
+    elif mapping.bdi and not m.hot.flags[pfns[0]] & c.PG_uptodate:
         return Why.FILE, 0, 0
+    else:
+        m.hot.flags[pfns[0]] |= c.PG_uptodate  # it may be from fallocate(): zeros
     if cow:
         why = cow_page(m, ctx, vma, at, va, pfns[0])
         return why, int(why == Why.DONE), pfns[0] if why == Why.NEED_RECLAIM else 0

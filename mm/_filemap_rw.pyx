@@ -34,7 +34,8 @@ cdef int find_page(memmap *m, mapping_c *mapping, uint64_t index, uint64_t *foun
         return WHY_WAIT_IO if mapping.bdi else WHY_DONE
     if m.hot[found[0]].flags & PG_locked:
         return WHY_WAIT_PAGE
-    return WHY_DONE if m.hot[found[0]].flags & PG_uptodate else WHY_WAIT_IO
+    # In memory it is from fallocate() if it is not uptodate: zeros that nobody has asked for.
+    return WHY_DONE if m.hot[found[0]].flags & PG_uptodate or mapping.bdi == 0 else WHY_WAIT_IO
 
 
 cdef uint32_t missing(mapping_c *mapping, uint64_t index, uint64_t end) noexcept nogil:
@@ -66,7 +67,7 @@ def read_range(MemMap mem, AddressSpace mapping, uint64_t pos, uint8_t[::1] buf)
             if why != WHY_DONE:
                 break
             n = part_of_page(at, end)
-            if found:
+            if found and m.hot[found].flags & PG_uptodate:
                 if at % PAGE_SIZE == 0:
                     mark_page_accessed(m, <uint32_t>found)
                 memcpy(&buf[at - pos], m.h.ram + (found << PAGE_SHIFT) + at % PAGE_SIZE, n)
@@ -104,6 +105,7 @@ def write_range(MemMap mem, AllocCtx ctx, AddressSpace mapping, uint64_t pos, co
                 why = WHY_FILE
                 break
             mark_page_accessed(m, <uint32_t>found)
+            m.hot[found].flags |= PG_uptodate
             memcpy(m.h.ram + (found << PAGE_SHIFT) + at % PAGE_SIZE, &data[at - pos], n)
             m.h.now += m.h.cost.zero_page
             at += n
@@ -128,11 +130,13 @@ cdef int grow_cache(memmap *m, alloc_ctx *ctx, mapping_c *mapping, uint64_t inde
 
 
 def alloc_range(MemMap mem, AllocCtx ctx, AddressSpace mapping, uint64_t start, uint64_t end) -> tuple[int, int]:
-    """shmem_fallocate(): see to it that the file has all pages in [start, end).
+    """shmem_fallocate(): see to it that the file has all pages in [start, end). New ones are not uptodate until they
+    are used, or asked for once more.
 
     Returns (index reached, why): NEED_RECLAIM: no frame; FILE: the file system is full.
     """
     cdef uint32_t pfns[512]
+    cdef uint32_t i, n
     cdef uint64_t entry
     cdef int why = WHY_DONE
     cdef memmap *m = &mem.m
@@ -141,12 +145,21 @@ def alloc_range(MemMap mem, AllocCtx ctx, AddressSpace mapping, uint64_t start, 
             entry = xa_load(&mapping.c.i_pages, start)
             if entry:
                 if xa_pfn(entry):               # dirty, lest reclaim thinks that zeros need not be kept
+                    m.hot[xa_pfn(entry)].flags |= PG_uptodate
                     folio_mark_dirty(m, &m.hot[xa_pfn(entry)])
                 start += 1
                 continue
-            why = grow_cache(m, &ctx.c, &mapping.c, start, end, pfns)
-            if why != WHY_DONE:
+            if shmem_full(&mapping.c):
+                why = WHY_FILE
                 break
+            n = shmem_alloc(m, &ctx.c, &mapping.c, start, missing(&mapping.c, start, end), pfns)
+            if n == 0:
+                why = WHY_NEED_RECLAIM
+                break
+            for i in range(n):
+                m.hot[pfns[i]].flags &= ~<uint32_t>PG_uptodate
+                folio_mark_dirty(m, &m.hot[pfns[i]])
+            start += n
     return start, why
 
 

@@ -5,6 +5,8 @@ page that truncation leaves (mm/truncate.c). What a page needs before it can be 
 
                  in memory (tmpfs)               on a disk
     in the cache nothing, once it is unlocked    the same, if it is uptodate; else to be read (WAIT_IO)
+                 not uptodate: from fallocate(),
+                 zeros that nobody has asked for
     in swap      to come back (WAIT_IO)          -
     nowhere      read: it is zeros               read: to be read (WAIT_IO)
                  written: a new page             written: a new page if nothing stays of it, else to be read
@@ -46,7 +48,15 @@ def find_page(m: View, mapping: AddressSpace, index: int) -> tuple[Why, int]:
         return Why.WAIT_IO if mapping.bdi else Why.DONE, 0
     if m.hot.flags[pfn] & c.PG_locked:
         return Why.WAIT_PAGE, pfn
-    return Why.DONE if m.hot.flags[pfn] & c.PG_uptodate else Why.WAIT_IO, pfn
+    return Why.DONE if m.hot.flags[pfn] & c.PG_uptodate or not mapping.bdi else Why.WAIT_IO, pfn
+
+
+def missing(mapping: AddressSpace, index: int, end: int) -> int:
+    """How many pages from ``index`` on the cache has not: up to ``end``, and up to what one batch takes."""
+    n = 1
+    while n < min(end - index, BATCH) and not mapping.load(index + n):
+        n += 1
+    return n
 
 
 def parts(pos: int, n: int) -> Iterator[tuple[int, int]]:
@@ -70,7 +80,7 @@ def read_range(mem: MemMap, mapping: AddressSpace, pos: int, buf: memoryview) ->
         why, found = find_page(m, mapping, at >> pt.PAGE_SHIFT)
         if why != Why.DONE:
             return at - pos, why, found
-        if found:
+        if found and m.hot.flags[found] & c.PG_uptodate:
             if at % pt.PAGE_SIZE == 0:
                 mark_page_accessed(m, found)
             buf[at - pos : at - pos + n] = mem.hw.read_phys((found << pt.PAGE_SHIFT) + at % pt.PAGE_SIZE, n)
@@ -101,6 +111,7 @@ def write_range(
         if not page_mkwrite(m, found):
             return at - pos, Why.FILE, found
         mark_page_accessed(m, found)
+        m.hot.flags[found] |= c.PG_uptodate
         where = (found << pt.PAGE_SHIFT) + at % pt.PAGE_SIZE
         mem.hw.write_phys(where, bytes(data[at - pos : at - pos + n]))
         m.charge(m.cost["zero_page"])
@@ -112,9 +123,7 @@ def grow_cache(m: View, ctx: AllocCtx, mapping: AddressSpace, index: int, end: i
     if not mapping.bdi:
         if shmem_full(mapping):
             return Why.FILE
-        n = 1
-        while n < min(end - index, BATCH) and not mapping.load(index + n):
-            n += 1
+        n = missing(mapping, index, end)
         return Why.DONE if shmem_alloc(m, ctx, mapping, index, n) else Why.NEED_RECLAIM
     pfns = alloc_pages_mpol(m, ctx, ctx.policy, None, c.GFP_USER_MOVABLE | c.GFP_DIRECT_RECLAIM, 1)
     for pfn in pfns:
@@ -125,20 +134,30 @@ def grow_cache(m: View, ctx: AllocCtx, mapping: AddressSpace, index: int, end: i
 
 
 def alloc_range(mem: MemMap, ctx: AllocCtx, mapping: AddressSpace, start: int, end: int) -> tuple[int, int]:
-    """shmem_fallocate(): see to it that the file has all pages in [start, end).
+    """shmem_fallocate(): see to it that the file has all pages in [start, end). New ones are not uptodate until they
+    are used, or asked for once more.
 
     Returns (index reached, why): NEED_RECLAIM: no frame; FILE: the file system is full.
     """
     m = View(mem)
     while start < end:
         if entry := mapping.load(start):
-            if not entry & 1:  # dirty, lest reclaim thinks that zeros need not be kept
-                folio_mark_dirty(m, entry >> 1)
-            start += 1
-            continue
-        why = grow_cache(m, ctx, mapping, start, end)
-        if why != Why.DONE:
-            return start, why
+            pfns = [] if entry & 1 else [entry >> 1]
+            for pfn in pfns:
+                m.hot.flags[pfn] |= c.PG_uptodate
+            reached = start + 1
+        elif shmem_full(mapping):
+            return start, Why.FILE
+        else:
+            pfns = shmem_alloc(m, ctx, mapping, start, missing(mapping, start, end))
+            if not pfns:
+                return start, Why.NEED_RECLAIM
+            for pfn in pfns:
+                m.hot.flags[pfn] &= ~c.PG_uptodate
+            reached = start + len(pfns)
+        for pfn in pfns:  # dirty, lest reclaim thinks that zeros need not be kept
+            folio_mark_dirty(m, pfn)
+        start = reached
     return start, Why.DONE
 
 

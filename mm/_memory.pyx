@@ -256,8 +256,10 @@ cdef int file_fault(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint64
     elif m.hot[pfns[0]].flags & PG_locked:
         stopped[0] = pfns[0]
         return WHY_WAIT_PAGE
-    elif not m.hot[pfns[0]].flags & PG_uptodate:
+    elif v.mapping.bdi and not m.hot[pfns[0]].flags & PG_uptodate:
         return WHY_FILE
+    else:
+        m.hot[pfns[0]].flags |= PG_uptodate     # it may be from fallocate(): zeros
     served[0] = n
     if cow:
         return cow_page(m, ctx, v, ptes, va, pfns[0], stopped)

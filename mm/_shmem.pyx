@@ -27,6 +27,7 @@ cdef bint shmem_writepage(memmap *m, uint32_t pfn) noexcept nogil:
     if entry == 0:
         return False
     add_to_swap_cache(m, pfn, entry)
+    m.hot[pfn].flags |= PG_uptodate             # one from fallocate() too: its zeros are in the slot
     swap_dup(m, entry)                          # the file's own reference
     xa_slot(&mapping.i_pages, m.cold[pfn].index)[0] = xa_value(entry)
     mapping.i_pages.count -= 1

@@ -41,6 +41,7 @@ def shmem_writepage(m: View, pfn: int) -> bool:
         return False
     assert mapping is not None
     add_to_swap_cache(m, pfn, entry)
+    m.hot.flags[pfn] |= c.PG_uptodate  # one from fallocate() too: its zeros are in the slot
     swap_dup(m, entry)  # the file's own reference
     mapping.store(m.cold.index[pfn], entry + 1)
     mapping.nrpages -= 1
