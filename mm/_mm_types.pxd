@@ -123,6 +123,7 @@ cdef enum:
     VM_DONTDUMP = 0x4000000
     VM_HUGEPAGE = 0x20000000
     VM_NOHUGEPAGE = 0x40000000
+    VM_MERGEABLE = 0x80000000
 
 # MPOL_*: include/uapi/linux/mempolicy.h.
 cdef enum:

@@ -8,7 +8,8 @@ way: it stops at a hole.
 
 Mirrors mm/madvise.c. Deliberately different:
 
-* the machine answers like a kernel without KSM and memory failure injection: their advice is EINVAL;
+* the machine answers like a kernel without memory failure injection: its advice is EINVAL;
+* MADV_MERGEABLE marks areas, and nobody merges their pages: there is no ksmd;
 * MADV_FREE checks as Linux does and then lets the pages live: Linux frees them when memory runs short, at the
   earliest. A program sees the difference only in numa_maps, where such pages still count as dirty;
 * MADV_COLD moves pages to the inactive list at once, where Linux collects them per CPU first.
@@ -35,6 +36,7 @@ from numalab.mm.mman import (
     MADV_FREE,
     MADV_HUGEPAGE,
     MADV_KEEPONFORK,
+    MADV_MERGEABLE,
     MADV_NOHUGEPAGE,
     MADV_NORMAL,
     MADV_PAGEOUT,
@@ -43,6 +45,7 @@ from numalab.mm.mman import (
     MADV_RANDOM,
     MADV_REMOVE,
     MADV_SEQUENTIAL,
+    MADV_UNMERGEABLE,
     MADV_WILLNEED,
     MADV_WIPEONFORK,
 )
@@ -54,11 +57,14 @@ from numalab.mm.vm_flags import (
     PAGE_SHIFT,
     VM_DONTCOPY,
     VM_DONTDUMP,
+    VM_DONTEXPAND,
     VM_HUGEPAGE,
     VM_HUGETLB,
     VM_IO,
     VM_LOCKED,
+    VM_MAYSHARE,
     VM_MAYWRITE,
+    VM_MERGEABLE,
     VM_NOHUGEPAGE,
     VM_PFNMAP,
     VM_RAND_READ,
@@ -88,9 +94,13 @@ _FLAGS = {
     MADV_DODUMP: (VM_DONTDUMP, 0),
     MADV_HUGEPAGE: (VM_NOHUGEPAGE, VM_HUGEPAGE),
     MADV_NOHUGEPAGE: (VM_HUGEPAGE, VM_NOHUGEPAGE),
+    MADV_MERGEABLE: (0, VM_MERGEABLE),
+    MADV_UNMERGEABLE: (VM_MERGEABLE, 0),
 }
 #: Areas that refuse a piece of advice, by flag.
 _REFUSED = {MADV_DOFORK: VM_IO, MADV_WIPEONFORK: VM_SHARED, MADV_DODUMP: VM_SPECIAL}
+#: Areas whose pages KSM leaves alone; it does not say so (vma_ksm_compatible()).
+_NOT_KSM = VM_SHARED | VM_MAYSHARE | VM_PFNMAP | VM_IO | VM_DONTEXPAND | VM_HUGETLB
 _AGING = (MADV_WILLNEED, MADV_COLD, MADV_PAGEOUT)
 _ON_PAGES = (MADV_DONTNEED, MADV_DONTNEED_LOCKED, MADV_FREE, MADV_REMOVE)
 _POPULATE = (MADV_POPULATE_READ, MADV_POPULATE_WRITE)
@@ -154,7 +164,7 @@ def _vma_behavior(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int, a
         raise KernelError(EINVAL, f"the area at {start:#x} does not suit the advice")
     clear, set_ = _FLAGS[advice]
     flags = vma.flags & ~clear | set_
-    if flags == vma.flags:
+    if flags == vma.flags or (advice == MADV_MERGEABLE and vma.flags & _NOT_KSM):
         return end
     try:
         return vma_modify(mm, vma, start, end, flags=flags).end

@@ -20,6 +20,7 @@ from numalab.mm.vm_flags import (
     VM_DONTEXPAND,
     VM_HUGEPAGE,
     VM_IO,
+    VM_MERGEABLE,
     VM_NOHUGEPAGE,
     VM_RAND_READ,
     VM_SEQ_READ,
@@ -65,7 +66,7 @@ def refused(m: MmMachine, mm: MmStruct, start: int, length: int, advice: int) ->
         (0, PAGE, mman.MADV_DONTNEED, ENOMEM),
         (AT, PAGE, mman.MADV_REMOVE, EINVAL),
         (AT, PAGE, mman.MADV_COLLAPSE, EINVAL),
-        (AT, PAGE, 12, EINVAL),  # MADV_MERGEABLE: there is no KSM
+        (AT, PAGE, 100, EINVAL),  # MADV_HWPOISON
         (AT, PAGE, mman.MADV_PAGEOUT, 0),
         (0, PAGE, mman.MADV_WILLNEED, ENOMEM),
         (AT, 0, mman.MADV_COLD, 0),
@@ -87,6 +88,7 @@ def test_errors(m: MmMachine, mm: MmStruct, start: int, length: int, advice: int
         (mman.MADV_DONTDUMP, VM_DONTDUMP, mman.MADV_DODUMP),
         (mman.MADV_HUGEPAGE, VM_HUGEPAGE, 0),
         (mman.MADV_NOHUGEPAGE, VM_NOHUGEPAGE, 0),
+        (mman.MADV_MERGEABLE, VM_MERGEABLE, mman.MADV_UNMERGEABLE),
     ],
 )
 def test_flags(m: MmMachine, mm: MmStruct, advice: int, set_: int, back: int) -> None:
@@ -116,6 +118,8 @@ def test_areas_that_refuse(m: MmMachine, mm: MmStruct) -> None:
     m.vma(mm, AT).flags |= VM_IO | VM_DONTEXPAND
     assert refused(m, mm, AT, PAGE, mman.MADV_DOFORK) == EINVAL
     assert refused(m, mm, AT, PAGE, mman.MADV_DODUMP) == EINVAL
+    assert refused(m, mm, AT, PAGE, mman.MADV_MERGEABLE) == 0
+    assert not m.vma(mm, AT).flags & VM_MERGEABLE
     do_mlock(mm, m.ctx, AT, 0, 0)
     other = m.new_mm()
     m.map(other, 4, AT)
