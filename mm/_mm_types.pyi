@@ -52,6 +52,7 @@ class MemMap:
     wake_kswapd: Callable[[int], None]
     page_cluster: int
     swappiness: int
+    max_map_count: int
     lock_owners: dict[int, str]
     held: Counter[int]
     page_lists: list[PageList]

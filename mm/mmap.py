@@ -59,7 +59,6 @@ from numalab.mm.shmem import shmem_zero_setup
 from numalab.mm.stack import expand_stack, setup_stack
 from numalab.mm.vm_flags import (
     MASK64,
-    MAX_MAP_COUNT,
     PAGE_SHIFT,
     PAGE_SIZE,
     STACK_GUARD_GAP,
@@ -143,8 +142,8 @@ def _map_range(
         raise KernelError(ENOMEM, "longer than the address space")
     if pgoff + (length >> PAGE_SHIFT) > MASK64:
         raise KernelError(EOVERFLOW, "the offset overflows")
-    if len(mm.vmas) > MAX_MAP_COUNT:
-        raise KernelError(ENOMEM, f"{MAX_MAP_COUNT} areas are the limit")
+    if len(mm.vmas) > mm.mem.max_map_count:
+        raise KernelError(ENOMEM, f"{mm.mem.max_map_count} areas are the limit")
 
     vm_flags = calc_vm_prot_bits(prot) | calc_vm_flag_bits(flags) | mm.def_flags | _VM_MAY
     shared = flags & MAP_TYPE == MAP_SHARED
@@ -282,8 +281,8 @@ def _grow_heap(mm: MmStruct, old: int, new: int, memlock_limit: int, ipc_lock: b
     above = find_vma_intersection(mm, old, new + PAGE_SIZE + STACK_GUARD_GAP)
     if above is not None and new + PAGE_SIZE > vm_start_gap(above):
         raise KernelError(ENOMEM, "something is in the way")
-    if len(mm.vmas) > MAX_MAP_COUNT:
-        raise KernelError(ENOMEM, f"{MAX_MAP_COUNT} areas are the limit")
+    if len(mm.vmas) > mm.mem.max_map_count:
+        raise KernelError(ENOMEM, f"{mm.mem.max_map_count} areas are the limit")
     vm_enough_memory(mm.mem, (new - old) >> PAGE_SHIFT)
     flags = VM_READ | VM_WRITE | _VM_MAY | VM_ACCOUNT | mm.def_flags
     if vma_merge_new_range(mm, old, new, flags, old >> PAGE_SHIFT) is None:

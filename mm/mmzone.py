@@ -25,6 +25,7 @@ from numalab.arch.topology import Topology, TopologyError
 from numalab.mm._mm_types import MemMap
 from numalab.mm.huge_memory import ThpSettings
 from numalab.mm.kernels import Kernels
+from numalab.mm.vm_flags import MAX_MAP_COUNT
 from numalab.mm.waits import ClockWaits
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def build(hw: Hardware, *, twins: bool = False, debug_vm: bool = False) -> MemMa
     mem.wake_kswapd = lambda nodes: None
     mem.page_cluster = topology.boot["page_cluster"]
     mem.swappiness = topology.boot["swappiness"]
+    mem.max_map_count = MAX_MAP_COUNT
     mem.lock_owners = {}
     mem.held = Counter()
     mem.page_lists = []

@@ -35,7 +35,6 @@ from numalab.mm.page_alloc import OutOfMemory, Slowpath
 from numalab.mm.rmap import unlink_anon_vmas
 from numalab.mm.vm_flags import (
     MASK64,
-    MAX_MAP_COUNT,
     PAGE_SHIFT,
     VM_ACCOUNT,
     VM_DONTEXPAND,
@@ -201,8 +200,8 @@ def _mremap_to(
     if old + old_len > new and new + new_len > old:
         raise KernelError(EINVAL, "old and new range overlap")
     # Moving may split one area in three and add one: it must not fail half way.
-    if len(mm.vmas) + 2 >= MAX_MAP_COUNT - 3:
-        raise KernelError(ENOMEM, f"{MAX_MAP_COUNT} areas are the limit")
+    if len(mm.vmas) + 2 >= mm.mem.max_map_count - 3:
+        raise KernelError(ENOMEM, f"{mm.mem.max_map_count} areas are the limit")
     if flags & MREMAP_FIXED:
         do_munmap(mm, ctx, new, new_len)
     if old_len > new_len:
@@ -225,8 +224,8 @@ def _move_vma(
     The new area comes first, with the old one still there: so it can be chained to the same anon_vmas, and whoever
     walks them in between finds a page in either place. Raises KernelError(ENOMEM); nothing has moved then.
     """
-    if len(mm.vmas) >= MAX_MAP_COUNT - 3:
-        raise KernelError(ENOMEM, f"{MAX_MAP_COUNT} areas are the limit")
+    if len(mm.vmas) >= mm.mem.max_map_count - 3:
+        raise KernelError(ENOMEM, f"{mm.mem.max_map_count} areas are the limit")
     dontunmap = flags & MREMAP_DONTUNMAP
     if vma.flags & VM_ACCOUNT:
         vm_enough_memory(mm.mem, (new_len if dontunmap else new_len - old_len) >> PAGE_SHIFT)

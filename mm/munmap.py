@@ -13,7 +13,7 @@ from numalab.mm.get_unmapped_area import task_size
 from numalab.mm.memory import zap_vma_range
 from numalab.mm.mmap_lock import mmap_write_lock
 from numalab.mm.rmap import unlink_anon_vmas
-from numalab.mm.vm_flags import MAX_MAP_COUNT, offset_in_page, page_align
+from numalab.mm.vm_flags import offset_in_page, page_align
 from numalab.mm.vma import split_vma
 from numalab.mm.vma_tree import find_vma, find_vma_intersection, vma_lookup, vma_prev, vma_remove
 
@@ -43,8 +43,8 @@ def _unmap_range(mm: MmStruct, ctx: AllocCtx, start: int, end: int) -> None:
         return
     if first.start < start:
         # The count may pass its limit by one while a cut is made, as it falls again at once; a hole does not.
-        if end < first.end and len(mm.vmas) >= MAX_MAP_COUNT:
-            raise KernelError(ENOMEM, f"{MAX_MAP_COUNT} areas are the limit")
+        if end < first.end and len(mm.vmas) >= mm.mem.max_map_count:
+            raise KernelError(ENOMEM, f"{mm.mem.max_map_count} areas are the limit")
         split_vma(mm, first, start, new_below=True, limit=False)
     last = vma_lookup(mm, end - 1)
     if last is not None and last.end > end:

@@ -29,7 +29,7 @@ from numalab.arch.errno import ENOMEM, KernelError
 from numalab.mm._mm_types import VMA, AnonVma, MemPolicy, MmStruct
 from numalab.mm.mpol import mpol_equal
 from numalab.mm.rmap import anon_vma_clone, dup_anon_vma, unlink_anon_vmas
-from numalab.mm.vm_flags import MAX_MAP_COUNT, PAGE_SHIFT, VM_SPECIAL
+from numalab.mm.vm_flags import PAGE_SHIFT, VM_SPECIAL
 from numalab.mm.vma_tree import (
     find_vma,
     linear_page_index,
@@ -63,8 +63,8 @@ def split_vma(mm: MmStruct, vma: VMA, addr: int, *, new_below: bool, limit: bool
     limit: check the number of areas; munmap() may exceed it for a moment, since it is about to fall.
     Raises KernelError(ENOMEM) at the limit.
     """
-    if limit and len(mm.vmas) >= MAX_MAP_COUNT:
-        raise KernelError(ENOMEM, f"{MAX_MAP_COUNT} areas are the limit")
+    if limit and len(mm.vmas) >= mm.mem.max_map_count:
+        raise KernelError(ENOMEM, f"{mm.mem.max_map_count} areas are the limit")
     pgoff = linear_page_index(vma, addr)
     low, high = (vma.start, addr, vma.pgoff), (addr, vma.end, pgoff)
     new = clone_vma(vma, *(low if new_below else high))

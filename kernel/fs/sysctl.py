@@ -17,7 +17,7 @@ from numalab.kernel.fs.sysfs_mm import kstrtoint
 from numalab.kernel.state import Kernel
 from numalab.kernel.ucount import MAX_THREADS
 from numalab.mm.mmzone import LOWMEM_RESERVE_RATIO, WATERMARK_SCALE_FACTOR, setup_pagesets
-from numalab.mm.vm_flags import MAX_MAP_COUNT, MMAP_MIN_ADDR
+from numalab.mm.vm_flags import MMAP_MIN_ADDR
 
 __all__ = ["add_sysctl"]
 
@@ -30,7 +30,6 @@ def add_sysctl(k: Kernel, proc: Directory) -> None:
     # Set at boot, or built in: mm has no way to change them while it runs.
     fixed = {
         "vm/overcommit_memory": 0,
-        "vm/max_map_count": MAX_MAP_COUNT,
         "vm/mmap_min_addr": MMAP_MIN_ADDR,
         "vm/watermark_scale_factor": WATERMARK_SCALE_FACTOR,
         "kernel/numa_balancing": int(boot["numa_balancing"]),
@@ -39,6 +38,7 @@ def add_sysctl(k: Kernel, proc: Directory) -> None:
         proc.add(f"sys/{name}", _file(_fixed(value)))
     for name, attribute in (("swappiness", "swappiness"), ("page-cluster", "page_cluster")):
         proc.add(f"sys/vm/{name}", _number(k.mem, attribute, partial(_value, attribute)))
+    proc.add("sys/vm/max_map_count", _number(k.mem, "max_map_count", lambda text: _int(text, 0, INT_MAX)))
     proc.add("sys/kernel/threads-max", _number(k, "max_threads", lambda text: _int(text, 1, MAX_THREADS)))
     proc.add("sys/vm/lowmem_reserve_ratio", _file(lambda: "\t".join(map(str, LOWMEM_RESERVE_RATIO))))
     proc.add("sys/vm/min_free_kbytes", _file(lambda: str(int(k.mem.zones["watermark"][:, 0].sum()) * 4)))

@@ -14,6 +14,7 @@ static const char *const settings[][2] = {
 	{"/proc/sys/vm/zone_reclaim_mode", "0"},
 	{"/proc/sys/vm/nr_hugepages", "0"},
 	{"/proc/sys/vm/overcommit_memory", "0"},
+	{"/proc/sys/vm/max_map_count", "65530"},
 	{"/sys/kernel/mm/ksm/run", "0"},
 	{"/sys/kernel/mm/numa/demotion_enabled", "0"},
 };

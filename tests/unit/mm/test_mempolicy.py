@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import pytest
 
 from numalab.arch.errno import EFAULT, EINVAL, EIO, ENOENT, ENOMEM, EOPNOTSUPP, EPERM, KernelError
-from numalab.mm import vma as vma_module
 from numalab.mm._mm_types import MmStruct
 from numalab.mm.madvise import do_madvise
 from numalab.mm.memory import touch_user
@@ -359,11 +358,11 @@ def test_pages_without_rights_move_as_well(m: MmMachine, mm: MmStruct) -> None:
     assert m.check() == []
 
 
-def test_too_many_areas(m: MmMachine, mm: MmStruct, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_areas(m: MmMachine, mm: MmStruct) -> None:
     """What was done before the limit stays; what was collected goes back unmoved."""
     fill(m, mm)
     do_madvise(mm, m.ctx, AT, 2 * PAGE, MADV_DONTFORK)  # two areas that never merge
-    monkeypatch.setattr(vma_module, "MAX_MAP_COUNT", 2)
+    mm.mem.max_map_count = 2
     assert mbind(m, mm, MPOL_BIND, 0b10, MOVE, pages=6) == ENOMEM
     assert policies(mm) == [(0, "bind:1"), (2, "default")]
     assert nodes(m, mm) == [0] * 8

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from numalab.arch.errno import EAGAIN, EEXIST, EINVAL, ENOMEM, EOVERFLOW, EPERM, KernelError
-from numalab.mm import mmap as mmap_module
 from numalab.mm._mm_types import MmStruct
 from numalab.mm.address_space import START_BRK
 from numalab.mm.memory import UserFault, touch_user
@@ -134,8 +133,8 @@ def test_locking_needs_room_in_the_limit(m: MmMachine, mm: MmStruct) -> None:
     assert m.vma(mm, do_mmap(mm, m.ctx, 0, PAGE, RW, PRIVATE, **limits)).flags & VM_LOCKED
 
 
-def test_the_limit_on_areas(m: MmMachine, mm: MmStruct, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mmap_module, "MAX_MAP_COUNT", 2)
+def test_the_limit_on_areas(m: MmMachine, mm: MmStruct) -> None:
+    mm.mem.max_map_count = 2
     for i in range(3):
         m.map(mm, 1, AT + 2 * i * PAGE)
     with pytest.raises(KernelError) as refusal:

@@ -178,8 +178,8 @@ def test_the_limit_on_locked_memory(m: MmMachine, mm: MmStruct) -> None:
     do_mremap(mm, m.ctx, AT, 8 * PAGE, 9 * PAGE, 0, memlock_limit=9 * PAGE, ipc_lock=False)
 
 
-def test_the_limit_on_areas(m: MmMachine, mm: MmStruct, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mremap_module, "MAX_MAP_COUNT", 4)
+def test_the_limit_on_areas(m: MmMachine, mm: MmStruct) -> None:
+    mm.mem.max_map_count = 4
     for flags, new in ((FIXED, TO), (MOVE, 0)):
         m.map(mm, 1, AT + 8 * PAGE, prot=PROT_NONE)
         with pytest.raises(KernelError) as refusal:

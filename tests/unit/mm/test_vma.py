@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from numalab.arch.errno import ENOMEM, KernelError
-from numalab.mm import vma as vma_module
 from numalab.mm._mm_types import MmStruct
 from numalab.mm.memory import touch_user
 from numalab.mm.mpol import MPOL_BIND, MPOL_LOCAL, mpol_new
@@ -163,8 +162,8 @@ def test_a_new_range_can_leave_a_neighbour_alone(m: MmMachine) -> None:
     assert cuts(mm) == [(3, 8)]
 
 
-def test_the_limit_on_areas(mm: MmStruct, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vma_module, "MAX_MAP_COUNT", 2)
+def test_the_limit_on_areas(mm: MmStruct) -> None:
+    mm.mem.max_map_count = 2
     with pytest.raises(KernelError) as refusal:
         change(mm, 4, 8)
     assert refusal.value.errno == ENOMEM
