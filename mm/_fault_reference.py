@@ -260,12 +260,12 @@ def file_fault(
     mapping, index = vma.file.mapping, linear_page_index(vma, va)
     at = table + (va >> pt.PAGE_SHIFT & 511)
     cow = write and not vma.flags & VM_SHARED
-    if index >= mapping.size:
-        return Why.FILE, 0, 0
-    if not write:
+    if not write:  # also beyond the end of the file, of the pages before it
         map_pages(m, vma, table, va)
         if m.ram[at]:
             return Why.DONE, 1, 0
+    if index >= mapping.size:
+        return Why.FILE, 0, 0
     entry = mapping.load(index)
     pfns = [entry >> 1]
     if entry & 1:

@@ -167,8 +167,11 @@ cdef void unmap_file_page(memmap *m, mm_c *mm, uint32_t pfn, uint64_t pte) noexc
 
 
 cdef void map_pages(memmap *m, vma_c *v, uint64_t *ptes, uint64_t va) noexcept nogil:
-    """filemap_map_pages(): map what the cache has of the 16 pages around a read fault. ptes: va's table."""
-    cdef uint64_t at = va & ~<uint64_t>(FAULT_AROUND * PAGE_SIZE - 1), end = at + FAULT_AROUND * PAGE_SIZE
+    """do_fault_around(): map what the cache has of the 16 pages around a read fault. They begin at a multiple of 16
+    or where the area does, and end with the table at the latest. ptes: va's table.
+    """
+    cdef uint64_t at = va & ~<uint64_t>(FAULT_AROUND * PAGE_SIZE - 1)
+    cdef uint64_t end = (va | ((<uint64_t>PAGE_SIZE << 9) - 1)) + 1
     cdef uint64_t limit = file_pages(v.mapping), index
     cdef uint64_t *pte
     cdef uint32_t pfn
@@ -176,6 +179,8 @@ cdef void map_pages(memmap *m, vma_c *v, uint64_t *ptes, uint64_t va) noexcept n
         at = v.start
     if end > v.end:
         end = v.end
+    if end > at + FAULT_AROUND * PAGE_SIZE:
+        end = at + FAULT_AROUND * PAGE_SIZE
     while at < end:
         pte = &ptes[(at >> PAGE_SHIFT) & 511]
         if pte[0] == 0:

@@ -201,10 +201,13 @@ def unmap_from_file(m: View, pfn: int, at: int, mm: MmStruct) -> None:
 
 
 def map_pages(m: View, vma: VMA, table: int, va: int) -> None:
-    """filemap_map_pages(): map what the cache has of the 16 pages around a read fault."""
+    """do_fault_around(): map what the cache has of the 16 pages around a read fault. They begin at a multiple of 16
+    or where the area does, and end with the table at the latest.
+    """
     assert vma.file is not None
-    first = va & -(FAULT_AROUND * pt.PAGE_SIZE)
-    for near in range(max(first, vma.start), min(first + FAULT_AROUND * pt.PAGE_SIZE, vma.end), pt.PAGE_SIZE):
+    first = max(va & -(FAULT_AROUND * pt.PAGE_SIZE), vma.start)
+    end = min(first + FAULT_AROUND * pt.PAGE_SIZE, vma.end, (va | (pt.PAGE_SIZE << 9) - 1) + 1)
+    for near in range(first, end, pt.PAGE_SIZE):
         at = table + (near >> pt.PAGE_SHIFT & 511)
         index = linear_page_index(vma, near)
         beyond = index >= vma.file.mapping.size

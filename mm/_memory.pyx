@@ -225,13 +225,13 @@ cdef int file_fault(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint64
     cdef uint32_t n = 1, most, i
     cdef int why
     cdef bint cow = write and not v.flags & VM_SHARED
-    if index >= limit:
-        return WHY_FILE
-    if not write:
+    if not write:                               # also beyond the end of the file, of the pages before it
         map_pages(m, v, table, va)
         served[0] = 1
         if ptes[0]:
             return WHY_DONE
+    if index >= limit:
+        return WHY_FILE
     entry = xa_load(&v.mapping.i_pages, index)
     pfns[0] = xa_pfn(entry)
     if xa_is_value(entry):
