@@ -19,7 +19,7 @@ from numalab.arch._pagetable cimport (
     pte_mapped, pte_pfn, pte_table, table_at,
 )
 from numalab.mm._filemap cimport (
-    FAULT_AROUND, get_vma_policy, map_file_page, map_pages, shmem_alloc, shmem_full, unmap_file_page,
+    FAULT_AROUND, folio_mark_dirty, get_vma_policy, map_file_page, map_pages, shmem_alloc, shmem_full, unmap_file_page,
 )
 from numalab.mm._huge_memory cimport (
     HPAGE_PMD_SIZE, change_huge_pmd, copy_huge_pmd, move_huge_pmd, reuse_huge_pmd, split_huge_pmd, split_huge_table,
@@ -723,6 +723,24 @@ def protect_range(MemMap mem, MmStruct mm, VMA vma, uint64_t start, uint64_t end
                 protect_table(m, &vma.v, table, va, next)
             va = next
         flush_range(m, &mm.c, start, end)
+
+
+def dirty_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end) -> None:
+    """follow_page_pte(), FOLL_TOUCH | FOLL_WRITE: what is there for writing in [start, end) is dirty by PTE or page."""
+    cdef uint64_t va = start, next, pte
+    cdef uint64_t *table
+    cdef memmap *m = &mem.m
+    with nogil:
+        while va < end:
+            table = pte_table(m.h, mm.c.pgd, va, &next)
+            if next > end or next <= va:
+                next = end
+            while table != NULL and va < next:
+                pte = table[(va >> PAGE_SHIFT) & 511]
+                if pte_mapped(pte) and pte & (PTE_RW | PTE_DIRTY) == PTE_RW:
+                    folio_mark_dirty(m, &m.hot[pte_pfn(pte)])
+                va += PAGE_SIZE
+            va = next
 
 
 def move_range(MemMap mem, MmStruct mm, AllocCtx ctx, uint64_t old, uint64_t new, uint64_t length):

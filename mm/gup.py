@@ -74,13 +74,19 @@ def faultin_page(mm: MmStruct, ctx: AllocCtx, addr: int) -> None:
 
 
 def _faultin(vma: VMA, ctx: AllocCtx, start: int, end: int, write: bool) -> int:
-    """Fault in a part of an area; returns the address reached: ``end``, or where the area went away in a sleep."""
-    at = start
+    """Fault in a part of an area; returns the address reached: ``end``, or where the area went away in a sleep.
+
+    What is populated for writing counts as written, though nobody has.
+    """
+    mm, at = vma.mm, start
     try:
         while at < end:
-            at = handle_mm_fault(vma.mm, ctx, at, end, write)
+            at = handle_mm_fault(mm, ctx, at, end, write)
     except UserFault as fault:
-        if vma_lookup(vma.mm, fault.addr) is not vma and fault.signo == signal.SIGSEGV:
-            return fault.addr
-        raise KernelError(EFAULT, f"the page at {fault.addr:#x} cannot be had") from fault
+        at = fault.addr
+        if vma_lookup(mm, at) is vma or fault.signo != signal.SIGSEGV:
+            raise KernelError(EFAULT, f"the page at {at:#x} cannot be had") from fault
+    finally:
+        if write:
+            mm.mem.k.memory.dirty_range(mm.mem, mm, start, at)
     return at
