@@ -270,10 +270,12 @@ class Spaces:
             for cpu in range(m.nr_cpus):
                 lru_drain_cpu(m, cpu)
             taken = isolate_batch(m, pages_of(m, mm, where(place), where(place) + pages * PAGE))
-            batch = Batch()
-            unmap_batch(m, batch, task.cpu, taken, MigrateStats())
-            flush_batch(m, batch, MigrateStats())
-            machine.kept.setdefault("frozen", []).append(batch)
+            rest = taken
+            while rest:
+                batch = Batch()
+                rest = rest[unmap_batch(m, batch, task.cpu, rest, MigrateStats()) :]
+                flush_batch(m, batch, MigrateStats())
+                machine.kept.setdefault("frozen", []).append(batch)
             return taken
 
         self.act(who, action, ("freeze", who, place, pages))

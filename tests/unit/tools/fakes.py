@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
 
 from numalab.tools.scn.actor import Actor, Table
@@ -35,6 +35,12 @@ class FakeProcess:
         self.stored[addr] = bytes(data)
 
     def touch(self, addr: int, stride: int, count: int, write: bool) -> None:
+        pass
+
+    def obstruct(self, kind: str, addr: int, pages: int, ns: int | None) -> list[Callable[[], None]]:
+        return []
+
+    def set_disks(self, latency: int, page: int, failing: bool) -> None:
         pass
 
 

@@ -35,6 +35,14 @@ def test_any_line_gets_an_answer(words: list[str], answers: list[int | None]) ->
     assert "\n" not in answer
 
 
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("rest", ["", " a", " a b c", " lock a 5"])
+def test_every_operation_gets_an_answer(operation: str, rest: str) -> None:
+    actor, _ = fake_actor()
+    perform(actor, "mmap a 4")
+    assert "internal:" not in perform(actor, operation + rest)
+
+
 @given(st.text(alphabet=st.characters(min_codepoint=1, max_codepoint=255), max_size=80))
 def test_random_text_gets_an_answer(text: str) -> None:
     actor, _ = fake_actor()
