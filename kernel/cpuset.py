@@ -169,6 +169,7 @@ def _migrate(k: Kernel, moves: Sequence[_Move]) -> None:
     worker = AllocCtx(cpu, k.topology.node_of_cpu(cpu), k.mem.memory_nodes)
     for mm, old, new in moves:
         do_migrate_pages(k.mem, mm, worker, old, new, MPOL_MF_MOVE_ALL)
+        k.current_ctx.ledger = worker.ledger  # for whoever waits, this is what the call did
 
 
 # Coming in

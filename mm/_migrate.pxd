@@ -1,8 +1,9 @@
 # Migration's C face: see _migrate.pyx.
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from numalab.mm._mm_types cimport MemPolicy
+from numalab.mm._page_list cimport PageLog, page_log
 
 # Why a page was not moved (mm.migrate.ledger.Reason).
 cdef enum:
@@ -21,7 +22,13 @@ cdef enum:
     REASON_ACTIVE = 12          # used so much that it belongs on the active list
     REASON_DIRTY = 13           # of a file, and the disk does not have it yet
     REASON_MLOCKED = 14         # somebody has locked it in memory
-    NR_REASONS = 16
+    REASON_MIGRATING = 15       # another migration has it
+    REASON_ZERO_PAGE = 16       # the page of zeros that all share
+    REASON_MISPLACED = 17       # asked only whether such pages are there
+    REASON_NO_AREA = 18         # no area at that address, or one of a device
+    REASON_ABSENT = 19          # no page at that address
+    REASON_THERE = 20           # on the wanted node already
+    NR_REASONS = 24
 
 # Where the virtual time of a migration goes (mm.migrate.ledger.Phase).
 cdef enum:
@@ -34,19 +41,6 @@ cdef enum:
     NR_PHASES = 6
 
 
-# A growable array of pages taken off the LRU, and what was seen while it was filled.
-cdef class PageList:
-    cdef uint32_t *pfns
-    cdef readonly uint32_t n
-    cdef uint32_t size
-    cdef object taken               # what take() gave out last
-    cdef public int64_t scanned     # PTEs looked at
-    cdef public int64_t nr_failed   # pages that should go but could not be isolated
-    cdef public int64_t nr_shared   # pages passed over since others map them too
-    cdef int reserve(self, uint32_t more) except -1 nogil
-    cdef object listed(self)
-
-
 cdef class Target:
     cdef readonly int nid           # this node and no other; -1 = as policy says
     cdef readonly MemPolicy policy
@@ -54,7 +48,9 @@ cdef class Target:
 
 
 cdef class MigrateStats:
-    cdef int64_t reason[16]
+    cdef readonly PageLog log
+    cdef page_log *notes            # those of log, which keeps them alive
+    cdef int64_t reason[24]
     cdef int64_t phase[6]
     cdef public int64_t moved
     cdef public int64_t freed       # given up by their owner meanwhile: counts as moved

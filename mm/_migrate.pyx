@@ -9,10 +9,7 @@ Deliberately different: targets are allocated for the whole batch after the unma
 before it; who runs out of target pages sees the same result, since what has none goes back to its old place.
 """
 
-import numpy as np
-
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
 from numalab.arch._copy cimport copy_fence, copy_page_nt
@@ -40,6 +37,10 @@ from numalab.mm._page_alloc cimport (
     alloc_huge_mpol, alloc_huge_node, alloc_pages_bulk, alloc_pages_mpol, fetch_next_table, free_pages_bulk,
     nl_prefetch, nl_prefetchw,
 )
+from numalab.mm._page_list cimport (
+    FATE_FREED, FATE_LEFT, FATE_MOVED, FATE_PASSED, FATE_QUEUED, PageList, PageLog, log_of, note, page_log,
+    passed_batch,
+)
 from numalab.mm._rmap cimport mig_item, rmap_remap, rmap_unmap
 from numalab.mm._swap cimport replace_in_swap_cache
 from numalab.mm._tlbbatch cimport set_tlb_ubc_flush_pending, tlb_batch_begin, tlbflush_unmap_batch, try_to_unmap_flush
@@ -57,57 +58,6 @@ cdef enum:
     EBUSY = 16
 
 
-cdef class PageList:
-    """Isolated pages in the order in which they were found (the list_head that Linux threads through struct page)."""
-
-    def __dealloc__(self):
-        free(self.pfns)
-
-    cdef int reserve(self, uint32_t more) except -1 nogil:
-        """Room for `more` pages; amortised O(1) a page."""
-        cdef uint32_t size = self.size
-        cdef uint32_t *pfns
-        if self.n + more <= size:
-            return 0
-        while size < self.n + more:
-            size = 2 * size + 512
-        pfns = <uint32_t *>realloc(self.pfns, size * sizeof(uint32_t))
-        if pfns == NULL:
-            with gil:
-                raise MemoryError
-        self.pfns = pfns
-        self.size = size
-        return 0
-
-    def __len__(self) -> int:
-        return self.n
-
-    def take(self):
-        """All pages as a uint32 array; the list is empty afterwards."""
-        self.taken = self.listed()
-        self.n = 0
-        return self.taken
-
-    def frames(self):
-        """What is in the list, and before it what was taken out last: some of that has found another place by now."""
-        return self.listed() if self.taken is None else np.concatenate([self.taken, self.listed()])
-
-    cdef object listed(self):
-        out = np.empty(self.n, np.uint32)
-        cdef uint32_t[::1] view = out
-        if self.n:
-            memcpy(&view[0], self.pfns, self.n * sizeof(uint32_t))
-        return out
-
-    def extend(self, uint32_t[::1] pfns) -> None:
-        """Append pages that are isolated already."""
-        cdef uint32_t n = <uint32_t>pfns.shape[0]
-        if n:
-            self.reserve(n)
-            memcpy(self.pfns + self.n, &pfns[0], n * sizeof(uint32_t))
-            self.n += n
-
-
 cdef class Target:
     """Where pages are to go: one node and no other, or wherever a policy puts them.
 
@@ -122,7 +72,11 @@ cdef class Target:
 
 
 cdef class MigrateStats:
-    """Counters of one migration, kept by the kernels; the ledger reads them."""
+    """Counters of one migration, kept by the kernels; the ledger reads them. log: what became of each page, or None."""
+
+    def __init__(self, PageLog log=None):
+        self.log = log
+        self.notes = log_of(log)
 
     @property
     def reasons(self) -> list[int]:
@@ -173,7 +127,7 @@ cdef bint v5_takes(memmap *m, mm_c *mm, uint32_t pfn) noexcept nogil:
 
 cdef uint32_t queue_table(memmap *m, mm_c *mm, uint64_t *table, uint64_t *at, uint64_t end, uint64_t nodes, bint invert,
                           uint32_t flags, bint migratable, uint32_t *out, int64_t *failed, int64_t *shared,
-                          uint32_t *large, bint *found) noexcept nogil:
+                          uint32_t *large, bint *found, page_log *log) noexcept nogil:
     """queue_folios_pte_range() for one PTE table: candidates to `out`, not yet isolated. Stops early under STRICT
     alone, and behind a page of a huge page, which is to be queued as a whole: `found`. large: its head, or that of the
     one before, of which no more need be said.
@@ -181,7 +135,7 @@ cdef uint32_t queue_table(memmap *m, mm_c *mm, uint64_t *table, uint64_t *at, ui
     cdef uint64_t *ptes = &table[(at[0] >> PAGE_SHIFT) & 511]
     cdef uint32_t most = <uint32_t>((end - at[0] + PAGE_SIZE - 1) >> PAGE_SHIFT), i = 0
     cdef uint64_t passed = 0, reach = 0         # pages in [passed, passed + reach) lie where none is wanted
-    cdef uint64_t pte
+    cdef uint64_t pte, first = (at[0] & ~<uint64_t>(PAGE_SIZE - 1)) - PAGE_SIZE     # + i pages: where entry i - 1 is
     cdef uint32_t n = 0, pfn
     cdef page *p
     cdef zone *z
@@ -199,6 +153,7 @@ cdef uint32_t queue_table(memmap *m, mm_c *mm, uint64_t *table, uint64_t *at, ui
         if not pte_mapped(pte):
             if is_migration_entry(pte):
                 failed[0] += 1
+                note(log, FATE_PASSED, mig_entry_pfn(pte), first + i * PAGE_SIZE, 0, REASON_MIGRATING)
             continue
         pfn = <uint32_t>pte_pfn(pte)
         if <bint>(nodes >> m.section_node[pfn >> 15] & 1) == invert:
@@ -207,6 +162,7 @@ cdef uint32_t queue_table(memmap *m, mm_c *mm, uint64_t *table, uint64_t *at, ui
             reach = <uint64_t>(z.end - z.start) << PAGE_SHIFT
             continue
         if pte & PTE_SPECIAL:
+            note(log, FATE_PASSED, pfn, first + i * PAGE_SIZE, 0, REASON_ZERO_PAGE)
             continue
         if i + 16 < most and pte_mapped(ptes[i + 16]):
             nl_prefetchw(&m.hot[pte_pfn(ptes[i + 16])])
@@ -219,30 +175,37 @@ cdef uint32_t queue_table(memmap *m, mm_c *mm, uint64_t *table, uint64_t *at, ui
             if not flags & MF_MOVE_ALL and (
                     not v5_takes(m, mm, pfn) if flags & MF_V5_FILTER else likely_mapped_shared(m, pfn)):
                 shared[0] += 1
+                note(log, FATE_PASSED, pfn, first + i * PAGE_SIZE, 0, REASON_SHARED)
                 continue
             if p.flags & (PG_head | PG_tail):
                 found[0] = True
                 break
+            note(log, FATE_QUEUED, pfn, first + i * PAGE_SIZE, 0, REASON_NONE)
             out[n] = pfn
             n += 1
             continue
         failed[0] += 1
+        note(log, FATE_PASSED, pfn, first + i * PAGE_SIZE, 0, REASON_MISPLACED if migratable else REASON_NOT_MIGRATABLE)
         if flags & (MF_STRICT | MF_MOVE | MF_MOVE_ALL) == MF_STRICT:
             break
     at[0] += <uint64_t>i * PAGE_SIZE
     return n
 
 
-cdef bint isolate_huge(memmap *m, PageList pagelist, uint32_t head) except -1 nogil:
-    """Isolate what there is of a huge page, all of it or, where that cannot be, nothing."""
-    cdef uint32_t i, n = 0, missed
+cdef bint isolate_huge(memmap *m, PageList pagelist, uint32_t pfn, uint64_t va, page_log *log) except -1 nogil:
+    """Isolate what there is of the huge page of ``pfn`` (at ``va``), all of it or, where that cannot be, nothing."""
+    cdef uint32_t head = huge_head(pfn), i, n = 0, missed
     pagelist.reserve(HPAGE_PMD_NR)
     for i in range(512):
         if is_huge(m, head + i):
             if not m.hot[head + i].flags & PG_lru:
+                note(log, FATE_PASSED, pfn, va, 0, REASON_NOT_ON_LRU)
                 return False
             pagelist.pfns[pagelist.n + n] = head + i
             n += 1
+    for i in range(n):
+        note(log, FATE_QUEUED, pagelist.pfns[pagelist.n + i],
+             va + (<int64_t>pagelist.pfns[pagelist.n + i] - pfn) * PAGE_SIZE, 0, REASON_NONE)
     pagelist.n += isolate_batch(m, pagelist.pfns + pagelist.n, n, &missed)
     return True
 
@@ -257,10 +220,12 @@ def queue_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end, uint64_t 
     cdef uint64_t va = start, next, before
     cdef uint64_t spread[512]
     cdef uint64_t *table
-    cdef uint32_t n, missed, large = NO_PFN
+    cdef uint32_t n, missed, pfn, large = NO_PFN
     cdef bint found
     cdef int64_t failed = 0, shared = 0, scanned = 0
     cdef int why = WHY_DONE
+    cdef uint64_t mark = 0
+    cdef page_log *log = log_of(pagelist.log)
     cdef memmap *m = &mem.m
     with nogil:
         while va < end:
@@ -276,14 +241,18 @@ def queue_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end, uint64_t 
             pagelist.reserve(BATCH)
             before = va
             found = False
+            mark = log.n if log != NULL else 0
             n = queue_table(m, &mm.c, table, &va, next, nodes, invert, flags, migratable, pagelist.pfns + pagelist.n,
-                            &failed, &shared, &large, &found)
+                            &failed, &shared, &large, &found, log)
             scanned += (va - before) >> PAGE_SHIFT
             if n:
                 pagelist.n += isolate_batch(m, pagelist.pfns + pagelist.n, n, &missed)
+                passed_batch(log, mark, pagelist.pfns + pagelist.n - (n - missed), n - missed, REASON_NOT_ON_LRU)
                 failed += missed
             if found:
-                failed += not isolate_huge(m, pagelist, large)
+                before = va - PAGE_SIZE
+                pfn = <uint32_t>pte_pfn(table[(before >> PAGE_SHIFT) & 511])
+                failed += not isolate_huge(m, pagelist, pfn, before, log)
             elif va < next or (failed and flags & (MF_STRICT | MF_MOVE | MF_MOVE_ALL) == MF_STRICT):
                 why = WHY_STRICT
                 break
@@ -378,41 +347,54 @@ def queue_addresses(MemMap mem, MmStruct mm, uint64_t[::1] addresses, int node, 
     cdef vma_c *v = NULL
     cdef page *p
     cdef memmap *m = &mem.m
+    cdef page_log *log = log_of(pagelist.log)
+    cdef uint8_t reason
     mm.sync_table()
     with nogil:
         while i < n:
             va = addresses[i]
             err = -EFAULT
+            pfn = 0
+            reason = REASON_NO_AREA
             v = find_vma(&mm.c, va, v)
             if v != NULL and not v.flags & (VM_IO | VM_PFNMAP):
                 table = pte_table(m.h, mm.c.pgd, va, &next)
                 if table == NULL:
                     table = leaf_table(m.h, mm.c.pgd, va, spread)
                 pte = table[(va >> PAGE_SHIFT) & 511] if table != NULL else 0
+                reason = REASON_ZERO_PAGE
                 if not pte_mapped(pte):
                     err = -ENOENT
+                    reason = REASON_MIGRATING if is_migration_entry(pte) else REASON_ABSENT
                 elif not pte & PTE_SPECIAL:
                     pfn = <uint32_t>pte_pfn(pte)
                     p = &m.hot[pfn]
                     if <int>m.section_node[pfn >> 15] == node:
                         err = node
+                        reason = REASON_THERE
                     elif not move_all and likely_mapped_shared(m, pfn):
                         err = -EACCES
+                        reason = REASON_SHARED
                     elif p.flags & (PG_head | PG_tail):     # one address moves all of it
-                        if isolate_huge(m, pagelist, huge_head(pfn)):
+                        if isolate_huge(m, pagelist, pfn, va, log):
                             queued += 1
                             i += 1
                             continue
                         err = -EBUSY
+                        reason = REASON_NONE                # noted already
                     else:
                         pagelist.reserve(1)
                         pagelist.pfns[pagelist.n] = pfn
                         if isolate_batch(m, pagelist.pfns + pagelist.n, 1, &missed):
+                            note(log, FATE_QUEUED, pfn, va, 0, REASON_NONE)
                             pagelist.n += 1
                             queued += 1
                             i += 1
                             continue
                         err = -EBUSY
+                        reason = REASON_NOT_ON_LRU
+            if reason != REASON_NONE:
+                note(log, FATE_PASSED, pfn, va, 0, reason)
             status[i] = err
             i += 1
             if queued or waiting:
@@ -469,6 +451,7 @@ cdef uint32_t unmap_batch(memmap *m, batch *b, uint32_t cpu, uint32_t *pfns, uin
             page_free_prepare(m, pfn)
             free_pages_bulk(m, cpu, &pfn, 1)
             stats.freed += 1
+            note(stats.notes, FATE_FREED, pfn, 0, 0, REASON_NONE)
             continue
         if p.flags & (PG_head | PG_tail):
             if i and is_huge_list(m, pfns + i, left - i):
@@ -607,6 +590,7 @@ cdef void move_batch(memmap *m, alloc_ctx *ctx, batch *b, uint32_t *dst, uint32_
     cdef uint8_t *here
     cdef uint8_t *there
     cdef page *p
+    cdef page_log *log = stats.notes
     b.nr_multi = 0
     for i in range(b.n):                        # who may move: mapped no more, and held by the isolation alone
         item = &b.item[i]
@@ -655,6 +639,7 @@ cdef void move_batch(memmap *m, alloc_ctx *ctx, batch *b, uint32_t *dst, uint32_
         page_free_prepare(m, src)
         gone[i] = src
         done[i] = item.dst
+        note(log, FATE_MOVED, src, 0, item.dst, REASON_NONE)
     orphans = rmap_remap(m, b.multi, b.nr_multi, True) if b.nr_multi else 0
     free_pages_bulk(m, ctx.cpu, gone, k)
     stats.moved += k
@@ -722,6 +707,7 @@ cdef void migrate_huge(memmap *m, alloc_ctx *ctx, batch *b, uint32_t src, Target
         copy_page_state(m, src + i, dst + i)
         m.hot[dst + i].flags |= PG_tail if i else PG_head
         pfns[i] = dst + i
+        note(stats.notes, FATE_MOVED, src + i, 0, dst + i, REASON_NONE)
     remap_huge_page(m, src, dst)
     stat = m.node_stat + (m.hot[src].flags >> PG_NODE_SHIFT) * NR_NODE_STATS
     stat[NR_ISOLATED_ANON] -= HPAGE_PMD_NR
@@ -779,6 +765,7 @@ def migrate_batch(MemMap mem, AllocCtx ctx, uint32_t[::1] pfns, uint64_t at, Tar
     for i in range(b.nr_left):
         left[i] = b.left[i]
         why_left[i] = b.why[i]
+        note(stats.notes, FATE_LEFT, left[i], 0, 0, why_left[i])
         if b.why[i] == REASON_TARGET_FULL:
             why = WHY_NO_TARGET
         stats.reason[b.why[i]] += 1

@@ -53,7 +53,7 @@ from numalab.mm._reference import View, is_page, mapped_ptes, pte_tables, try_to
 from numalab.mm._rmap_reference import MigItem, mapped_item, remap_pte, rmap_remap, rmap_unmap, unmap_pte
 from numalab.mm._swap_reference import replace_in_swap_cache
 from numalab.mm.kernels import Why
-from numalab.mm.migrate.ledger import Phase, Reason
+from numalab.mm.migrate.ledger import Fate, Phase, Reason
 from numalab.mm.mpol import MPOL_INTERLEAVE, MPOL_WEIGHTED_INTERLEAVE
 from numalab.mm.vm_flags import VM_IO, VM_MAYWRITE, VM_PFNMAP, VM_SHARED
 from numalab.mm.vma_tree import vma_lookup
@@ -61,8 +61,9 @@ from numalab.mm.vma_tree import vma_lookup
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from numalab.mm._migrate import MigrateStats, PageList, Target
+    from numalab.mm._migrate import MigrateStats, Target
     from numalab.mm._mm_types import AllocCtx, MemMap, MmStruct
+    from numalab.mm._page_list import PageList, PageLog
 
 BATCH = 512
 MF_STRICT, MF_MOVE, MF_MOVE_ALL, MF_V5_FILTER = 1, 2, 4, 16
@@ -75,19 +76,28 @@ KEPT_FLAGS = (
 # ---------------------------------------------------------------- finding pages
 
 
-def isolate_into(m: View, pagelist: PageList, pfns: list[int]) -> int:
-    """Take pages off the LRU and append them to the list; returns how many could not be isolated."""
-    taken = isolate_batch(m, pfns)
+def isolate_into(m: View, pagelist: PageList, pages: list[tuple[int, int]]) -> int:
+    """Take pages, (pfn, va), off the LRU and append them to the list; returns how many could not be isolated."""
+    taken = isolate_batch(m, [pfn for pfn, _ in pages])
     pagelist.extend(np.array(taken, np.uint32))
-    return len(pfns) - len(taken)
+    missed = 0
+    for pfn, va in pages:
+        if taken[:1] == [pfn]:
+            taken = taken[1:]
+            note(pagelist.log, Fate.QUEUED, pfn, va)
+        else:
+            missed += 1
+            note(pagelist.log, Fate.PASSED, pfn, va, why=Reason.NOT_ON_LRU)
+    return missed
 
 
-def isolate_huge(m: View, pagelist: PageList, pfn: int) -> bool:
-    """Isolate what there is of a huge page, all of it or, where that cannot be, nothing."""
+def isolate_huge(m: View, pagelist: PageList, pfn: int, va: int) -> bool:
+    """Isolate what there is of the huge page of ``pfn`` (at ``va``), all of it or, where that cannot be, nothing."""
     pages = parts(m, pfn)
     if not all(m.hot.flags[part] & c.PG_lru for part in pages):
+        note(pagelist.log, Fate.PASSED, pfn, va, why=Reason.NOT_ON_LRU)
         return False
-    return not isolate_into(m, pagelist, pages)
+    return not isolate_into(m, pagelist, [(part, va + (part - pfn) * pt.PAGE_SIZE) for part in pages])
 
 
 def is_wanted(m: View, pte: int, nodes: int, invert: bool) -> bool:
@@ -97,6 +107,19 @@ def is_wanted(m: View, pte: int, nodes: int, invert: bool) -> bool:
     pfn = pt.pte_pfn(pte)
     on_them = nodes >> m.pfn_to_nid(pfn) & 1 != 0
     return on_them != invert and not m.hot.flags[pfn] & c.PG_reserved
+
+
+def note(log: PageLog | None, fate: Fate, pfn: int, at: int = 0, to: int = 0, why: int = 0) -> None:
+    """Write a decision down; None: nobody wants to know."""
+    if log is not None:
+        log.note(fate, pfn, at, to, why)
+
+
+def is_zero_page(m: View, pte: int, nodes: int, invert: bool) -> bool:
+    """Whether an entry names the page of zeros, which would be wanted if it were a page."""
+    if not pt.pte_mapped(pte) or not pte & pt.PTE_SPECIAL:
+        return False
+    return (nodes >> m.pfn_to_nid(pt.pte_pfn(pte)) & 1 != 0) != invert
 
 
 def queue_range(
@@ -121,13 +144,17 @@ def queue_range(
     failed_before = pagelist.nr_failed
     large = c.NO_PFN  # head of the huge page seen last: it is queued, or not, as a whole
     for _, va, stop in pte_tables(m, mm.pgd, start, end):
-        candidates: list[int] = []
+        candidates: list[tuple[int, int]] = []
         for page_va, pte in mapped_ptes(m, mm.pgd, va, stop):
             pagelist.scanned += 1
             m.charge(m.cost["scan_page"])
             if pt.is_migration_entry(pte):
                 pagelist.nr_failed += 1
+                why = Reason.MIGRATING
+                note(pagelist.log, Fate.PASSED, mig_entry_pfn(pte), page_va, why=why)
                 continue
+            if is_zero_page(m, pte, nodes, invert):
+                note(pagelist.log, Fate.PASSED, pt.pte_pfn(pte), page_va, why=Reason.ZERO_PAGE)
             if not is_wanted(m, pte, nodes, invert):
                 continue
             pfn = pt.pte_pfn(pte)
@@ -137,16 +164,19 @@ def queue_range(
                 large = huge_head(pfn)
             if not moving:
                 pagelist.nr_failed += 1
+                why = Reason.MISPLACED if migratable else Reason.NOT_MIGRATABLE
+                note(pagelist.log, Fate.PASSED, pfn, page_va, why=why)
                 if strict:
                     return page_va + pt.PAGE_SIZE, Why.STRICT, 0
             elif not flags & MF_MOVE_ALL and is_shared(m, mm, pfn, flags):
                 pagelist.nr_shared += 1
+                note(pagelist.log, Fate.PASSED, pfn, page_va, why=Reason.SHARED)
             elif is_huge(m, pfn):
                 pagelist.nr_failed += isolate_into(m, pagelist, candidates)
                 candidates = []
-                pagelist.nr_failed += not isolate_huge(m, pagelist, pfn)
+                pagelist.nr_failed += not isolate_huge(m, pagelist, pfn, page_va)
             else:
-                candidates.append(pfn)
+                candidates.append((pfn, page_va))
         pagelist.nr_failed += isolate_into(m, pagelist, candidates)
         if strict and pagelist.nr_failed > failed_before:
             return stop, Why.STRICT, 0
@@ -192,18 +222,26 @@ def queue_address(
     m: View, mm: MmStruct, va: int, node: int, move_all: bool, pagelist: PageList
 ) -> int | None:
     """add_folio_for_migration(): queue the page at ``va``, or say why not: its status. None = queued."""
+    log = pagelist.log
     vma = vma_lookup(mm, va)
     if vma is None or vma.flags & (VM_IO | VM_PFNMAP):
+        note(log, Fate.PASSED, 0, va, why=Reason.NO_AREA)
         return -EFAULT
-    status = page_status(m, mm, va)
-    if status < 0 or status == node:
+    status, pte = page_status(m, mm, va), pte_at(m, mm, va)
+    if status < 0:
+        absent = Reason.MIGRATING if pt.is_migration_entry(pte) else Reason.ABSENT
+        note(log, Fate.PASSED, 0, va, why=absent if status == -ENOENT else Reason.ZERO_PAGE)
         return status
-    pfn = pt.pte_pfn(pte_at(m, mm, va))
+    pfn = pt.pte_pfn(pte)
+    if status == node:
+        note(log, Fate.PASSED, pfn, va, why=Reason.THERE)
+        return status
     if not move_all and likely_mapped_shared(m, pfn):
+        note(log, Fate.PASSED, pfn, va, why=Reason.SHARED)
         return -EACCES
     if is_huge(m, pfn):  # one address moves all of it
-        return None if isolate_huge(m, pagelist, pfn) else -EBUSY
-    return -EBUSY if isolate_into(m, pagelist, [pfn]) else None
+        return None if isolate_huge(m, pagelist, pfn, va) else -EBUSY
+    return -EBUSY if isolate_into(m, pagelist, [(pfn, va)]) else None
 
 
 def queue_addresses(
@@ -265,6 +303,7 @@ def unmap_batch(m: View, b: Batch, cpu: int, pfns: list[int], stats: MigrateStat
             count_isolated(m, pfn, -1)
             free_page(m, cpu, pfn)
             stats.freed += 1
+            note(stats.log, Fate.FREED, pfn)
             continue
         if is_huge(m, pfn):
             if i and is_huge_list(m, pfns[i:]):
@@ -418,6 +457,7 @@ def move_batch(m: View, ctx: AllocCtx, b: Batch, dst: list[int], stats: MigrateS
     for item in moving:
         count_isolated(m, item.src, -1)
         page_free_prepare(m, item.src)
+        note(stats.log, Fate.MOVED, item.src, to=item.dst)
     free_pages_bulk(m, ctx.cpu, [item.src for item in moving])
     for item in moving:
         if not m.hot.refcount[item.dst]:  # unmapped by its owner while it moved
@@ -460,6 +500,7 @@ def migrate_huge(m: View, ctx: AllocCtx, b: Batch, src: int, target: Target, sta
         m.copy_page(dst + i, src + i)
         copy_page_state(m, src + i, dst + i)
         m.hot.flags[dst + i] |= c.PG_tail if i else c.PG_head
+        note(stats.log, Fate.MOVED, src + i, to=dst + i)
     remap_huge_page(m, src, dst)
     m.node_stat[m.node(src), c.NR_ISOLATED_ANON] -= nr
     m.node_stat[m.node(src), c.NR_ANON_MAPPED] -= mapped
@@ -512,5 +553,6 @@ def migrate_batch(
     for i, (pfn, reason) in enumerate(b.left):
         left[i], why_left[i] = pfn, reason
         stats.count(reason)
+        note(stats.log, Fate.LEFT, pfn, why=reason)
     full = any(reason == Reason.TARGET_FULL for _, reason in b.left)
     return at, Why.NO_TARGET if full else Why.DONE, len(b.left)

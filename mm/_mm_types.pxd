@@ -392,6 +392,7 @@ cdef struct alloc_ctx:
 cdef class AllocCtx:
     cdef alloc_ctx c
     cdef MemPolicy _policy
+    cdef public object ledger       # of the migration that the task does, or did last; None
 
 
 cdef struct vma_c:

@@ -10,7 +10,7 @@ from typing_extensions import disjoint_base
 from numalab.arch._hw import Hardware
 from numalab.arch.timers import Timers
 from numalab.arch.topology import Topology
-from numalab.mm._migrate import PageList
+from numalab.mm._page_list import PageList
 from numalab.mm.backing_dev import FileDisk
 from numalab.mm.filemap import MappedFile
 from numalab.mm.huge_memory import ThpSettings
@@ -44,6 +44,7 @@ class MemMap:
     topology: Topology
     ledger: Ledger
     ledgers: deque[Ledger]
+    explain: bool
     swap_areas: list[SwapArea | None]
     bdi: npt.NDArray[Any]
     bdis: list[FileDisk | None]
@@ -106,6 +107,7 @@ class AllocCtx:
     il_weight: int
     min_flt: int
     maj_flt: int
+    ledger: Ledger | None
     def __init__(self, cpu: int, nid: int, mems_allowed: int) -> None: ...
 
 @disjoint_base

@@ -1,8 +1,9 @@
 import numpy as np
 import numpy.typing as npt
 
-from numalab.mm._migrate import MigrateStats, PageList
+from numalab.mm._migrate import MigrateStats
 from numalab.mm._mm_types import MemMap, MmStruct
+from numalab.mm._page_list import PageList
 
 def isolate_lru(
     mem: MemMap, node: int, kind: int, out: npt.NDArray[np.uint32], highest: int = 3

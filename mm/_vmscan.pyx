@@ -22,7 +22,7 @@ from numalab.mm._filemap cimport delete_from_page_cache
 from numalab.mm._huge_memory cimport HPAGE_PMD_SIZE, huge_page_pinned, is_huge, likely_mapped_shared, split_folio
 from numalab.mm._lru cimport isolate_batch, lru_add_batch, lru_check_holes, lru_unlink_chunk, page_free_prepare
 from numalab.mm._migrate cimport (
-    MigrateStats, PHASE_COPY, PHASE_FLUSH, PHASE_UNMAP, PageList, REASON_ACCESSED, REASON_ACTIVE, REASON_DIRTY,
+    MigrateStats, PHASE_COPY, PHASE_FLUSH, PHASE_UNMAP, REASON_ACCESSED, REASON_ACTIVE, REASON_DIRTY,
     REASON_LOCKED, REASON_MAPPED, REASON_MLOCKED, REASON_NONE, REASON_NO_SWAP, REASON_PINNED, REASON_WRITEBACK,
     REASON_WRITING,
 )
@@ -34,6 +34,7 @@ from numalab.mm._mm_types cimport (
     page, page_mapping,
 )
 from numalab.mm._page_alloc cimport free_pages_bulk, nl_prefetchw
+from numalab.mm._page_list cimport FATE_EVICTED, FATE_FREED, FATE_LEFT, PageList, note
 from numalab.mm._rmap cimport mig_item, rmap_referenced, rmap_unmap, try_to_unmap_one
 from numalab.mm._shmem cimport shmem_writepage
 from numalab.mm._swap cimport add_to_swap_cache, area_of, delete_from_swap_cache, slot_alloc, slot_bytes
@@ -353,6 +354,7 @@ cdef void unmap_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t *pfns, u
             page_free_prepare(m, pfn)
             free_pages_bulk(m, cpu, &pfn, 1)
             stats.freed += 1
+            note(stats.notes, FATE_FREED, pfn, 0, 0, REASON_NONE)
             continue
         reason = may_go(m, pfn, flags)
         if reason:
@@ -429,6 +431,7 @@ cdef void write_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t flags, b
             if p.flags & PG_writeback or flags & PAGEOUT_V5:
                 stay(b, pfn, REASON_WRITING)
                 continue
+        note(stats.notes, FATE_EVICTED, pfn, m.cold[pfn].private if p.flags & PG_swapcache else 0, 0, REASON_NONE)
         if p.flags & PG_swapcache:
             delete_from_swap_cache(m, pfn)
         else:                                   # the disk has it too; shared memory: still zeros, as it began
@@ -476,6 +479,8 @@ def pageout_batch(MemMap mem, uint32_t cpu, uint32_t[::1] pfns, uint64_t at, uin
     for i in range(b.nr_left):
         left[i] = b.left[i]
         why_left[i] = b.why[i]
+        if why_left[i] != REASON_NONE:
+            note(stats.notes, FATE_LEFT, left[i], 0, 0, why_left[i])
         stats.reason[b.why[i]] += 1
     return at, b.nr_left
 

@@ -35,7 +35,7 @@ from numalab.mm._lru_reference import (
     lru_del,
     page_free_prepare,
 )
-from numalab.mm._migrate_reference import charge
+from numalab.mm._migrate_reference import charge, note
 from numalab.mm._reference import (
     View,
     huge_pmd,
@@ -50,13 +50,14 @@ from numalab.mm._rmap_reference import MigItem, mapped_item, rmap_referenced, rm
 from numalab.mm._shmem_reference import shmem_writepage
 from numalab.mm._swap_reference import add_to_swap_cache, delete_from_swap_cache, slot_alloc
 from numalab.mm._writeback_reference import write_page
-from numalab.mm.migrate.ledger import Phase, Reason
+from numalab.mm.migrate.ledger import Fate, Phase, Reason
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from numalab.mm._migrate import MigrateStats, PageList
+    from numalab.mm._migrate import MigrateStats
     from numalab.mm._mm_types import MemMap, MmStruct
+    from numalab.mm._page_list import PageList
 
 BATCH = 512
 PAGEOUT_AGE, PAGEOUT_YOUNG_STAYS, PAGEOUT_V5, PAGEOUT_KEEP = 1, 2, 4, 8
@@ -244,6 +245,7 @@ def unmap_outgoing(m: View, b: Outgoing, cpu: int, pfns: list[int], flags: int, 
             count_isolated(m, pfn, -1)
             free_page(m, cpu, pfn)
             stats.freed += 1
+            note(stats.log, Fate.FREED, pfn)
             continue
         reason = may_go(m, pfn, flags)
         if reason is not None:
@@ -306,7 +308,9 @@ def write_outgoing(m: View, b: Outgoing, cpu: int, flags: int, stats: MigrateSta
         elif m.hot.flags[pfn] & c.PG_dirty and (reason := pageout(m, pfn, flags, stats)) is not None:
             b.left.append((pfn, reason))
         else:
-            if m.hot.flags[pfn] & c.PG_swapcache:
+            swapped = m.hot.flags[pfn] & c.PG_swapcache
+            note(stats.log, Fate.EVICTED, pfn, m.cold.private[pfn] if swapped else 0)
+            if swapped:
                 delete_from_swap_cache(m, pfn)
             else:  # the disk has it too; shared memory: still zeros, as it began
                 delete_from_page_cache(m, pfn)
@@ -350,6 +354,8 @@ def pageout_batch(
     for i, (pfn, reason) in enumerate(b.left):
         left[i], why_left[i] = pfn, reason
         stats.count(reason)
+        if reason != Reason.NONE:
+            note(stats.log, Fate.LEFT, pfn, why=reason)
     return at, len(b.left)
 
 

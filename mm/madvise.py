@@ -18,8 +18,8 @@ Mirrors mm/madvise.c. Deliberately different:
 from __future__ import annotations
 
 from numalab.arch.errno import EACCES, EAGAIN, EINVAL, ENOMEM, KernelError
-from numalab.mm._migrate import PageList
 from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
+from numalab.mm._page_list import PageList
 from numalab.mm.filemap import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 from numalab.mm.gup import madvise_populate
 from numalab.mm.khugepaged import madvise_collapse

@@ -21,7 +21,7 @@ from numalab.mm.migrate.batched import (
     movable_pages,
 )
 from numalab.mm.migrate.engine import Engine, engine_of
-from numalab.mm.migrate.ledger import Ledger
+from numalab.mm.migrate.ledger import Ledger, Reason, new_ledger, publish
 from numalab.mm.mmap_lock import mmap_read_lock, mmap_write_lock
 from numalab.mm.mpol import (
     MPOL_BIND,
@@ -181,15 +181,14 @@ def do_mbind(
         lru_cache_disable(mem)
 
     engine = engine_of(mem)
-    ledger = Ledger(engine.name, "mempolicy_mbind")
-    with movable_pages(mem, ctx) as pages:
+    ledger = new_ledger(mem, ctx, engine.name, "mempolicy_mbind")
+    with movable_pages(mem, ctx, ledger) as pages:
         with mmap_write_lock(mm, ctx):
             ilx = _queue_pages_range(mem, mm, start, end, nodes, flags, policy is None, pages, ledger, engine)
             _mbind_areas(mm, start, end, policy)
         failed = pages.nr_failed > 0
         if len(pages):
-            mem.ledger = ledger
-            mem.ledgers.append(ledger)
+            publish(mem, ledger)
             # Without a policy the task's own decides.
             target = Target(policy=ctx.policy if policy is None else policy, ilx=ilx)
             failed |= engine.migrate(mem, ctx, pages, target, ledger) != 0
@@ -229,6 +228,7 @@ def _queue_pages_range(
     """
     before = mem.hw.now
     flags |= engine.flags
+    ledger.begin(0)
     vma = find_vma_intersection(mm, start, end)
     if vma is None or (start < vma.start and not holes_ok):
         raise KernelError(EFAULT, "the range begins with a hole")
@@ -239,6 +239,8 @@ def _queue_pages_range(
             raise KernelError(EFAULT, f"there is a hole at {vma.end:#x}")
         # What cannot be migrated is looked at only to be complained about.
         migratable = not vma.flags & (VM_IO | VM_PFNMAP | engine.passes_over)
+        if vma.flags & engine.passes_over and flags & (MPOL_MF_MOVE | MPOL_MF_MOVE_ALL):
+            ledger.areas.append((max(start, vma.start), min(end, vma.end), Reason.MLOCKED))
         if flags and (migratable or flags & MPOL_MF_STRICT):
             low, high = max(start, vma.start), min(end, vma.end)
             _, why, _ = mem.k.migrate.queue_range(mem, mm, low, high, nodes, True, flags, pages, migratable)

@@ -118,6 +118,7 @@ def build(hw: Hardware, *, twins: bool = False, debug_vm: bool = False) -> MemMa
     mem.page_lists = []
     mem.taskless = []
     mem.ledgers = deque(maxlen=256)
+    mem.explain = False
     mem.engine = "batched"
     mem.thp = ThpSettings(enabled=topology.boot["thp"])
     mem.v5_quirks = False

@@ -18,7 +18,8 @@ import numpy as np
 
 from numalab.arch._hw import EV_MM_VMSCAN_LRU_ISOLATE
 from numalab.mm import _constants as c
-from numalab.mm._migrate import MigrateStats, PageList
+from numalab.mm._migrate import MigrateStats
+from numalab.mm._page_list import PageList
 from numalab.mm.migrate.ledger import Reason
 from numalab.mm.nodemask import nodes_in
 from numalab.mm.swap import lru_add_drain, nr_swap_pages

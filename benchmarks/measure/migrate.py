@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from numalab.arch import _copy
 from numalab.arch.disk import Disk
 from numalab.mm._mm_types import MemMap
+from numalab.mm._page_list import PageList
 from numalab.mm.memory import handle_mm_fault
 from numalab.mm.migrate.batched import lru_cache_disable
 from numalab.mm.migrate.nodes import do_migrate_pages
@@ -129,7 +130,7 @@ class Passes:
         lru_cache_disable(mem)
         mem.hw.ram[int(frames_of(program)[0]) * machine.PAGE] = 1
         left, why = np.empty(512, np.uint32), np.empty(512, np.uint8)
-        pages, stats = kernels.PageList(), kernels.MigrateStats()
+        pages, stats = PageList(), kernels.MigrateStats()
         kernels.set_copying(False)
         start = now()
         kernels.queue_range(mem, program.mm, program.start, program.end, 1 << FROM, False, MOVE, pages)

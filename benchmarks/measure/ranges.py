@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from numalab.mm._migrate import PageList
+from numalab.mm._page_list import PageList
 
 from benchmarks import build, machine
 from benchmarks.clock import Contender, now, shortest

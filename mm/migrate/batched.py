@@ -20,7 +20,8 @@ from numalab.arch._hw import EV_MM_MIGRATE_PAGES, EV_MM_MIGRATE_PAGES_START
 from numalab.arch.errno import ENOMEM
 from numalab.arch.events import MODES, REASONS
 from numalab.mm import _constants as c
-from numalab.mm._migrate import MigrateStats, PageList, Target
+from numalab.mm._migrate import MigrateStats, Target
+from numalab.mm._page_list import PageList
 from numalab.mm.kernels import Why
 from numalab.mm.migrate.ledger import Ledger, Pass, Reason
 from numalab.mm.mpol import MPOL_BIND
@@ -61,12 +62,13 @@ def putback_movable_pages(mem: MemMap, ctx: AllocCtx, pages: PageList) -> None:
 
 
 @contextmanager
-def movable_pages(mem: MemMap, ctx: AllocCtx) -> Iterator[PageList]:
+def movable_pages(mem: MemMap, ctx: AllocCtx, ledger: Ledger) -> Iterator[PageList]:
     """A list for the pages of one migration; those in it at the end go back to the LRU.
 
     Until then it is one of ``mem.page_lists``: whoever sleeps has isolated pages, and they are not lost.
     """
     pages = PageList()
+    pages.log = ledger.log
     mem.page_lists.append(pages)
     try:
         yield pages
@@ -97,7 +99,7 @@ class _Run:
         self.ctx = ctx
         self.target = target
         self.ledger = ledger
-        self.stats = MigrateStats()
+        self.stats = MigrateStats(ledger.log)
         self.left = np.empty(BATCH, np.uint32)
         self.why = np.empty(BATCH, np.uint8)
         self.slow = Slowpath(mem, ctx, _nodes_of(mem, target))
@@ -113,6 +115,7 @@ class _Run:
         self, pages: NDArray[np.uint32], at: int, name: str
     ) -> tuple[int, NDArray[np.uint32], NDArray[np.uint8]]:
         """Try pages from ``at`` on until a batch leaves some behind: (next, those left, their reasons)."""
+        self.ledger.begin(len(self.ledger.passes))
         moved, began = self.stats.moved + self.stats.freed, self.mem.hw.now
         reached, why, n = self.mem.k.migrate.migrate_batch(
             self.mem, self.ctx, pages, at, self.target, self.stats, self.left, self.why

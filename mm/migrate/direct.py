@@ -14,7 +14,8 @@ import numpy as np
 
 from numalab.arch.errno import ENOMEM
 from numalab.mm import _constants as c
-from numalab.mm._migrate import MigrateStats, PageList
+from numalab.mm._migrate import MigrateStats
+from numalab.mm._page_list import PageList
 from numalab.mm.migrate.ledger import Reason
 from numalab.mm.migrate.passes import one_pass
 
@@ -34,7 +35,7 @@ BATCH = 512
 
 def migrate_pages(mem: MemMap, ctx: AllocCtx, pages: PageList, target: Target, ledger: Ledger) -> int:
     """Move the isolated pages of a list; returns how many stay, or -ENOMEM. Those that stay are in ``pages``."""
-    stats = MigrateStats()
+    stats = MigrateStats(ledger.log)
     todo = pages.take()
     mem.k.huge_memory.split_pages(mem, todo)
     ledger.isolated += len(todo)

@@ -17,8 +17,9 @@ from numalab.mm.migrate.pairs import evictions, node_pairs
 from numalab.mm.vm_flags import VM_LOCKED
 
 if TYPE_CHECKING:
-    from numalab.mm._migrate import PageList, Target
+    from numalab.mm._migrate import Target
     from numalab.mm._mm_types import AllocCtx, MemMap
+    from numalab.mm._page_list import PageList
     from numalab.mm.migrate.ledger import Ledger
 
 __all__ = ["ENGINES", "Engine", "engine_of"]

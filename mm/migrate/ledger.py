@@ -10,11 +10,13 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from numalab.mm._page_list import PageLog
+
 if TYPE_CHECKING:
     from numalab.mm._migrate import MigrateStats
-    from numalab.mm._mm_types import MemMap
+    from numalab.mm._mm_types import AllocCtx, MemMap
 
-__all__ = ["Ledger", "Pass", "Phase", "Reason", "open_ledger"]
+__all__ = ["Fate", "Ledger", "Pass", "Phase", "Reason", "new_ledger", "open_ledger", "publish"]
 
 
 class Reason(enum.IntEnum):
@@ -35,6 +37,23 @@ class Reason(enum.IntEnum):
     ACTIVE = 12
     DIRTY = 13
     MLOCKED = 14
+    MIGRATING = 15
+    ZERO_PAGE = 16
+    MISPLACED = 17
+    NO_AREA = 18
+    ABSENT = 19
+    THERE = 20
+
+
+class Fate(enum.IntEnum):
+    """What a kernel decided about a page (the ``FATE_*`` of ``_page_list.pxd``)."""
+
+    QUEUED = 0
+    PASSED = 1
+    MOVED = 2
+    EVICTED = 3
+    FREED = 4
+    LEFT = 5
 
 
 class Phase(enum.IntEnum):
@@ -69,7 +88,8 @@ class Ledger:
 
     engine: ``batched``...; call: the migrate_reason as Linux names it; scanned: PTEs looked at; isolated: pages taken
     off the LRU; shared: pages passed over since others map them too; failed: pages that stay, by final reason; cost:
-    virtual ns by phase.
+    virtual ns by phase.  log: what became of each page, None if nobody wants to know; areas: those passed over as a
+    whole, (start, end, why).
     """
 
     engine: str
@@ -83,6 +103,13 @@ class Ledger:
     pairs: list[tuple[int, int, int]] = field(default_factory=list)
     passes: list[Pass] = field(default_factory=list)
     cost: dict[Phase, int] = field(default_factory=lambda: dict.fromkeys(Phase, 0))
+    log: PageLog | None = None
+    areas: list[tuple[int, int, Reason]] = field(default_factory=list)
+
+    def begin(self, stage: int) -> None:
+        """A walk or a pass begins; this is its number among those of its kind."""
+        if self.log is not None:
+            self.log.stage = stage
 
     def charge(self, phase: Phase, ns: int) -> None:
         """Add virtual time to one phase."""
@@ -111,8 +138,19 @@ class Ledger:
             self.cost[Phase(phase)] += ns
 
 
-def open_ledger(mem: MemMap, engine: str, call: str) -> Ledger:
-    """A new page: ``mem.ledger`` until the next migration, and one of the last in ``mem.ledgers`` after that."""
-    ledger = mem.ledger = Ledger(engine, call)
+def new_ledger(mem: MemMap, ctx: AllocCtx, engine: str, call: str) -> Ledger:
+    """The ledger of a migration that a task begins: ``ctx.ledger`` until its next one."""
+    ledger = ctx.ledger = Ledger(engine, call, log=PageLog() if mem.explain else None)
+    return ledger
+
+
+def publish(mem: MemMap, ledger: Ledger) -> Ledger:
+    """A migration has pages to move: it is ``mem.ledger`` until the next, and one of the last in ``mem.ledgers``."""
+    mem.ledger = ledger
     mem.ledgers.append(ledger)
     return ledger
+
+
+def open_ledger(mem: MemMap, ctx: AllocCtx, engine: str, call: str) -> Ledger:
+    """new_ledger(), published at once."""
+    return publish(mem, new_ledger(mem, ctx, engine, call))

@@ -23,7 +23,7 @@ from numalab.mm.migrate.batched import (
     putback_movable_pages,
 )
 from numalab.mm.migrate.engine import engine_of
-from numalab.mm.migrate.ledger import open_ledger
+from numalab.mm.migrate.ledger import Ledger, open_ledger
 from numalab.mm.mmap_lock import mmap_read_lock
 
 if TYPE_CHECKING:
@@ -80,13 +80,14 @@ class _Move:
         arrays: UserArrays,
         move_all: bool,
         batch: PageList,
+        ledger: Ledger,
     ) -> None:
         self.mem, self.mm, self.ctx = mem, mm, ctx
         self.nr_pages = nr_pages
         self.arrays = arrays
         self.move_all = move_all
         self.engine = engine_of(mem, aiming=True)
-        self.ledger = open_ledger(mem, self.engine.name, "syscall_or_cpuset")
+        self.ledger = ledger
         self.batch = batch
         self.node = -1
         self.start = 0
@@ -126,6 +127,7 @@ class _Move:
         while i < len(pages):
             if self.node < 0:
                 self.node, self.start = node, at + i
+            self.ledger.begin(len(self.ledger.pairs))
             with mmap_read_lock(self.mm):
                 before = self.mem.hw.now
                 done, queued, stopped = self.mem.k.migrate.queue_addresses(
@@ -178,8 +180,11 @@ def do_pages_move(
     outside ``task_nodes``), ENOMEM (a target filled up).
     """
     lru_cache_disable(mem)
-    with movable_pages(mem, ctx) as batch:  # some may still wait in it when an answer could not be written
-        return _move_all_entries(_Move(mem, mm, ctx, nr_pages, arrays, move_all, batch), task_nodes)
+    ledger = open_ledger(mem, ctx, engine_of(mem, aiming=True).name, "syscall_or_cpuset")
+    with movable_pages(
+        mem, ctx, ledger
+    ) as batch:  # some may still wait in it when an answer could not be written
+        return _move_all_entries(_Move(mem, mm, ctx, nr_pages, arrays, move_all, batch, ledger), task_nodes)
 
 
 def _move_all_entries(move: _Move, task_nodes: int) -> int:

@@ -14,7 +14,7 @@ from numalab.mm.migrate.batched import (
     movable_pages,
 )
 from numalab.mm.migrate.engine import Engine, engine_of
-from numalab.mm.migrate.ledger import Ledger, open_ledger
+from numalab.mm.migrate.ledger import Ledger, Reason, open_ledger
 from numalab.mm.mmap_lock import mmap_read_lock
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def do_migrate_pages(
     pairs are not tried then, and what has moved stays moved. The ledger is ``mem.ledger``.
     """
     engine = engine_of(mem)
-    ledger = open_ledger(mem, engine.name, "syscall_or_cpuset")
+    ledger = open_ledger(mem, ctx, engine.name, "syscall_or_cpuset")
     lru_cache_disable(mem)
     nr_failed = 0
     for sources, dest in engine.pairs(from_nodes, to_nodes):
@@ -59,10 +59,13 @@ def _migrate_to_node(
 ) -> int:
     before = mem.hw.now
     flags |= engine.flags
-    with movable_pages(mem, ctx) as pages:
+    ledger.begin(len(ledger.pairs))
+    with movable_pages(mem, ctx, ledger) as pages:
         with mmap_read_lock(mm):
             for vma in mm.vmas.values():
-                if not vma.flags & engine.passes_over:
+                if vma.flags & engine.passes_over:
+                    ledger.areas.append((vma.start, vma.end, Reason.MLOCKED))
+                else:
                     mem.k.migrate.queue_range(mem, mm, vma.start, vma.end, sources, False, flags, pages)
         isolating = len(pages) * mem.hw.cost["isolate_page"]
         ledger.walked(mem.hw.now - before, pages.scanned, isolating, pages.nr_shared, pages.nr_failed)

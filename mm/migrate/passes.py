@@ -43,6 +43,7 @@ def one_pass(
     why: list[NDArray[np.uint8]] = []
     tried = waited = 0
     mem.timers.expire()
+    ledger.begin(len(ledger.passes))
     began = mem.hw.now
     queue = pages
     while len(queue):

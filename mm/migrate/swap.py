@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numalab.mm import _constants as c
-from numalab.mm._migrate import MigrateStats, PageList
+from numalab.mm._migrate import MigrateStats
+from numalab.mm._page_list import PageList
 from numalab.mm.migrate.ledger import Reason
 from numalab.mm.migrate.passes import one_pass
 from numalab.mm.writeback import submit_writes
@@ -40,7 +41,7 @@ PERMANENT = (Reason.NO_SWAP,)
 
 def migrate_pages(mem: MemMap, ctx: AllocCtx, pages: PageList, target: Target, ledger: Ledger) -> int:
     """Evict the isolated pages of a list, wherever ``target`` points; returns how many stay, which are in ``pages``."""
-    stats = MigrateStats()
+    stats = MigrateStats(ledger.log)
     todo = pages.take()
     ledger.isolated += len(todo)
     flags = PAGEOUT_V5 | (PAGEOUT_YOUNG_STAYS | PAGEOUT_KEEP if mem.v5_quirks else 0)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from numalab.arch.topology import Topology
 from numalab.mm import _constants as c
-from numalab.mm._migrate import MigrateStats, PageList, Target
+from numalab.mm._migrate import MigrateStats, Target
 from numalab.mm._mm_types import AllocCtx, MmStruct
+from numalab.mm._page_list import PageList, PageLog
 from numalab.mm._reference import View
 
 from tests.strategies import Step, policies, policy, small_machines, steps
@@ -185,11 +186,11 @@ class Driver(Spaces):
             else:
                 target = Target(policy=policy(drawn, mem.memory_nodes), ilx=ilx)
             left, why = np.zeros(BATCH, np.uint32), np.zeros(BATCH, np.uint8)
-            stats = MigrateStats()
+            stats = MigrateStats(PageLog())
             at, reason, n = machine.k.migrate.migrate_batch(mem, task, todo, 0, target, stats, left, why)
             pagelist(machine).extend(np.concatenate([left[:n], todo[at:]]))
             counted = stats.moved, stats.freed, stats.batches, stats.reasons, stats.phases
-            return (at, reason, n), left[:n], why[:n], counted
+            return (at, reason, n), left[:n], why[:n], counted, noted(stats.log)
 
         self.act(who, action, ("migrate", who, nid, drawn, ilx))
 
@@ -221,14 +222,22 @@ class Driver(Spaces):
 
 def pagelist(machine: Machine) -> PageList:
     found: PageList = machine.kept.setdefault("pages", PageList())
+    if found.log is None:
+        found.log = PageLog()
     return found
+
+
+def noted(log: PageLog | None) -> object:
+    """What a log says; page by page, for the twin does a table's pages in another order."""
+    assert log is not None
+    return np.sort(log.notes(), order=["at", "pfn", "fate", "to"])
 
 
 def look(pages: PageList) -> object:
     """What is on a list, without changing it."""
     on_it = pages.take()
     pages.extend(on_it)
-    return on_it, pages.scanned, pages.nr_failed, pages.nr_shared
+    return on_it, pages.scanned, pages.nr_failed, pages.nr_shared, noted(pages.log)
 
 
 @given(topology=small_machines(most=400), sets=st.sampled_from(((1, 4), (7, 9), (31, 60))), script=script)

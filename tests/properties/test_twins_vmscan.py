@@ -15,6 +15,7 @@ from numalab.arch.topology import Topology
 from numalab.mm import _constants as c
 from numalab.mm._migrate import MigrateStats
 from numalab.mm._mm_types import AllocCtx, MmStruct
+from numalab.mm._page_list import PageLog
 from numalab.mm.madvise import do_madvise
 from numalab.mm.migrate.nodes import do_migrate_pages
 from numalab.mm.mman import MADV_COLD, MADV_WILLNEED
@@ -78,10 +79,12 @@ class Driver(Spaces):
             node = nid % machine.mem.topology.nr_node_ids
             out = np.zeros(n, np.uint32)
             taken, scanned = machine.k.vmscan.isolate_lru(machine.mem, node, kind, out, highest)
-            stats = MigrateStats()
+            stats = MigrateStats(PageLog())
             left, why = shrink_folio_list(machine.mem, 0, out[:taken], flags, stats)
             machine.k.lru.putback(machine.mem, 0, left)
-            return taken, scanned, left, why, stats.moved, stats.freed, stats.reasons, stats.phases
+            assert stats.log is not None
+            notes = stats.log.notes()
+            return taken, scanned, left, why, stats.moved, stats.freed, stats.reasons, stats.phases, notes
 
         self.pair.both(action, ("reclaim", nid, kind, n, flags, highest))
 

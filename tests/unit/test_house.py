@@ -22,6 +22,7 @@ NO_TWIN = {
     "arch/_copy.pyx": "memcpy in several widths: there is nothing to read in a twin",
     "arch/_hw.pyx": "types",
     "mm/_mm_types.pyx": "types",
+    "mm/_page_list.pyx": "types",
 }
 
 

@@ -12,6 +12,7 @@ from numalab.mm._mm_types import MmStruct
 from numalab.mm.memory import touch_user
 from numalab.mm.migrate.batched import movable_pages
 from numalab.mm.migrate.engine import ENGINES
+from numalab.mm.migrate.ledger import new_ledger
 from numalab.mm.migrate.nodes import do_migrate_pages
 from numalab.mm.obstacles import Obstacles
 from numalab.mm.swap import lru_add_drain_all
@@ -102,7 +103,7 @@ def test_a_migration_excuses_its_own_pages_only() -> None:
         touch_user(mm, m.ctx, data, PAGE, 2, True)
         lru_add_drain_all(m.mem)
         own, lost = (np.array([m.pfn(mm, data + i * PAGE)], np.uint32) for i in range(2))
-        with movable_pages(m.mem, m.ctx) as pages:
+        with movable_pages(m.mem, m.ctx, new_ledger(m.mem, m.ctx, "batched", "memory_hotplug")) as pages:
             assert m.mem.k.lru.isolate_pfns(m.mem, own) == 1
             pages.extend(own)
             assert m.check() == []
