@@ -32,7 +32,7 @@ from numalab.mm.invariants import Broken, InvariantError, check_invariants
 from numalab.mm.migrate.engine import ENGINES
 from numalab.mm.obstacles import Obstacles
 
-__all__ = ["Abi", "Machine", "Tracer"]
+__all__ = ["Abi", "Explainer", "Machine", "Tracer"]
 
 Main = Callable[..., object]
 
@@ -47,6 +47,20 @@ class Abi(Protocol):
     def tracer(self, out: TextIO, **options: Any) -> Tracer:
         """strace, printing to `out`. Raises ValueError for options that are none."""
         ...
+
+    def explainer(self, k: Kernel, tell: Callable[[Any], object] | None) -> Explainer:
+        """What explains the calls of a kernel; `tell` is called with each."""
+        ...
+
+
+class Explainer(Protocol):
+    """What keeps the last calls that migrate or change a policy."""
+
+    def on_syscall(self, event: Any) -> None: ...
+
+    def last(self) -> Any: ...
+
+    def explanations(self) -> list[Any]: ...
 
 
 class Tracer(Protocol):
@@ -101,6 +115,7 @@ class Machine:
         self.kernel = kernel
         self._abi = abi
         self._tracer: Tracer | None = None
+        self._explainer: Explainer | None = None
         self._finalizer = weakref.finalize(self, _shut_down, kernel)
         self._finalizer.atexit = False  # the host takes everything back then anyway
 
@@ -282,6 +297,36 @@ class Machine:
             k.tracers.append(new.on_syscall)
             k.signal_watchers.append(new.on_signal)
             k.exit_watchers.append(new.on_exit)
+
+    def explain_calls(self, on: bool = True, tell: Callable[[Any], object] | None = None) -> None:
+        """Keep what calls do to pages from now on, for explain(); or stop, and forget it.
+
+        A migration takes about a sixth longer meanwhile.  tell: called with the Explanation of each call.
+        """
+        k, old = self.kernel, self._explainer
+        if old is not None:
+            k.tracers.remove(old.on_syscall)
+        self._explainer = self._abi.explainer(k, tell) if on else None
+        if self._explainer is not None:
+            k.tracers.append(self._explainer.on_syscall)
+        k.mem.explain = on
+
+    def explain(self) -> Any:
+        """The last call that migrated, changed a policy or was refused: a syscalls.explain.Explanation, or None.
+
+        Its `runs` have the pages, and str() is the text.  Raises RuntimeError if explain_calls() was not called before.
+        """
+        return self._explaining().last()
+
+    @property
+    def explanations(self) -> list[Any]:
+        """As explain(), for all calls that are kept, the last one last."""
+        return self._explaining().explanations()
+
+    def _explaining(self) -> Explainer:
+        if self._explainer is None:
+            raise RuntimeError("nothing is kept of calls: say machine.explain_calls() before them")
+        return self._explainer
 
     # The end
 

@@ -43,7 +43,7 @@ class SyscallEvent:
     """One system call as tracers see it: once when it begins, with no result yet, and again when it has ended.
 
     row: None for a number that is no call.  raw: the six registers.  now: when that was, in virtual ns.  A call that
-    never comes back (exit) is seen once.
+    never comes back (exit) is seen once.  why: the clause that an error hurt, if the kernel said.
     """
 
     task: Task
@@ -52,6 +52,7 @@ class SyscallEvent:
     raw: tuple[int, ...]
     now: int
     result: int | None = None
+    why: str = ""
 
 
 def check_alive(k: Kernel, task: Task) -> None:
@@ -94,7 +95,7 @@ def _traced(
     hw.advance(k.syscall_cost)
     if handler is None and row is not None:
         handler = row.handler
-    result = -ENOSYS if handler is None or row is None else _call(k, task, handler, row, raw)
+    result = -ENOSYS if handler is None or row is None else _call(k, task, handler, row, raw, event)
     hw.trace(EV_SYS_EXIT, task.cpu, number, result & _MASK)
     if event is not None:
         event.result, event.now = result, hw.now
@@ -108,12 +109,21 @@ def _tell(k: Kernel, event: SyscallEvent | None) -> None:
             tracer(event)
 
 
-def _call(k: Kernel, task: Task, handler: Callable[..., int], row: Syscall, raw: tuple[int, ...]) -> int:
+def _call(
+    k: Kernel,
+    task: Task,
+    handler: Callable[..., int],
+    row: Syscall,
+    raw: tuple[int, ...],
+    event: SyscallEvent | None,
+) -> int:
     """Run the handler and turn what it raises into a number."""
     values = [convert(arg.kind, raw[i]) for i, arg in enumerate(row.args)]
     try:
         return handler(k, task, *values)
     except KernelError as error:
+        if event is not None:
+            event.why = error.why
         return -error.errno
     except OutOfMemory:
         # No frame for a page that the call had to touch: the task dies on its way back and never sees the result.

@@ -58,7 +58,7 @@ def get_mempolicy(k: Kernel, task: Task, policy: int, nmask: int, maxnode: int, 
     """
     nr_node_ids = k.topology.nr_node_ids
     if nmask and maxnode < nr_node_ids:
-        raise KernelError(EINVAL)
+        raise KernelError(EINVAL, f"there may be {nr_node_ids} nodes, and the mask has room for {maxnode}")
     mode, nodes = do_get_mempolicy(k.mem, _mm(task), task.ctx, addr, flags)
     if policy:
         put_user(task, policy, "i", mode)
@@ -78,9 +78,9 @@ def mbind(
     mode, mode_flags = sanitize_mpol_flags(mode)
     nodes = get_nodes(task, nmask, maxnode)
     if flags & ~_MBIND_VALID:
-        raise KernelError(EINVAL)
+        raise KernelError(EINVAL, f"unknown flags {flags & ~_MBIND_VALID:#x}")
     if flags & MPOL_MF_MOVE_ALL and not capable(task, Cap.CAP_SYS_NICE):
-        raise KernelError(EPERM)
+        raise KernelError(EPERM, "MPOL_MF_MOVE_ALL needs CAP_SYS_NICE")
     return do_mbind(k.mem, _mm(task), task.ctx, start, length, mode, mode_flags, nodes, flags)
 
 
@@ -93,9 +93,9 @@ def set_mempolicy_home_node(
     do_set_home_node().
     """
     if start % PAGE_SIZE or flags:
-        raise KernelError(EINVAL)
+        raise KernelError(EINVAL, "there are no flags" if flags else "start is not page aligned")
     if home_node >= MAX_NUMNODES or home_node not in k.topology.node_ids:
-        raise KernelError(EINVAL)
+        raise KernelError(EINVAL, f"node {home_node} does not exist")
     do_set_home_node(_mm(task), task.ctx, start, length, home_node)
     return 0
 
@@ -112,11 +112,13 @@ def migrate_pages(k: Kernel, task: Task, pid: int, maxnode: int, old_nodes: int,
     target = _find(k, task, pid)
     privileged = capable(task, Cap.CAP_SYS_NICE)
     if new & ~target.mems_allowed and not privileged:
-        raise KernelError(EPERM)
+        raise KernelError(EPERM, "a new node is not in the cpuset of the process")
     # Nodes that do not exist, have no memory or are not the caller's to use drop out here, in silence.
     new &= task.mems_allowed
     if not new or target.mm is None:
-        raise KernelError(EINVAL)
+        raise KernelError(
+            EINVAL, "the process has no memory" if new else "no new node is left that may be used"
+        )
     flags = MPOL_MF_MOVE_ALL if privileged else MPOL_MF_MOVE
     return do_migrate_pages(k.mem, target.mm, task.ctx, old & _REAL_NODES, new, flags)
 
@@ -130,12 +132,12 @@ def move_pages(
     process), EINVAL (a process without memory), and those of do_pages_move() and do_pages_stat().
     """
     if flags & ~(MPOL_MF_MOVE | MPOL_MF_MOVE_ALL):
-        raise KernelError(EINVAL)
+        raise KernelError(EINVAL, f"unknown flags {flags & ~(MPOL_MF_MOVE | MPOL_MF_MOVE_ALL):#x}")
     if flags & MPOL_MF_MOVE_ALL and not capable(task, Cap.CAP_SYS_NICE):
-        raise KernelError(EPERM)
+        raise KernelError(EPERM, "MPOL_MF_MOVE_ALL needs CAP_SYS_NICE")
     target = _find(k, task, pid)
     if target.mm is None:
-        raise KernelError(EINVAL)
+        raise KernelError(EINVAL, "the process has no memory")
     arrays = UserPages(task, pages, nodes, status)
     if nodes:
         move_all = bool(flags & MPOL_MF_MOVE_ALL)
@@ -152,7 +154,7 @@ def _find(k: Kernel, task: Task, pid: int) -> Task:
         return task
     target = k.pids.find(pid)
     if target is None:
-        raise KernelError(ESRCH)
+        raise KernelError(ESRCH, f"there is no process {pid}")
     if not ptrace_may_access(task, target):
-        raise KernelError(EPERM)
+        raise KernelError(EPERM, f"task {task.pid} may not look into process {pid}")
     return target

@@ -5,14 +5,22 @@ A module serves as the `Abi` object of `kernel.machine`, as both are just functi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TextIO
 
+from numalab.kernel.state import Kernel
+from numalab.syscalls.explain import Explainer, Explanation
 from numalab.syscalls.strace.tracer import Options, Strace
 from numalab.syscalls.sys import program_of
 
-__all__ = ["program_of", "tracer"]
+__all__ = ["explainer", "program_of", "tracer"]
 
 
 def tracer(out: TextIO, **options: Any) -> Strace:
     """A tracer that prints to `out`. Raises ValueError for a trace set that is none."""
     return Strace(out, Options(**options))
+
+
+def explainer(k: Kernel, tell: Callable[[Explanation], object] | None) -> Explainer:
+    """What keeps the last calls and their pages."""
+    return Explainer(k, tell)

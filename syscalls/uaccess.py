@@ -154,12 +154,12 @@ def get_nodes(task: Task, addr: int, maxnode: int) -> int:
     if bits == 0 or addr == 0:
         return 0
     if bits > PAGE_SIZE * 8:
-        raise KernelError(EINVAL)
+        raise KernelError(EINVAL, f"a mask of {bits} bits is longer than a page")
     # Words beyond MAX_NUMNODES must be zero, all 64 bits of them; they are looked at from the last one down.
     while bits > MAX_NUMNODES:
         (word,) = get_user(task, _word_address(addr, bits - 1), "Q")
         if word:
-            raise KernelError(EINVAL)
+            raise KernelError(EINVAL, f"a bit is set for a node from {MAX_NUMNODES} on")
         bits = max(bits - _LONG, MAX_NUMNODES)
     words = -(-bits // _LONG)
     mask = int.from_bytes(copy_from_user(task, addr, words * 8), "little")

@@ -52,6 +52,9 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", type=int, default=0, metavar="N", help="seed of every choice the scheduler has"
     )
     run.add_argument("--strace", action="store_true", help="print every system call on standard error")
+    run.add_argument(
+        "--explain", action="store_true", help="say on standard error what each call did to pages, and why"
+    )
     strace.add_options(run)
     run.add_argument("program", metavar="PROGRAM", help="defines main(sys); or a scenario")
     _add_arguments(run)
@@ -111,7 +114,7 @@ def _dispatch(argv: Sequence[str]) -> int:
             run.boot(options.machine, seed=options.seed, engine=options.engine) as machine,
             strace.tracing(machine, options),
         ):
-            return run.main(options.program, options.args, machine)
+            return run.main(options.program, options.args, machine, explain=options.explain)
     if options.command == "conform":
         from numalab.tools import conform  # noqa: PLC0415
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from numalab.syscalls.explain import CALLS
 from numalab.tools.scn.ops import OPERATIONS
 from numalab.tools.scn.parse import ADVICE, MODES
 
@@ -41,6 +42,8 @@ def candidates(text: str, world: World) -> list[str]:
         found = [*OPERATIONS, *world.commands, *(f"{actor}:" for actor in world.actors)]
     elif words[0] in OPERATIONS:
         found = _arguments(words, word, world)
+    elif words[0] == "explain" and len(words) == 1:
+        found = [*CALLS, *world.regions, *(f"{actor}:" for actor in world.actors)]
     elif words[0] == "help":
         found = [*OPERATIONS, *world.commands]
     else:

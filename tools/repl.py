@@ -208,6 +208,21 @@ class Shell(cmd2.Cmd):
         for line in pass_lines(ledgers[-1]):
             self.poutput(line)
 
+    def do_explain(self, statement: cmd2.Statement) -> None:
+        """What a call did to each page, and why, as the kernel noted it when it decided.
+
+        Usage: explain                 the last call that moved pages, set a policy or failed
+               explain CALL            the last migrate_pages, move_pages, mbind ...
+               explain [ACTOR:] RANGE  what the last calls did to these pages, such as a+3 or a+0:8 or 0x7f0000
+        """
+        try:
+            lines = list(self.session.explain(statement.args))
+        except UsageError as error:
+            self.perror(one_line(error))
+            return
+        for line in lines:
+            self.poutput(line)
+
     def do_strace(self, statement: cmd2.Statement) -> None:
         """Show the system calls that operations make, as strace(1) prints them; off ends it.
 

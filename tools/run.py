@@ -39,17 +39,23 @@ def boot(spec: str, *, seed: int = 0, engine: str | None = None) -> Machine:
         raise UsageError(str(error)) from None
 
 
-def scenario_output(machine: Machine, data: bytes) -> Iterator[str]:
+def scenario_output(machine: Machine, data: bytes, *, explain: bool = False) -> Iterator[str]:
     """The result lines of a scenario, as the recorder writes them."""
     from numalab.tools.scn.runner import Runner  # noqa: PLC0415
 
-    for number, text, answer in Runner(machine).script(data):
+    runner = Runner(machine)
+    if explain:
+        from numalab.tools.explain import region_label, tell  # noqa: PLC0415
+
+        tell(machine, region_label(runner))
+    for number, text, answer in runner.script(data):
         yield f"{number} {text} => {answer}"
 
 
-def main(program: str, args: Sequence[str], machine: Machine) -> int:
+def main(program: str, args: Sequence[str], machine: Machine, *, explain: bool = False) -> int:
     """Run one program and return the exit status for the shell.
 
+    explain: say on standard error what each call did to pages.
     The name's ending says what it is, as it does for people.  Raises UsageError if it cannot be read or is neither.
     """
     path = Path(program)
@@ -61,14 +67,18 @@ def main(program: str, args: Sequence[str], machine: Machine) -> int:
     except OSError as error:
         raise UsageError(f"{program}: {error.strerror}") from None
     if path.suffix == ".scn":
-        return _run_scenario(machine, data)
+        return _run_scenario(machine, data, explain)
+    if explain:
+        from numalab.tools.explain import tell  # noqa: PLC0415
+
+        tell(machine)
     return _run_python(machine, program, data, args)
 
 
-def _run_scenario(machine: Machine, data: bytes) -> int:
+def _run_scenario(machine: Machine, data: bytes, explain: bool) -> int:
     """Print the answers as they come; whatever they are, the scenario was carried out."""
     out = host.stdout.buffer
-    for line in scenario_output(machine, data):
+    for line in scenario_output(machine, data, explain=explain):
         # Bytes, as they came: an operation is echoed as it was written, whatever its encoding.
         out.write(line.encode("latin-1") + b"\n")
         out.flush()

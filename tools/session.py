@@ -20,7 +20,7 @@ from numalab.kernel.kill import send_signal
 from numalab.kernel.signal import SIGINT, SIGKILL, signal_name
 from numalab.kernel.task import TaskExit
 from numalab.syscalls.sys import ExecImage
-from numalab.tools import strace
+from numalab.tools import explain, strace
 from numalab.tools.errors import UsageError
 from numalab.tools.interrupt import TYPED, keyboard_interrupt
 from numalab.tools.picture import bar_character, bytes_text, node_bars
@@ -61,6 +61,7 @@ class Session:
             machine.close()
             raise UsageError(f"machine {spec!r} is too small for a process of the shell") from None
         self.machine, self.runner = machine, runner
+        machine.explain_calls()
         # Python's own exit() closes the terminal as well.
         self.names: dict[str, Any] = {"machine": self.machine, "exit": _leave, "quit": _leave}
 
@@ -162,6 +163,10 @@ class Session:
                 line.rstrip()
                 for line in node_bars(pages, self.nodes, top=top, width=_WIDTH, mark=bar_character())
             )
+
+    def explain(self, text: str) -> Iterator[str]:
+        """What the last calls did to pages, and why: the last one, or as ``text`` says. Raises UsageError."""
+        return explain.answer(self.machine, self.runner, text)
 
     def strace(self, text: str) -> None:
         """Show system calls, or stop doing so: ``on`` and strace's options, or ``off``. Raises UsageError."""
