@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import signal
 
+from numalab.arch._pagetable_reference import PTE_PRESENT, PTE_SPECIAL
 from numalab.arch.errno import EFAULT, EINVAL, ENOMEM, KernelError
 from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
 from numalab.mm.memory import UserFault, handle_mm_fault
@@ -65,7 +66,13 @@ def madvise_populate(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: b
 
 
 def faultin_page(mm: MmStruct, ctx: AllocCtx, addr: int) -> None:
-    """Make one page present by a read fault. Raises KernelError(EFAULT) if it may not be read."""
+    """get_user_pages_fast() for reading: make one page present. Raises KernelError(EFAULT) if it may not be read.
+
+    A page that the processor could read is there already, whatever its area allows: x86 reads what may only be written.
+    """
+    pte = mm.mem.k.pagetable.walk(mm.mem.hw, mm.pgd, addr)
+    if pte & (PTE_PRESENT | PTE_SPECIAL) == PTE_PRESENT:
+        return
     vma = vma_lookup(mm, addr)
     if vma is None or not vma.flags & VM_READ:
         raise KernelError(EFAULT, f"{addr:#x} cannot be read")

@@ -9,8 +9,10 @@ import pytest
 from numalab.arch.errno import EFAULT, EINVAL, ENOMEM, KernelError
 from numalab.mm._mm_types import MmStruct
 from numalab.mm.gup import faultin_page, madvise_populate, mm_populate
+from numalab.mm.memory import touch_user
 from numalab.mm.mlock import do_mlock
-from numalab.mm.mman import MLOCK_ONFAULT, PROT_NONE, PROT_READ
+from numalab.mm.mman import MLOCK_ONFAULT, PROT_NONE, PROT_READ, PROT_WRITE
+from numalab.mm.mprotect import do_mprotect
 
 from tests.mm_machine import PAGE, MmMachine
 
@@ -89,3 +91,11 @@ def test_one_page_for_reading(m: MmMachine, mm: MmStruct) -> None:
         with pytest.raises(KernelError) as refusal:
             faultin_page(mm, m.ctx, AT + page * PAGE)
         assert refusal.value.errno == EFAULT
+
+
+def test_a_page_that_is_there_is_read_without_the_right_to(m: MmMachine, mm: MmStruct) -> None:
+    touch_user(mm, m.ctx, AT, PAGE, 1, True)
+    do_mprotect(mm, m.ctx, AT, 2 * PAGE, PROT_WRITE)
+    faultin_page(mm, m.ctx, AT)
+    with pytest.raises(KernelError):
+        faultin_page(mm, m.ctx, AT + PAGE)
