@@ -125,6 +125,11 @@ cdef bint v5_takes(memmap *m, mm_c *mm, uint32_t pfn) noexcept nogil:
     return not others
 
 
+cdef inline uint32_t whole(const page *p) noexcept nogil:
+    """What is decided of a page of a huge page is decided of so many; 0 = it is a small one."""
+    return HPAGE_PMD_NR if p.flags & (PG_head | PG_tail) else 0
+
+
 cdef uint32_t queue_table(memmap *m, mm_c *mm, uint64_t *table, uint64_t *at, uint64_t end, uint64_t nodes, bint invert,
                           uint32_t flags, bint migratable, uint32_t *out, int64_t *failed, int64_t *shared,
                           uint32_t *large, bint *found, page_log *log) noexcept nogil:
@@ -175,7 +180,7 @@ cdef uint32_t queue_table(memmap *m, mm_c *mm, uint64_t *table, uint64_t *at, ui
             if not flags & MF_MOVE_ALL and (
                     not v5_takes(m, mm, pfn) if flags & MF_V5_FILTER else likely_mapped_shared(m, pfn)):
                 shared[0] += 1
-                note(log, FATE_PASSED, pfn, first + i * PAGE_SIZE, 0, REASON_SHARED)
+                note(log, FATE_PASSED, pfn, first + i * PAGE_SIZE, whole(p), REASON_SHARED)
                 continue
             if p.flags & (PG_head | PG_tail):
                 found[0] = True
@@ -185,7 +190,8 @@ cdef uint32_t queue_table(memmap *m, mm_c *mm, uint64_t *table, uint64_t *at, ui
             n += 1
             continue
         failed[0] += 1
-        note(log, FATE_PASSED, pfn, first + i * PAGE_SIZE, 0, REASON_MISPLACED if migratable else REASON_NOT_MIGRATABLE)
+        note(log, FATE_PASSED, pfn, first + i * PAGE_SIZE, whole(p),
+             REASON_MISPLACED if migratable else REASON_NOT_MIGRATABLE)
         if flags & (MF_STRICT | MF_MOVE | MF_MOVE_ALL) == MF_STRICT:
             break
     at[0] += <uint64_t>i * PAGE_SIZE
@@ -199,7 +205,7 @@ cdef bint isolate_huge(memmap *m, PageList pagelist, uint32_t pfn, uint64_t va, 
     for i in range(512):
         if is_huge(m, head + i):
             if not m.hot[head + i].flags & PG_lru:
-                note(log, FATE_PASSED, pfn, va, 0, REASON_NOT_ON_LRU)
+                note(log, FATE_PASSED, pfn, va, HPAGE_PMD_NR, REASON_NOT_ON_LRU)
                 return False
             pagelist.pfns[pagelist.n + n] = head + i
             n += 1
@@ -349,12 +355,13 @@ def queue_addresses(MemMap mem, MmStruct mm, uint64_t[::1] addresses, int node, 
     cdef memmap *m = &mem.m
     cdef page_log *log = log_of(pagelist.log)
     cdef uint8_t reason
+    cdef uint32_t nr
     mm.sync_table()
     with nogil:
         while i < n:
             va = addresses[i]
             err = -EFAULT
-            pfn = 0
+            pfn = nr = 0
             reason = REASON_NO_AREA
             v = find_vma(&mm.c, va, v)
             if v != NULL and not v.flags & (VM_IO | VM_PFNMAP):
@@ -369,6 +376,7 @@ def queue_addresses(MemMap mem, MmStruct mm, uint64_t[::1] addresses, int node, 
                 elif not pte & PTE_SPECIAL:
                     pfn = <uint32_t>pte_pfn(pte)
                     p = &m.hot[pfn]
+                    nr = whole(p)
                     if <int>m.section_node[pfn >> 15] == node:
                         err = node
                         reason = REASON_THERE
@@ -394,7 +402,7 @@ def queue_addresses(MemMap mem, MmStruct mm, uint64_t[::1] addresses, int node, 
                         err = -EBUSY
                         reason = REASON_NOT_ON_LRU
             if reason != REASON_NONE:
-                note(log, FATE_PASSED, pfn, va, 0, reason)
+                note(log, FATE_PASSED, pfn, va, nr, reason)
             status[i] = err
             i += 1
             if queued or waiting:

@@ -95,7 +95,7 @@ def isolate_huge(m: View, pagelist: PageList, pfn: int, va: int) -> bool:
     """Isolate what there is of the huge page of ``pfn`` (at ``va``), all of it or, where that cannot be, nothing."""
     pages = parts(m, pfn)
     if not all(m.hot.flags[part] & c.PG_lru for part in pages):
-        note(pagelist.log, Fate.PASSED, pfn, va, why=Reason.NOT_ON_LRU)
+        note(pagelist.log, Fate.PASSED, pfn, va, whole(m, pfn), Reason.NOT_ON_LRU)
         return False
     return not isolate_into(m, pagelist, [(part, va + (part - pfn) * pt.PAGE_SIZE) for part in pages])
 
@@ -113,6 +113,11 @@ def note(log: PageLog | None, fate: Fate, pfn: int, at: int = 0, to: int = 0, wh
     """Write a decision down; None: nobody wants to know."""
     if log is not None:
         log.note(fate, pfn, at, to, why)
+
+
+def whole(m: View, pfn: int) -> int:
+    """What is decided of a page of a huge page is decided of so many; 0 = it is a small one."""
+    return c.HPAGE_PMD_NR if is_huge(m, pfn) else 0
 
 
 def is_zero_page(m: View, pte: int, nodes: int, invert: bool) -> bool:
@@ -165,12 +170,12 @@ def queue_range(
             if not moving:
                 pagelist.nr_failed += 1
                 why = Reason.MISPLACED if migratable else Reason.NOT_MIGRATABLE
-                note(pagelist.log, Fate.PASSED, pfn, page_va, why=why)
+                note(pagelist.log, Fate.PASSED, pfn, page_va, whole(m, pfn), why)
                 if strict:
                     return page_va + pt.PAGE_SIZE, Why.STRICT, 0
             elif not flags & MF_MOVE_ALL and is_shared(m, mm, pfn, flags):
                 pagelist.nr_shared += 1
-                note(pagelist.log, Fate.PASSED, pfn, page_va, why=Reason.SHARED)
+                note(pagelist.log, Fate.PASSED, pfn, page_va, whole(m, pfn), Reason.SHARED)
             elif is_huge(m, pfn):
                 pagelist.nr_failed += isolate_into(m, pagelist, candidates)
                 candidates = []
@@ -234,10 +239,10 @@ def queue_address(
         return status
     pfn = pt.pte_pfn(pte)
     if status == node:
-        note(log, Fate.PASSED, pfn, va, why=Reason.THERE)
+        note(log, Fate.PASSED, pfn, va, whole(m, pfn), Reason.THERE)
         return status
     if not move_all and likely_mapped_shared(m, pfn):
-        note(log, Fate.PASSED, pfn, va, why=Reason.SHARED)
+        note(log, Fate.PASSED, pfn, va, whole(m, pfn), Reason.SHARED)
         return -EACCES
     if is_huge(m, pfn):  # one address moves all of it
         return None if isolate_huge(m, pagelist, pfn, va) else -EBUSY

@@ -15,7 +15,7 @@ cdef enum:
 cdef struct page_note:
     uint64_t at                 # QUEUED, PASSED: virtual address; EVICTED: swap entry, 0 = the file has it
     uint32_t pfn                # 0 = there is no page
-    uint32_t to                 # MOVED: the new frame
+    uint32_t to                 # MOVED: the new frame; PASSED: pages of the huge page that stays with it, 0 = none
     uint32_t stage              # which walk, or which pass, of its ledger
     uint8_t fate
     uint8_t why                 # PASSED, LEFT: REASON_*

@@ -239,8 +239,9 @@ def _queue_pages_range(
             raise KernelError(EFAULT, f"there is a hole at {vma.end:#x}")
         # What cannot be migrated is looked at only to be complained about.
         migratable = not vma.flags & (VM_IO | VM_PFNMAP | engine.passes_over)
-        if vma.flags & engine.passes_over and flags & (MPOL_MF_MOVE | MPOL_MF_MOVE_ALL):
-            ledger.areas.append((max(start, vma.start), min(end, vma.end), Reason.MLOCKED))
+        if not migratable and flags & MPOL_MF_VALID in (MPOL_MF_MOVE, MPOL_MF_MOVE_ALL):
+            reason = Reason.MLOCKED if vma.flags & engine.passes_over else Reason.NOT_MIGRATABLE
+            ledger.areas.append((max(start, vma.start), min(end, vma.end), reason))
         if flags and (migratable or flags & MPOL_MF_STRICT):
             low, high = max(start, vma.start), min(end, vma.end)
             _, why, _ = mem.k.migrate.queue_range(mem, mm, low, high, nodes, True, flags, pages, migratable)

@@ -106,7 +106,7 @@ ERRNOS: dict[tuple[str, int], Rule] = {
 
 #: What a result greater than 0 counts.
 POSITIVE: dict[str, Rule] = {
-    "migrate_pages": Rule("pages that should have moved and stayed", "migrate_pages(2)"),
+    "migrate_pages": Rule("pages that should have moved and stayed; a huge page is one", "migrate_pages(2)"),
     "move_pages": Rule(
         "pages left by the batch that failed, and all entries behind it, which nobody tried",
         "move_pages(2); mm/migrate.c: do_pages_move()",

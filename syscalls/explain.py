@@ -104,7 +104,9 @@ class Explanation:
         if self.changed:
             yield from _wrapped(self.changed, 2)
         if self.ledger is None or not (self.runs or self.areas):
-            if self.result >= 0:
+            if self.ledger is not None and self.ledger.log is None:
+                yield "  its pages are not kept any more"
+            elif self.result >= 0:
                 searched = self.ledger is not None and self.ledger.scanned
                 yield "  this call moved no pages" + (": it found none to move" if searched else "")
             return
@@ -177,7 +179,9 @@ def _story(told: Explanation, run: PageRun) -> str:
     if told.call == "move_pages":
         errno = REASONS[run.reason].status
         status = f" (status -{errno_name(errno)})" if errno else f" (status {run.source})"
-    return f"passed over{f' on {run.source}' if run.source >= 0 else ''}: {word(run.reason)}{status}"
+    where = f" on {run.source}" if run.source >= 0 else ""
+    huge = ", with its whole huge page" if run.whole else ""
+    return f"passed over{where}{huge}: {word(run.reason)}{status}"
 
 
 def _legend(told: Explanation) -> Iterator[str]:
@@ -220,6 +224,8 @@ class Explainer:
         told = Explanation(
             text.name, shown, task.pid, pid or task.pid, event.result, event.why, _changed(event), ledger
         )
+        if len(self._kept) == _KEPT:
+            _forget(self._kept[0])
         self._kept.append(told)
         self._make_room()
         if self._tell is not None:
@@ -232,7 +238,7 @@ class Explainer:
             if told.ledger is not None and told.ledger.log is not None:
                 notes += len(told.ledger.log)
                 if notes > _MOST_NOTES and told is not self._kept[-1]:
-                    told.ledger.log = None
+                    _forget(told)
 
     def explanations(self) -> list[Explanation]:
         """The calls that are kept, the last one last."""
@@ -247,6 +253,13 @@ class Explainer:
         if told.ledger is not None and not told.runs:
             told.runs = page_runs(self._k.mem, told.ledger)
         return told
+
+
+def _forget(told: Explanation) -> None:
+    """Give the memory of the pages back; the call is remembered."""
+    told.runs = []
+    if told.ledger is not None:
+        told.ledger.log = None
 
 
 def _signed(register: int) -> int:

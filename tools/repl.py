@@ -42,6 +42,7 @@ Operations go to the process `main` (root, on CPU 0), or to another one: `NAME: 
     nodes a                           where are they?
     migrate_pages self {{0}} {{1}}        move all from node 0 to node 1
     map                               see it
+    explain                           page by page: which pass moved it, or why it stayed
 
 help lists everything, help NAME explains; Tab completes; Ctrl-D ends."""
 

@@ -60,7 +60,7 @@ REASONS = {
         EBUSY,
     ),
     Reason.TARGET_FULL: Rule(
-        "There was no free frame where it should go, and reclaim there found none.",
+        "There was no free frame where it should go (for a huge page: no free block), and reclaim found none there.",
         "mm/migrate.c: alloc_migration_target(), __GFP_THISNODE; move_pages(2): ENOMEM",
     ),
     Reason.NOT_MIGRATABLE: Rule(

@@ -37,7 +37,8 @@ class PageRun:
     fate: MOVED, EVICTED or FREED; LEFT (for ``reason``); PASSED (by the walk, for ``reason``); QUEUED: put back
     untried.
     source: their node, -1 = there is no page; target: the node they went to, or should have, -1 = none was named.
-    in_pass: the pass that moved them; tries: passes that left them.  frames: old and new frame of each page; the new
+    in_pass: the pass that moved them; tries: passes that left them.  whole: passed over with the huge page that they
+    are pages of, of which nothing else is told.  frames: old and new frame of each page; the new
     one is the swap entry of an evicted page, 0 if there is none.
     """
 
@@ -49,6 +50,7 @@ class PageRun:
     in_pass: str
     reason: Reason
     tries: tuple[Try, ...]
+    whole: bool
     frames: tuple[tuple[int, int], ...]
 
     @property
@@ -72,6 +74,7 @@ class _Page:
     fate: Fate = Fate.QUEUED
     reason: Reason = Reason.NONE
     to: int = 0
+    whole: bool = False
     stage: int = -1
     tries: list[tuple[int, Reason]] = field(default_factory=list)
 
@@ -80,15 +83,19 @@ def page_runs(mem: MemMap, ledger: Ledger) -> list[PageRun]:
     """The runs of a migration by address; none if it kept no log."""
     if ledger.log is None:
         return []
-    runs: list[PageRun] = []
+    groups: list[tuple[PageRun, list[tuple[int, int]]]] = []
     for page in sorted(_pages(ledger), key=lambda page: page.va):
         run = _run(mem, ledger, page)
-        last = runs[-1] if runs else None
-        if last is not None and last.end == run.start and _same(last, run):
-            runs[-1] = last = _joined(last, run)
-        else:
-            runs.append(run)
-    return runs
+        if groups:
+            first, frames = groups[-1]
+            if (
+                replace(run, start=first.start) == first
+                and run.start == first.start + len(frames) * PAGE_SIZE
+            ):
+                frames.append((page.pfn, page.to))
+                continue
+        groups.append((run, [(page.pfn, page.to)]))
+    return [replace(first, pages=len(frames), frames=tuple(frames)) for first, frames in groups]
 
 
 def _pages(ledger: Ledger) -> Iterator[_Page]:
@@ -100,7 +107,7 @@ def _pages(ledger: Ledger) -> Iterator[_Page]:
             here[pfn] = page = _Page(at & -PAGE_SIZE, pfn, stage)
             yield page
         elif fate == Fate.PASSED:
-            yield _Page(at & -PAGE_SIZE, pfn, stage, Fate.PASSED, Reason(why))
+            yield _Page(at & -PAGE_SIZE, pfn, stage, Fate.PASSED, Reason(why), whole=to > 0)
         elif (found := here.get(pfn)) is None:
             continue  # the log was full when the walk came by
         elif fate == Fate.LEFT:
@@ -113,6 +120,7 @@ def _pages(ledger: Ledger) -> Iterator[_Page]:
 
 
 def _run(mem: MemMap, ledger: Ledger, page: _Page) -> PageRun:
+    """The story of one page, without its frames."""
     target = ledger.pairs[page.walk][1] if page.walk < len(ledger.pairs) else -1
     if page.fate == Fate.MOVED:
         target = mem.node_of(page.to)
@@ -125,7 +133,8 @@ def _run(mem: MemMap, ledger: Ledger, page: _Page) -> PageRun:
         _name(ledger, page.stage) if page.stage >= 0 else "",
         page.reason,
         tuple(_tries(ledger, page.tries)),
-        ((page.pfn, page.to),),
+        page.whole,
+        (),
     )
 
 
@@ -159,19 +168,3 @@ def _ranges(names: list[str]) -> str:
         kind if last < 0 else f"{kind} {first}" if first == last else f"{kind} {first}-{last}"
         for kind, first, last in spans
     )
-
-
-def _same(a: PageRun, b: PageRun) -> bool:
-    """Whether two runs have the same story."""
-    return (a.fate, a.source, a.target, a.in_pass, a.reason, a.tries) == (
-        b.fate,
-        b.source,
-        b.target,
-        b.in_pass,
-        b.reason,
-        b.tries,
-    )
-
-
-def _joined(a: PageRun, b: PageRun) -> PageRun:
-    return replace(a, pages=a.pages + b.pages, frames=a.frames + b.frames)

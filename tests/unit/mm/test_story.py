@@ -77,10 +77,12 @@ def test_a_mapping_that_the_reverse_map_does_not_find(scene: Scene) -> None:
 def test_an_area_of_a_device(scene: Scene) -> None:
     vma = scene.vma(scene.mm, scene.data)
     vma.flags |= VM_PFNMAP
+    do_mbind(scene.mem, scene.mm, scene.ctx, scene.data, 4 * PAGE, MPOL_BIND, 0, 2, MOVE)
+    assert scene.ctx.ledger is not None
+    assert scene.ctx.ledger.areas == [(scene.data, scene.data + 4 * PAGE, Reason.NOT_MIGRATABLE)]
     with pytest.raises(Exception, match="EIO"):
         do_mbind(scene.mem, scene.mm, scene.ctx, scene.data, 4 * PAGE, MPOL_BIND, 0, 2, STRICT | MOVE)
-    vma.flags &= ~VM_PFNMAP
-    assert scene.ctx.ledger is not None
+    scene.vma(scene.mm, scene.data).flags &= ~VM_PFNMAP
     assert told(page_runs(scene.mem, scene.ctx.ledger)) == [(4, Fate.PASSED, Reason.NOT_MIGRATABLE)]
 
 
@@ -111,6 +113,15 @@ def test_a_part_of_a_run(scene: Scene) -> None:
     part = run.part(scene.data + PAGE, scene.data + 3 * PAGE)
     assert (part.start, part.pages, part.frames) == (scene.data + PAGE, 2, run.frames[1:3])
     assert run.part(0, 1 << 60) == run
+
+
+def test_a_log_has_an_end() -> None:
+    log = PageLog()
+    for _ in range(1 << 22):
+        log.note(Fate.QUEUED, 1)
+    assert (len(log), log.lost) == (1 << 22, 0)
+    log.note(Fate.MOVED, 1)
+    assert (len(log), log.lost) == (1 << 22, 1)
 
 
 def test_every_reason_has_a_rule() -> None:

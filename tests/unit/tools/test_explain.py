@@ -13,6 +13,7 @@ import numalab
 from numalab import Sys
 from numalab.kernel.machine import Machine
 from numalab.mm.migrate.ledger import Fate, Reason
+from numalab.syscalls import explain
 from numalab.syscalls.explain import Explanation
 from numalab.tools.errors import UsageError
 from numalab.tools.explain import answer, region_label
@@ -150,7 +151,7 @@ def test_locked_and_under_writeback(batched: Lab) -> None:
     ]
     text = batched.text()
     assert "mm/migrate.c: migrate_folio_unmap()" in text
-    assert "pages that should have moved and stayed  [migrate_pages(2)]" in text
+    assert "pages that should have moved and stayed; a huge page is one  [migrate_pages(2)]" in text
     batched("clear")
 
 
@@ -190,6 +191,37 @@ def test_shared(lab: Lab) -> None:
     else:
         assert lab.told(0, 8) == ["passed over on 0: shared"]
         assert "CAP_SYS_NICE" in lab.text()
+
+
+def test_a_huge_page_is_passed_over_as_one(lab: Lab) -> None:
+    lab(
+        "write /sys/kernel/mm/transparent_hugepage/enabled madvise",
+        "mmap h 512",
+        "madvise h hugepage",
+        "fill h 1",
+    )
+    lab("spawn p", "mbind h bind {1} flags=MOVE")
+    [run] = lab.machine.explain().runs[:1]
+    if lab.machine.engine == "swap":  # it was split, and its pages went one by one
+        assert (run.pages, run.fate) == (512, Fate.EVICTED)
+    else:
+        assert (run.pages, run.whole) == (1, True)
+        assert "h+0  passed over on 0, with its whole huge page: shared" in lab.text()
+
+
+def test_a_huge_page_without_a_block_on_the_target() -> None:
+    """It is split, and its pages are tried once more, one by one."""
+    lab = Lab("batched", "2x32M")
+    lab(
+        "write /sys/kernel/mm/transparent_hugepage/enabled madvise",
+        "mmap h 512",
+        "madvise h hugepage",
+        "fill h 1",
+    )
+    lab("swapoff", "eat food 1 1", "munlock food", *(f"munmap food+{n}000:200" for n in range(5)))
+    lab("migrate_pages self {0} {1}")
+    assert "    h+0:512      moved 0 -> 1, pass split; before that target full (async 1)" in lab.text()
+    lab.machine.close()
 
 
 def test_a_locked_area(lab: Lab) -> None:
@@ -337,6 +369,23 @@ def test_a_cpuset_that_moves_its_pages(batched: Lab) -> None:
     told = batched("write /sys/fs/cgroup/g/cpuset.mems 1")
     assert told.call == "write"
     assert batched.told(0, 8) == ["moved 0 -> 1, pass async 1"]
+
+
+def test_of_many_long_calls_the_pages_of_the_oldest_are_forgotten(
+    batched: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explain, "_MOST_NOTES", 50)
+    batched("migrate_pages self {0} {1}", "migrate_pages self {1} {0}")
+    old, new = batched.machine.explanations
+    assert str(old).splitlines()[1:] == ["  its pages are not kept any more"]
+    assert new.runs != []
+
+
+def test_so_many_calls_are_kept(batched: Lab) -> None:
+    batched("migrate_pages self {0} {1}", *["set_mempolicy bind {1}"] * 63)
+    assert batched.machine.explanations[0].call == "migrate_pages"
+    batched("set_mempolicy default {}")
+    assert {told.call for told in batched.machine.explanations} == {"set_mempolicy"}
 
 
 # --- the twins, golden text --------------------------------------------------------------------------------------
