@@ -28,7 +28,7 @@ help: ## list the commands
 
 # --- use ---------------------------------------------------------------------------------------------------------
 
-.PHONY: demo conform oracle
+.PHONY: demo conform oracle fuzz-oracle
 demo: $(VENV)/.core $(BUILT) ## watch pages move between the nodes of a machine
 	@$(VENV)/bin/numalab demo
 
@@ -40,7 +40,8 @@ oracle_works    = command -v qemu-system-x86_64 && command -v xz && command -v d
 	echo 'int main(void) { return 0; }' | gcc -static -x c -o /dev/null -
 oracle_packages = qemu-system-x86 gcc libc6-dev xz-utils
 
-oracle: ## ask a real kernel whether it still answers so: MACHINE=quad ONLY="a b" SAMPLE=12 RECORD=1
+.PHONY: recorder
+recorder:
 	@{ $(oracle_works); } >/dev/null 2>&1 || { \
 		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || { \
 			echo "This machine lacks what the recorder needs. As root:"; \
@@ -49,8 +50,13 @@ oracle: ## ask a real kernel whether it still answers so: MACHINE=quad ONLY="a b
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(apt) -qq $(oracle_packages) >/dev/null && \
 			{ $(oracle_works); } >/dev/null || \
 			{ echo "That failed. Needed: $(apt) $(oracle_packages)"; exit 2; }; }
+
+oracle: recorder ## ask a real kernel whether it still answers so: MACHINE=quad ONLY="a b" SAMPLE=12 RECORD=1
 	@$(PYTHON) -m tests.oracle $(if $(MACHINE),--machine $(MACHINE)) $(if $(ONLY),--only $(ONLY)) \
 		$(if $(SAMPLE),--sample $(SAMPLE)) $(if $(RECORD),--record)
+
+fuzz-oracle: recorder $(VENV)/.dev $(BUILT) ## random scenarios, there and here: N=100 MACHINE=quad SEED=0
+	@$(PY) -m tests.fuzz $(if $(N),--count $(N)) $(if $(MACHINE),--machine $(MACHINE)) $(if $(SEED),--seed $(SEED))
 
 # --- check -------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""Random programs, a real kernel, and the difference: see README.md."""

@@ -1,0 +1,442 @@
+"""The calls that a random scenario is made of. Each writes one line, sometimes two, and notes what it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from tests.fuzz.world import SIZES, Actor, Region, World
+
+__all__ = ["CALLS", "QUIET", "Call"]
+
+HEAP = "heap"
+GROUP = "/sys/fs/cgroup/t1"
+
+MODES = ("default", "preferred", "bind", "interleave", "local", "preferred_many", "weighted_interleave")
+ADVICE = (
+    *("dontneed", "pageout", "cold", "willneed") * 2,
+    *("populate_read", "populate_write", "dontfork", "dofork", "sequential", "random", "normal", "mergeable"),
+    *(
+        "unmergeable",
+        "hugepage",
+        "nohugepage",
+        "wipeonfork",
+        "keeponfork",
+        "dontdump",
+        "dodump",
+        "remove",
+        "99",
+    ),
+)
+KINDS = ("private", "private", "private", "shared", "shared", "file", "filecopy", "memfd")
+
+#: Writes its lines; returns the region to look at afterwards, or None.
+Call = Callable[[World, Actor], "Region | None"]
+
+
+def on_region(write: Callable[[World, Actor, Region], object]) -> Call:
+    """A call that needs a region; without one, one is mapped instead."""
+
+    def call(world: World, actor: Actor) -> Region | None:
+        region = world.region(actor)
+        if region is None:
+            return mmap(world, actor)
+        write(world, actor, region)
+        return actor.regions.get(region.name)
+
+    return call
+
+
+# ---------------------------------------------------------------- address space
+
+
+def mmap(world: World, actor: Actor) -> Region | None:
+    if len(actor.regions) >= 5 or world.names >= 20:
+        return touch(world, actor)
+    name, kind, pages = world.new_name(), world.rng.choice(KINDS), world.rng.choice(SIZES)
+    words, path = [f"mmap {name} {pages}"], ""
+    if kind == "shared":
+        words.append("kind=shared")
+    elif kind != "private":
+        path = f"memfd:{name}" if kind == "memfd" else f"/tmp/{world.rng.choice('uvw')}"
+        if path not in world.files:
+            world.files[path] = world.rng.choice(SIZES)
+            world.say(
+                actor,
+                f"memfd {name} {world.files[path]}"
+                if kind == "memfd"
+                else f"file {path} {world.files[path]}",
+            )
+        words.append(f"kind={'private' if kind == 'filecopy' else 'shared'} file={path}")
+        if world.chance(25):
+            words.append(f"off={world.rng.randint(1, 4)}")
+    if world.chance(15):
+        words.append(f"prot={world.rng.choice(('r', 'rw', 'rx', '-', 'w'))}")
+    if flags := ",".join(
+        f for f, p in (("populate", 15), ("locked", 6), ("noreserve", 8)) if world.chance(p)
+    ):
+        words.append(f"flags={flags}")
+    world.say(actor, " ".join(words))
+    region = actor.regions[name] = Region(name, pages, kind, path)
+    reached(world, actor, region)
+    return actor.regions[name]
+
+
+def mmap_over(world: World, actor: Actor, region: Region) -> None:
+    """Private memory in the middle of private memory."""
+    if region.kind != "private" or world.names >= 20:
+        touching(world, actor, region)
+        return
+    name, pages = world.new_name(), world.rng.randint(1, region.pages)
+    world.say(
+        actor,
+        f"mmap {name} {pages} at={world.place(region)}{world.rng.choice(('', ' prot=r', ' flags=populate'))}",
+    )
+    actor.regions[name] = Region(name, pages, "private")
+
+
+def brk(world: World, actor: Actor) -> Region | None:
+    """The heap, always by the same name."""
+    pages = world.rng.choice((*SIZES, 0))
+    if pages == 0 and HEAP not in actor.regions:
+        pages = 4
+    world.say(actor, f"brk {HEAP} {pages}")
+    if pages == 0:
+        actor.regions.pop(HEAP, None)
+        return None
+    actor.regions[HEAP] = Region(HEAP, pages, "private")
+    return actor.regions[HEAP]
+
+
+def munmap(world: World, actor: Actor, region: Region) -> None:
+    if world.chance(15):
+        world.say(actor, f"drop {region.name}")
+        del actor.regions[region.name]
+    else:
+        world.say(actor, f"munmap {world.part(region)}")
+
+
+def mprotect(world: World, actor: Actor, region: Region) -> None:
+    world.say(
+        actor, f"mprotect {world.part(region)} {world.rng.choice(('r', 'rw', 'rw', '-', 'rx', 'rwx', 'w'))}"
+    )
+
+
+def mremap(world: World, actor: Actor, region: Region) -> None:
+    pages = world.rng.choice(SIZES)
+    if world.chance(60):
+        world.say(actor, f"mremap {region.name} {pages}")
+        actor.regions[region.name] = replace(region, pages=pages)
+    else:
+        flags = world.rng.choice(
+            ("0", "maymove", "maymove|dontunmap", "maymove|fixed", "fixed", "dontunmap", "0x8")
+        )
+        world.say(actor, f"mremap {world.part(region)} {pages} flags={flags}")
+
+
+def mlock(world: World, actor: Actor, region: Region) -> None:
+    if world.chance(30):
+        world.say(actor, f"munlock {world.part(region)}")
+    else:
+        world.say(
+            actor, f"mlock {world.part(region)}{world.rng.choice(('', '', ' flags=onfault', ' flags=0'))}"
+        )
+
+
+def advice(world: World, *known: str) -> str:
+    """Some advice. What another CPU has touched may lie in that CPU's batch, where reclaim does not find it."""
+    return world.rng.choice([word for word in known if not world.moved or word not in {"cold", "pageout"}])
+
+
+def madvise(world: World, actor: Actor, region: Region) -> None:
+    reached(world, actor, region)
+    world.say(actor, f"madvise {world.part(region)} {advice(world, *ADVICE)}")
+
+
+def process_madvise(world: World, actor: Actor, region: Region) -> None:
+    reached(world, actor, region)
+    what = advice(world, "cold", "pageout", "willneed", "dontneed", "normal", "collapse")
+    who = world.rng.choice(("self", "me", *world.actors, *world.dead))
+    flags = " flags=1" if world.chance(4) else ""
+    world.say(actor, f"process_madvise {who} {world.part(region)},{world.part(region)} {what}{flags}")
+
+
+# ---------------------------------------------------------------- access
+
+
+def reached(world: World, actor: Actor, region: Region) -> None:
+    """Somebody uses memory that may have to be found by the task's own interleaving, or by an inode's number."""
+    if actor.interleaves and (region.shared or region.path):
+        world.blur(region.path or region.name)
+
+
+def touching(world: World, actor: Actor, region: Region) -> None:
+    reached(world, actor, region)
+    how = world.rng.choice(("r", "w", "w", "w"))
+    # Behind a fork the recorder's own pages are copied in the middle of a touch.
+    faults = " faults=1" if world.chance(30) and len(world.actors) + len(world.dead) == 1 else ""
+    world.say(actor, f"touch {world.part(region)} {how}{faults}")
+
+
+touch = on_region(touching)
+
+
+def fill(world: World, actor: Actor, region: Region) -> None:
+    reached(world, actor, region)
+    world.say(actor, f"fill {world.part(region)} {world.rng.randint(1, 3)}")
+
+
+def verify(world: World, actor: Actor, region: Region) -> None:
+    reached(world, actor, region)
+    world.say(actor, f"verify {world.part(region)} {world.rng.randint(1, 3)}")
+
+
+# ---------------------------------------------------------------- policy
+
+
+def mode_and_mask(world: World) -> str:
+    mode = world.rng.choice(MODES)
+    if world.chance(20):
+        mode += world.rng.choice(("|static", "|relative", "|static|relative", "|balancing"))
+    if world.chance(3):
+        mode = world.rng.choice(("7", "42", "0x10000", "-1"))
+    plain = mode.partition("|")[0]
+    mask = world.mask()
+    if plain in {"default", "local"} and world.chance(85):
+        mask = world.rng.choice(("null", "{}"))
+    return f"{mode} {mask}{world.maxnode()}"
+
+
+def set_mempolicy(world: World, actor: Actor) -> Region | None:
+    what = mode_and_mask(world)
+    world.say(actor, f"set_mempolicy {what}")
+    if "interleave" in what:
+        actor.interleaves = True
+    return None
+
+
+def mbind(world: World, actor: Actor, region: Region) -> None:
+    what = mode_and_mask(world)
+    flags = world.flags("STRICT", "MOVE", "MOVE_ALL")
+    if (region.shared or region.path) and "interleave" in what:
+        world.blur(region.path or region.name)
+    world.say(actor, f"mbind {world.part(region)} {what}{f' flags={flags}' if flags else ''}")
+
+
+def get_mempolicy(world: World, actor: Actor, region: Region) -> None:
+    words = ["get_mempolicy"]
+    if flags := world.flags("NODE", "ADDR", "MEMS_ALLOWED"):
+        words.append(f"flags={flags}")
+    if ("ADDR" in flags and not region.hazy) or world.chance(5):
+        words.append(f"addr={world.place(region)}")
+    if world.chance(8):
+        words.append(
+            world.rng.choice(("mode=null", "mask=null", "mask=bad", "maxnode=1", "maxnode=65", "maxnode=0"))
+        )
+    if flags == "NODE" and actor.interleaves:
+        return  # where a task's own interleaving stands depends on all that it ever allocated
+    world.say(actor, " ".join(words))
+
+
+def set_home_node(world: World, actor: Actor, region: Region) -> None:
+    flags = " flags=1" if world.chance(5) else ""
+    world.say(actor, f"set_home_node {world.part(region)} {world.node()}{flags}")
+
+
+def weights(world: World, actor: Actor) -> Region | None:
+    node = world.rng.choice(world.machine.memory)
+    value = world.rng.choice(("1", "2", "3", "5", "0", "256", "x"))
+    world.say(actor, f"write /sys/kernel/mm/mempolicy/weighted_interleave/node{node} {value}")
+    return None
+
+
+# ---------------------------------------------------------------- migration
+
+
+def target(world: World, actor: Actor) -> str:
+    if world.chance(40):
+        return "self"
+    if world.chance(85):
+        return world.rng.choice(list(world.actors))
+    return world.rng.choice(("me", "nopid", "kthread", *world.dead))
+
+
+def counted(world: World, actor: Actor, region: Region) -> None:
+    """What mbind or move_pages does, by the kernel's counters too."""
+    world.say(actor, "vmstat mark")
+    world.rng.choice((mbind, move_pages))(world, actor, region)
+    world.say(actor, "vmstat pgmigrate_success pgmigrate_fail")
+
+
+def migrate_pages(world: World, actor: Actor) -> Region | None:
+    world.say(
+        actor, f"migrate_pages {target(world, actor)} {world.mask()} {world.mask()}{world.maxnode()} coarse=1"
+    )
+    return world.region(actor)
+
+
+def move_pages(world: World, actor: Actor, region: Region) -> None:
+    rng = world.rng
+    pages = ",".join(world.part(region) for _ in range(rng.randint(1, 3)))
+    if world.chance(8):
+        pages += rng.choice((",null", ",bad", ",kern", f",{region.name}+{region.pages}"))
+    nodes = world.rng.choice(
+        (
+            str(world.node()),
+            ",".join(str(world.node()) for _ in range(rng.randint(2, 4))),
+            f"cycle:{world.node()},{world.node()}",
+        )
+    )
+    if world.chance(10) and not region.hazy:
+        nodes = "query"
+    elif region.hazy:  # the status of a page that stays names the node it is on
+        nodes = str(world.node())
+    words = [f"move_pages {target(world, actor)} {pages} {nodes}"]
+    if flags := world.flags("MOVE", "MOVE_ALL"):
+        words.append(f"flags={flags}")
+    if world.chance(3):
+        words.append(rng.choice(("count=0", "status=bad", "status=null", "count=2")))
+    world.say(actor, " ".join(words))
+
+
+# ---------------------------------------------------------------- processes, rights, scarcity
+
+
+def spawn(world: World, actor: Actor) -> Region | None:
+    unused = [name for name in ("p", "q", "r") if name not in world.actors and name not in world.dead]
+    if not unused:
+        return touch(world, actor)
+    world.say(actor, f"spawn {unused[0]}")
+    world.actors[unused[0]] = actor.child(unused[0])
+    return world.region(actor)
+
+
+def leave(world: World, actor: Actor) -> Region | None:
+    if actor.name == "main":
+        return touch(world, actor)
+    if world.chance(30):
+        world.say(actor, "exec")
+        actor.regions.clear()
+        return None
+    world.say(actor, "exit")
+    del world.actors[actor.name]
+    world.dead.append(actor.name)
+    return None
+
+
+def affinity(world: World, actor: Actor) -> Region | None:
+    node = world.rng.choice(world.machine.cpus)
+    world.moved = True
+    world.say(actor, f"setaffinity node={node}" if world.chance(90) else "setaffinity node=9")
+    return None
+
+
+def weaken(world: World, actor: Actor) -> Region | None:
+    """Only who is not main: a machine without a strong process is dull."""
+    if actor.name == "main":
+        return affinity(world, actor)
+    world.say(
+        actor,
+        world.rng.choice(
+            (
+                "setuid 1000", "seteuid 1000", "setuid 1001", "dumpable 0", "drop_cap sys_nice",
+                "drop_cap sys_ptrace", "drop_cap ipc_lock", "drop_cap all", "rlimit_memlock 4",
+            )
+        ),
+    )  # fmt: skip
+    actor.weak = True
+    return None
+
+
+def cpuset(world: World, actor: Actor) -> Region | None:
+    """A group with nodes of its own: made, changed, joined."""
+    if not world.group:
+        world.group = True
+        world.say(world.actors["main"], f"mkdir {GROUP}")
+    nodes = ",".join(map(str, world.nodes()))
+    if world.chance(6):
+        nodes = world.rng.choice(
+            (str(world.machine.missing), "", "x", "0-", f"{world.rng.choice(world.machine.cpus)}")
+        )
+    what = world.rng.randrange(10)
+    if what < 4:
+        world.say(world.actors["main"], f"write {GROUP}/cpuset.mems {nodes}")
+    elif what == 4:
+        world.moved = True
+        world.say(world.actors["main"], f"write {GROUP}/cpuset.cpus {world.rng.choice(world.machine.cpus)}")
+    else:
+        world.say(actor, f"cgjoin {GROUP if world.chance(80) else '/sys/fs/cgroup'}")
+    return world.region(actor)
+
+
+def pin(world: World, actor: Actor, region: Region) -> None:
+    if world.pinned:
+        world.say(actor, "unpin")
+    else:
+        world.say(actor, f"pin {world.place(region)}:1")
+    world.pinned = not world.pinned
+
+
+def swap(world: World, actor: Actor) -> Region | None:
+    world.say(world.actors["main"], "swapoff" if world.swap else "swapon")
+    world.swap = not world.swap
+    return world.region(actor)
+
+
+def resize(world: World, actor: Actor, region: Region) -> None:
+    """Change the file behind a region, as far as there is one."""
+    if not region.path:
+        touching(world, actor, region)
+        return
+    pages, rng = world.files[region.path], world.rng
+    if region.kind != "memfd" and world.chance(40):
+        world.files[region.path] = rng.choice(SIZES)
+        world.say(actor, f"file {region.path} {world.files[region.path]}")
+    elif world.chance(50):
+        world.say(
+            actor,
+            f"fallocate {region.path} {rng.randrange(pages)} {rng.randint(1, 5)} flags=punch_hole|keep_size",
+        )
+    else:
+        world.say(
+            actor,
+            f"{rng.choice(('pread', 'pwrite'))} {region.path} {rng.randrange(pages)} {rng.randint(1, 3)}",
+        )
+        reached(world, actor, region)
+
+
+FILL, MPROTECT, MLOCK, VERIFY = (on_region(call) for call in (fill, mprotect, mlock, verify))
+#: Calls that free no frame.
+QUIET = frozenset({touch, FILL, MPROTECT, MLOCK, VERIFY, spawn, affinity, weaken})
+
+#: How often each is chosen. Pairs of features that meet rarely are what this is for, so nothing is very rare.
+CALLS: dict[Call, int] = {
+    mmap: 9,
+    on_region(mmap_over): 2,
+    brk: 2,
+    on_region(munmap): 3,
+    MPROTECT: 4,
+    on_region(mremap): 4,
+    MLOCK: 4,
+    on_region(madvise): 7,
+    on_region(process_madvise): 2,
+    touch: 10,
+    FILL: 6,
+    VERIFY: 4,
+    set_mempolicy: 6,
+    on_region(mbind): 14,
+    on_region(get_mempolicy): 4,
+    on_region(set_home_node): 2,
+    weights: 2,
+    migrate_pages: 10,
+    on_region(counted): 3,
+    on_region(move_pages): 10,
+    spawn: 6,
+    leave: 3,
+    affinity: 3,
+    weaken: 4,
+    cpuset: 4,
+    on_region(pin): 2,
+    swap: 1,
+    on_region(resize): 2,
+}
