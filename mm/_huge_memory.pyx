@@ -29,10 +29,10 @@ from numalab.mm._lru cimport (
 )
 from numalab.mm._mm_types cimport (
     AllocCtx, GFP_USER_MOVABLE, HPAGE_PMD_NR, HPAGE_PMD_ORDER, MemMap, MmStruct, NO_PFN, NR_ANON_MAPPED, NR_ANON_THPS,
-    NR_MLOCK, NR_NODE_STATS, PGFAULT, PGREUSE, PG_NODE_SHIFT, PG_anon, PG_anon_exclusive, PG_head, PG_isolated,
-    PG_locked, PG_mlocked, PG_swapbacked, PG_tail, PG_unevictable, PG_uptodate, THP_FAULT_ALLOC, THP_FAULT_FALLBACK,
-    THP_SPLIT_PAGE, THP_SPLIT_PMD, UNEVICTABLE_PGCULLED, UNEVICTABLE_PGMLOCKED, VMA, VM_LOCKED, VM_WRITE, WHY_DONE,
-    WHY_NEED_RECLAIM, WHY_NO_TARGET, alloc_ctx, anon_c, memmap, mm_c, page, page_cold, vma_c,
+    NR_MLOCK, NR_NODE_STATS, PGFAULT, PGREUSE, PG_NODE_SHIFT, PG_anon, PG_anon_exclusive, PG_head, PG_hugetlb,
+    PG_isolated, PG_locked, PG_mlocked, PG_swapbacked, PG_tail, PG_unevictable, PG_uptodate, THP_FAULT_ALLOC,
+    THP_FAULT_FALLBACK, THP_SPLIT_PAGE, THP_SPLIT_PMD, UNEVICTABLE_PGCULLED, UNEVICTABLE_PGMLOCKED, VMA, VM_LOCKED,
+    VM_WRITE, WHY_DONE, WHY_NEED_RECLAIM, WHY_NO_TARGET, alloc_ctx, anon_c, memmap, mm_c, page, page_cold, vma_c,
 )
 from numalab.mm._page_alloc cimport (
     alloc_huge_mpol, alloc_table, free_pages_block, free_pages_bulk, free_table, pmd_alloc, pte_alloc,
@@ -163,6 +163,8 @@ cdef bint huge_mapped_shared(memmap *m, uint32_t pfn) noexcept nogil:
     """
     cdef uint32_t head = huge_head(pfn), first, i
     cdef int64_t pmds, total = 0
+    if m.hot[head].flags & PG_hugetlb:
+        return m.hot[head].mapcount > 1
     first = m.hot[head].mapcount if m.hot[head].flags & PG_head else 0
     pmds = m.hot[head].link if m.hot[head].flags & PG_head else 0
     for i in range(512):

@@ -182,6 +182,8 @@ def likely_mapped_shared(m: View, pfn: int) -> bool:
     if not is_huge(m, pfn):
         return bool(m.hot.mapcount[pfn] > 1)
     head = huge_head(pfn)
+    if m.hot.flags[head] & c.PG_hugetlb:
+        return bool(m.hot.mapcount[head] > 1)
     has_head = m.hot.flags[head] & c.PG_head != 0
     pmds = m.hot.link[head] if has_head else 0
     total = sum(m.hot.mapcount[part] for part in parts(m, pfn)) + pmds - pmds * NR

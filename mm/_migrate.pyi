@@ -53,6 +53,7 @@ def queue_addresses(
     status: npt.NDArray[np.int32],
     pagelist: PageList,
     waiting: bool = False,
+    never: int = ...,
 ) -> tuple[int, int, bool]: ...
 def migrate_batch(
     mem: MemMap,

@@ -28,10 +28,10 @@ from numalab.mm._mm_types cimport (
     AllocCtx, GFP_DIRECT_RECLAIM, GFP_THISNODE, GFP_USER_MOVABLE, HPAGE_PMD_NR, HPAGE_PMD_ORDER, MPOL_INTERLEAVE,
     MPOL_WEIGHTED_INTERLEAVE, MemMap, MemPolicy, MmStruct, NO_PFN, NR_ANON_MAPPED, NR_ISOLATED_ANON, NR_ISOLATED_FILE,
     NR_LRU_LISTS, NR_MLOCK, NR_NODE_STATS, PG_NODE_SHIFT, PG_active, PG_anon, PG_anon_exclusive, PG_dirty, PG_head,
-    PG_locked, PG_lru, PG_migration_shared, PG_mlocked, PG_referenced, PG_reserved, PG_swapbacked, PG_swapcache,
-    PG_tail, PG_unevictable, PG_uptodate, PG_workingset, PG_writeback, THP_MIGRATION_FAIL, THP_MIGRATION_SPLIT,
-    THP_MIGRATION_SUCCESS, VM_IO, VM_MAYWRITE, VM_PFNMAP, VM_SHARED, WHY_DONE, WHY_NO_TARGET, WHY_STRICT, alloc_ctx,
-    mapped_item, mapping_c, memmap, mm_c, mpol, page, page_mapping, pfn_zone, vma_c, zone,
+    PG_hugetlb, PG_isolated, PG_locked, PG_lru, PG_migration_shared, PG_mlocked, PG_referenced, PG_reserved,
+    PG_swapbacked, PG_swapcache, PG_tail, PG_unevictable, PG_uptodate, PG_workingset, PG_writeback, THP_MIGRATION_FAIL,
+    THP_MIGRATION_SPLIT, THP_MIGRATION_SUCCESS, VM_IO, VM_MAYWRITE, VM_PFNMAP, VM_SHARED, WHY_DONE, WHY_NO_TARGET,
+    WHY_STRICT, alloc_ctx, mapped_item, mapping_c, memmap, mm_c, mpol, page, page_mapping, pfn_zone, vma_c, zone,
 )
 from numalab.mm._page_alloc cimport (
     alloc_huge_mpol, alloc_huge_node, alloc_pages_bulk, alloc_pages_mpol, fetch_next_table, free_pages_bulk,
@@ -201,6 +201,17 @@ cdef uint32_t queue_table(memmap *m, mm_c *mm, uint64_t *table, uint64_t *at, ui
 cdef bint isolate_huge(memmap *m, PageList pagelist, uint32_t pfn, uint64_t va, page_log *log) except -1 nogil:
     """Isolate what there is of the huge page of ``pfn`` (at ``va``), all of it or, where that cannot be, nothing."""
     cdef uint32_t head = huge_head(pfn), i, n = 0, missed
+    if m.hot[head].flags & PG_hugetlb:          # it is on no LRU
+        if m.hot[head].flags & PG_isolated:
+            note(log, FATE_PASSED, pfn, va, 0, REASON_NOT_ON_LRU)
+            return False
+        for i in range(512):
+            m.hot[head + i].flags |= PG_isolated
+            m.hot[head + i].refcount += 1
+            note(log, FATE_QUEUED, head + i, va + (<int64_t>(head + i) - pfn) * PAGE_SIZE, 0, REASON_NONE)
+        with gil:
+            pagelist.hugetlbs.append(head)
+        return True
     pagelist.reserve(HPAGE_PMD_NR)
     for i in range(512):
         if is_huge(m, head + i):
@@ -336,8 +347,10 @@ def pages_status(MemMap mem, MmStruct mm, uint64_t[::1] addresses, int32_t[::1] 
 
 
 def queue_addresses(MemMap mem, MmStruct mm, uint64_t[::1] addresses, int node, bint move_all, int32_t[::1] status,
-                    PageList pagelist, bint waiting=False):
+                    PageList pagelist, bint waiting=False, uint64_t never=VM_IO | VM_PFNMAP):
     """add_folio_for_migration() for consecutive entries of one move_pages() request with the same target node.
+
+    never: of areas with such VM_* flags no page is moved.
 
     Goes on while pages are queued, and also past pages that only get a status as long as nothing is queued yet; stops
     behind the first page that got a status while others wait (``waiting``: some do from before). Returns (entries
@@ -364,7 +377,7 @@ def queue_addresses(MemMap mem, MmStruct mm, uint64_t[::1] addresses, int node, 
             pfn = nr = 0
             reason = REASON_NO_AREA
             v = find_vma(&mm.c, va, v)
-            if v != NULL and not v.flags & (VM_IO | VM_PFNMAP):
+            if v != NULL and not v.flags & never:
                 table = pte_table(m.h, mm.c.pgd, va, &next)
                 if table == NULL:
                     table = leaf_table(m.h, mm.c.pgd, va, spread)

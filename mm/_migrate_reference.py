@@ -91,8 +91,24 @@ def isolate_into(m: View, pagelist: PageList, pages: list[tuple[int, int]]) -> i
     return missed
 
 
+def isolate_hugetlb(m: View, pagelist: PageList, pfn: int, va: int) -> bool:
+    """isolate_hugetlb(): a page that somebody uses joins the list, unless it has been isolated."""
+    if m.hot.flags[pfn] & c.PG_isolated:
+        note(pagelist.log, Fate.PASSED, pfn, va, why=Reason.NOT_ON_LRU)
+        return False
+    head = huge_head(pfn)
+    for part in range(head, head + c.HPAGE_PMD_NR):
+        m.hot.flags[part] |= c.PG_isolated
+        m.hot.refcount[part] += 1
+        note(pagelist.log, Fate.QUEUED, part, va + (part - pfn) * pt.PAGE_SIZE)
+    pagelist.hugetlbs.append(head)
+    return True
+
+
 def isolate_huge(m: View, pagelist: PageList, pfn: int, va: int) -> bool:
     """Isolate what there is of the huge page of ``pfn`` (at ``va``), all of it or, where that cannot be, nothing."""
+    if m.hot.flags[pfn] & c.PG_hugetlb:
+        return isolate_hugetlb(m, pagelist, pfn, va)
     pages = parts(m, pfn)
     if not all(m.hot.flags[part] & c.PG_lru for part in pages):
         note(pagelist.log, Fate.PASSED, pfn, va, whole(m, pfn), Reason.NOT_ON_LRU)
@@ -224,12 +240,12 @@ def pages_status(mem: MemMap, mm: MmStruct, addresses: NDArray[np.uint64], statu
 
 
 def queue_address(
-    m: View, mm: MmStruct, va: int, node: int, move_all: bool, pagelist: PageList
+    m: View, mm: MmStruct, va: int, node: int, move_all: bool, pagelist: PageList, never: int
 ) -> int | None:
     """add_folio_for_migration(): queue the page at ``va``, or say why not: its status. None = queued."""
     log = pagelist.log
     vma = vma_lookup(mm, va)
-    if vma is None or vma.flags & (VM_IO | VM_PFNMAP):
+    if vma is None or vma.flags & never:
         note(log, Fate.PASSED, 0, va, why=Reason.NO_AREA)
         return -EFAULT
     status, pte = page_status(m, mm, va), pte_at(m, mm, va)
@@ -258,8 +274,11 @@ def queue_addresses(
     status: NDArray[np.int32],
     pagelist: PageList,
     waiting: bool = False,
+    never: int = VM_IO | VM_PFNMAP,
 ) -> tuple[int, int, bool]:
     """add_folio_for_migration() for consecutive entries of one move_pages() request with the same target node.
+
+    never: of areas with such VM_* flags no page is moved.
 
     Goes on while pages are queued, and also past pages that only get a status as long as nothing is queued yet; stops
     behind the first page that got a status while others wait (``waiting``: some do from before). Returns (entries done,
@@ -269,7 +288,7 @@ def queue_addresses(
     done = queued = 0
     stopped = False
     while done < len(addresses) and not stopped:
-        answer = queue_address(m, mm, int(addresses[done]), node, move_all, pagelist)
+        answer = queue_address(m, mm, int(addresses[done]), node, move_all, pagelist, never)
         if answer is None:
             queued += 1
         else:

@@ -60,6 +60,7 @@ cdef enum:
     PG_lru_batch = 1 << 20      # in a per-CPU add batch
     PG_hwpoison = 1 << 21
     PG_migration_shared = 1 << 22   # under migration, and a fork or mremap copied or moved one of its entries
+    PG_hugetlb = 1 << 23        # its huge page is hugetlb's (mm/hugetlb.py)
     PG_ZONE_SHIFT = 24
     PG_NODE_SHIFT = 26
 
@@ -430,6 +431,7 @@ cdef class VMA:
     cdef Py_ssize_t _slot       # in the mapping's list of VMAs
     cdef MemPolicy _policy
     cdef AnonVma _anon_vma
+    cdef public object vm_private_data  # what mm/hugetlb.py knows of its reservations
     cdef readonly list chain    # AnonVmas this VMA is on, oldest first (anon_vma_chain)
     cdef readonly list slots    # its slot in each of them
 

@@ -13,6 +13,7 @@ from numalab.arch.topology import Topology
 from numalab.mm._page_list import PageList
 from numalab.mm.backing_dev import FileDisk
 from numalab.mm.filemap import MappedFile
+from numalab.mm.hstate import Hstate
 from numalab.mm.huge_memory import ThpSettings
 from numalab.mm.kernels import Kernels
 from numalab.mm.migrate.ledger import Ledger
@@ -60,6 +61,7 @@ class MemMap:
     taskless: list[MmStruct]
     engine: str
     thp: ThpSettings
+    hstate: Hstate
     v5_quirks: bool
     asid_top: int
     anon_top: int
@@ -123,6 +125,7 @@ class VMA:
     flags: int
     policy: MemPolicy | None
     anon_vma: AnonVma | None
+    vm_private_data: object
     def __init__(self, mm: MmStruct, start: int, end: int, pgoff: int, flags: int) -> None: ...
     def attach_file(self, file: MappedFile) -> None: ...
     def detach_file(self) -> MappedFile | None: ...

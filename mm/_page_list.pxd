@@ -60,6 +60,7 @@ cdef class PageList:
     cdef uint32_t *pfns
     cdef readonly uint32_t n
     cdef uint32_t size
+    cdef readonly list hugetlbs     # heads of hugetlb pages, each one page of the list
     cdef object taken               # what take() gave out last
     cdef public PageLog log         # where it is noted what is queued and what is not, None = nowhere
     cdef public int64_t scanned     # PTEs looked at

@@ -9,6 +9,8 @@ import numpy as np
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
+from numalab.mm._mm_types cimport HPAGE_PMD_NR
+
 NOTE = np.dtype([("at", "<u8"), ("pfn", "<u4"), ("to", "<u4"), ("stage", "<u4"), ("fate", "u1"), ("why", "u1")],
                 align=True)
 
@@ -19,6 +21,9 @@ cdef enum:
 
 cdef class PageList:
     """Isolated pages in the order in which they were found (the list_head that Linux threads through struct page)."""
+
+    def __cinit__(self):
+        self.hugetlbs = []
 
     def __dealloc__(self):
         free(self.pfns)
@@ -40,17 +45,18 @@ cdef class PageList:
         return 0
 
     def __len__(self) -> int:
-        return self.n
+        return self.n + len(self.hugetlbs)
 
     def take(self):
-        """All pages as a uint32 array; the list is empty afterwards."""
+        """All small pages as a uint32 array; the list is empty afterwards."""
         self.taken = self.listed()
         self.n = 0
         return self.taken
 
     def frames(self):
         """What is in the list, and before it what was taken out last: some of that has found another place by now."""
-        return self.listed() if self.taken is None else np.concatenate([self.taken, self.listed()])
+        huge = [np.arange(head, head + HPAGE_PMD_NR, dtype=np.uint32) for head in self.hugetlbs]
+        return np.concatenate([*huge, *(() if self.taken is None else (self.taken,)), self.listed()])
 
     cdef object listed(self):
         out = np.empty(self.n, np.uint32)

@@ -48,20 +48,34 @@ def round_hint_to_min(addr: int) -> int:
 
 
 def get_unmapped_area(
-    mm: MmStruct, addr: int, length: int, flags: int, *, has_file: bool = False, admin: bool = True
+    mm: MmStruct,
+    addr: int,
+    length: int,
+    flags: int,
+    *,
+    has_file: bool = False,
+    admin: bool = True,
+    hugetlb: bool = False,
 ) -> int:
     """The address for a mapping of ``length`` bytes (page aligned), where ``addr`` is a hint or, MAP_FIXED,
     an order.
 
-    flags: MAP_*. admin: the caller has CAP_SYS_RAWIO and may map below vm.mmap_min_addr.
+    flags: MAP_*. hugetlb: it is for whole huge pages. admin: the caller has CAP_SYS_RAWIO and may map below
+    vm.mmap_min_addr.
     Raises KernelError: ENOMEM no room or beyond the end, EINVAL an order that is not aligned, EPERM one that
     is low.
     """
     limit = task_size(mm.mem)
     if length > limit:
         raise KernelError(ENOMEM, "longer than the address space")
+    if hugetlb and flags & MAP_FIXED and addr % PMD_SIZE:
+        raise KernelError(EINVAL, "huge pages are mapped at multiples of their size only")
     if flags & MAP_FIXED:
         found = addr
+    elif hugetlb:
+        found = _unmapped_area(mm, addr + -addr % PMD_SIZE, length, flags) if addr else -1
+        if found % PMD_SIZE:  # the hint is taken
+            found = _aligned_area(mm, length, flags)
     elif not has_file and not addr and length % PMD_SIZE == 0:
         found = _aligned_area(mm, length, flags)
     else:

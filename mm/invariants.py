@@ -37,6 +37,7 @@ from numalab.mm.invariants_areas import (
 from numalab.mm.invariants_counters import check_counters, check_rss
 from numalab.mm.invariants_frames import check_buddies, check_frames, check_freed
 from numalab.mm.invariants_huge import check_huge_pages
+from numalab.mm.invariants_hugetlb import check_hugetlb
 from numalab.mm.invariants_lru import check_lru
 from numalab.mm.invariants_memory import PG
 from numalab.mm.invariants_pages import (
@@ -78,6 +79,7 @@ def check_invariants(
         check_references,
         check_tables,
         check_huge_pages,
+        check_hugetlb,
         check_lru,
         check_freed,
         check_swap,

@@ -34,7 +34,7 @@ def check_counters(state: State, report: Report) -> None:
         ("nr_mlock", frames.has(PG.MLOCKED)),
         ("nr_swapcached", frames.has(PG.SWAPCACHE)),
     ):
-        _check_stat(state, report, name, counted & allocated)
+        _check_stat(state, report, name, counted & allocated & ~state.hugetlb)
 
     stat = {name: mem.node_stat[:, i] for i, name in enumerate(NODE_STATS)}
     wanted, got = stat["numa_hit"] + stat["numa_miss"], stat["numa_local"] + stat["numa_other"]
@@ -61,7 +61,7 @@ def check_rss(state: State, report: Report) -> None:
     """10: the pages of each address space as its tables say; a page under migration still counts."""
     leaves, frames = state.leaves, state.frames
     anon, swapbacked = frames.has(PG.ANON)[leaves.index], frames.has(PG.SWAPBACKED)[leaves.index]
-    named = (leaves.kind == PAGE) | (leaves.kind == MIGRATION)
+    named = ((leaves.kind == PAGE) | (leaves.kind == MIGRATION)) & ~state.hugetlb[leaves.index]
     for field, counted in (
         ("rss_anon", named & anon),
         ("rss_file", named & ~anon & ~swapbacked),

@@ -95,7 +95,7 @@ def _check_struct_pages(state: State, report: Report) -> None:
     report.frames(1, "place", "page.flags names another zone", wrong, frames.pfn, expected=place, got=has)
     reasons = (
         (frames.refcount != 0) | (frames.mapcount != 0) | (state.mappings > 0) | (state.tables_at > 0)
-        | state.is_zero_page | state.is_held | frames.has(PG.TABLE | PG.ISOLATED | PG.LRU_BATCH)
+        | state.is_zero_page | state.is_held | state.hugetlb | frames.has(PG.TABLE | PG.ISOLATED | PG.LRU_BATCH)
     )  # fmt: skip
     report.frames(1, "lost", "neither free nor anybody's", ~free & ~reasons, frames.pfn)
 

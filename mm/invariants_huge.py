@@ -13,13 +13,15 @@ from numalab.mm import _constants as c
 from numalab.mm.invariants_memory import PG, Ints
 from numalab.mm.invariants_report import Report
 from numalab.mm.invariants_state import State
+from numalab.mm.invariants_walk import Leaves
 
 __all__ = ["check_huge_pages"]
 
 
 def check_huge_pages(state: State, report: Report) -> None:
-    """3: huge pages are whole, and what a PMD maps is one."""
-    frames, huge = state.frames, state.huge
+    """3: huge pages are whole, and what a PMD maps is one. Those of hugetlb have no tables in reserve."""
+    frames = state.frames
+    huge = state.huge.pick(~state.hugetlb[state.huge.index])
     head, tail = frames.has(PG.HEAD), frames.has(PG.TAIL)
     first = frames.pfn % c.HPAGE_PMD_NR == 0
     report.frames(3, "huge page", "marked as the first page of one", head & ~first, frames.pfn)
@@ -36,12 +38,12 @@ def check_huge_pages(state: State, report: Report) -> None:
     for node, count in enumerate(thps[: len(state.mem.node_stat)].tolist()):
         got = int(state.mem.node_stat[node, c.NR_ANON_THPS])
         report.same(10, "nr_anon_transparent_hugepages", "mapped by PMDs", count, got, node=node)
-    _check_reserve(state, report)
+    _check_reserve(state, huge, report)
 
 
-def _check_reserve(state: State, report: Report) -> None:
+def _check_reserve(state: State, huge: Leaves, report: Report) -> None:
     """Each PMD table has as many empty tables in reserve as it has leaves."""
-    leaves = np.bincount(state.frames.index(state.huge.where >> 12), minlength=len(state.frames))
+    leaves = np.bincount(state.frames.index(huge.where >> 12), minlength=len(state.frames))
     found = np.bincount(state.reserve.parent, minlength=len(state.frames))
     wrong = leaves != found
     report.frames(3, "reserve", "tables in reserve", wrong, state.frames.pfn, expected=leaves, got=found)

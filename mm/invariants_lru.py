@@ -142,8 +142,9 @@ def _check_states(state: State, report: Report) -> None:
     """A page of a program is on the LRU, or isolated, or in an add batch: one of the three. Others are none of them."""
     mem, frames = state.mem, state.frames
     table = frames.has(PG.TABLE)
-    owned_otherwise = table | state.is_zero_page | state.is_held
-    states = frames.has(PG.LRU).astype(np.int64) + frames.has(PG.ISOLATED) + frames.has(PG.LRU_BATCH)
+    owned_otherwise = table | state.is_zero_page | state.is_held | state.hugetlb
+    isolated = frames.has(PG.ISOLATED) & ~state.hugetlb
+    states = frames.has(PG.LRU).astype(np.int64) + isolated + frames.has(PG.LRU_BATCH)
     expected = np.where(owned_otherwise | (frames.refcount == 0), 0, 1)
     bad = ~state.free & (states != expected) & ~(state.is_held & (states == 1))
     report.frames(

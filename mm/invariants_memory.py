@@ -49,6 +49,7 @@ class PG:
     TAIL = 1 << 18
     ISOLATED = 1 << 19
     LRU_BATCH = 1 << 20
+    HUGETLB = 1 << 23
     PLACE_SHIFT = 24
     NODE_SHIFT = 26
 

@@ -33,6 +33,7 @@ def check_references(state: State, report: Report) -> None:
         + frames.has(PG.ISOLATED)
         + frames.has(PG.SWAPCACHE)
         + state.cached
+        + state.hugetlb_cached
         + frames.pincount
         + state.held
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 
+from numalab.mm import _constants as c
 from numalab.mm._mm_types import MemMap, MmStruct
-from numalab.mm.invariants_memory import Bools, Frames, FreeBlocks, Ints, add_batches, page_sets
+from numalab.mm.invariants_memory import PG, Bools, Frames, FreeBlocks, Ints, add_batches, page_sets
 from numalab.mm.invariants_walk import PAGE, Areas, reserve, walk
 from numalab.mm.vm_flags import VM_LOCKED
 
@@ -52,9 +54,18 @@ class State:
         self.swapped_entries = np.array([entry - 1 for _, _, entry in entries if entry & 1], np.uint64)
         self.cached = frames.count(frames.index(self.in_files[:, 2]))
         self.is_zero_page = frames.pfn == mem.zero_pfn
+        #: Frames of hugetlb's pages; of those free in its pool; of those that its files have, and how often.
+        self.hugetlb: Bools = frames.has(PG.HUGETLB)
+        self.pooled = frames.count(self._hugetlb_frames(list(chain.from_iterable(mem.hstate.free_lists))))
+        in_files = [head for file in mem.hstate.files.values() for head in file.pages.values()]
+        self.hugetlb_cached = frames.count(self._hugetlb_frames(in_files))
 
         self.areas = areas = Areas.read(mms)
         #: Number of the area that each leaf lies in, -1 = none.
         self.area_of: Ints = areas.covering(self.leaves.owner, self.leaves.va)
         in_locked = (self.area_of >= 0) & (np.append(areas.flags, 0)[self.area_of] & VM_LOCKED != 0)
         self.locked_mappings = frames.count(self.leaves.index[in_locked & (self.leaves.kind == PAGE)])
+
+    def _hugetlb_frames(self, heads: list[int]) -> Ints:
+        """Places of the frames of these pages among the used ones."""
+        return self.frames.index((np.array(heads, np.int64)[:, None] + np.arange(c.HPAGE_PMD_NR)).ravel())

@@ -46,6 +46,7 @@ class Kernels:
     memory: ModuleType
     huge_memory: ModuleType
     khugepaged: ModuleType
+    hugetlb: ModuleType
     task_mmu: ModuleType
     rmap: ModuleType
     migrate: ModuleType

@@ -55,6 +55,7 @@ from numalab.mm.swap_state import madvise_willneed
 from numalab.mm.vm_flags import (
     MASK64,
     PAGE_SHIFT,
+    PMD_SIZE,
     VM_DONTCOPY,
     VM_DONTDUMP,
     VM_DONTEXPAND,
@@ -160,7 +161,8 @@ def _vma_behavior(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int, a
     if advice == MADV_COLLAPSE:
         madvise_collapse(vma, ctx, start, end)
         return end
-    if vma.flags & _REFUSED.get(advice, 0) or (advice == MADV_WIPEONFORK and vma.file is not None):
+    refused = _REFUSED.get(advice, 0) & ~(VM_DONTEXPAND if vma.flags & VM_HUGETLB else 0)
+    if vma.flags & refused or (advice == MADV_WIPEONFORK and vma.file is not None):
         raise KernelError(EINVAL, f"the area at {start:#x} does not suit the advice")
     clear, set_ = _FLAGS[advice]
     flags = vma.flags & ~clear | set_
@@ -175,13 +177,18 @@ def _vma_behavior(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int, a
 
 def _dontneed_free(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int, advice: int) -> None:
     """Drop the pages: the next touch finds zeros. Locked pages only go if the advice says so."""
+    if vma.flags & VM_HUGETLB:
+        if advice == MADV_FREE or start % PMD_SIZE:
+            raise KernelError(EINVAL, "huge pages are dropped whole, and at once")
+        end &= -PMD_SIZE  # whoever does not know of them asks for too much rather than for too little
     if vma.flags & (VM_PFNMAP | (0 if advice == MADV_DONTNEED_LOCKED else VM_LOCKED)):
         raise KernelError(EINVAL, f"the area at {start:#x} is locked or not ordinary memory")
     if advice == MADV_FREE:
         if vma.file is not None or vma.flags & VM_SHARED:
             raise KernelError(EINVAL, "only private anonymous memory can be freed lazily")
         return
-    zap_vma_range(mm, ctx, start, end)
+    if start < end:
+        zap_vma_range(mm, ctx, start, end)
 
 
 def _remove(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int) -> None:

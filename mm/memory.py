@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from numalab.mm._constants import PGMAJFAULT
 from numalab.mm.huge_memory import huge_fault, thp_vma_allowable
+from numalab.mm.hugetlb import copy_hugetlb_page_range, hugetlb_fault, unmap_hugepage_range
 from numalab.mm.kernels import Why
 from numalab.mm.mpol import MPOL_BIND
 from numalab.mm.page_alloc import OutOfMemory, Slowpath
@@ -21,7 +22,16 @@ from numalab.mm.shared_policy import get_vma_policy, interleave_index
 from numalab.mm.stack import expand_stack
 from numalab.mm.swap import folio_get, folio_put
 from numalab.mm.swap_state import read_swap_page, wait_on_page
-from numalab.mm.vm_flags import PAGE_MASK, PAGE_SIZE, PMD_SIZE, VM_LOCKED, VM_READ, VM_SHARED, VM_WRITE
+from numalab.mm.vm_flags import (
+    PAGE_MASK,
+    PAGE_SIZE,
+    PMD_SIZE,
+    VM_HUGETLB,
+    VM_LOCKED,
+    VM_READ,
+    VM_SHARED,
+    VM_WRITE,
+)
 from numalab.mm.vma_tree import find_vma
 from numalab.mm.writeback import balance_dirty_pages
 
@@ -91,16 +101,17 @@ def handle_mm_fault(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bo
         if write and not vma.flags & VM_SHARED:
             anon_vma_prepare(mm, vma)
         stop, why = min(end, vma.end), Why.NO_TARGET
-        if thp_vma_allowable(vma):
+        hugetlb = vma.flags & VM_HUGETLB != 0
+        if hugetlb or thp_vma_allowable(vma):
             stop = min(stop, (va & -PMD_SIZE) + PMD_SIZE)
-            why = huge_fault(vma, ctx, va, write)
+            why = (hugetlb_fault if hugetlb else huge_fault)(vma, ctx, va, write)
         reached, entry = (stop if why == Why.DONE else va), 0
         if why == Why.NO_TARGET:
             reached, why, entry = mem.k.memory.fault_range(mem, mm, vma, ctx, va, stop, write)
         if reached > va:
             slow.progress()
         va = reached
-        if why in (Why.WAIT_IO, Why.WAIT_LOCK, Why.FILE):
+        if why in (Why.WAIT_IO, Why.WAIT_LOCK, Why.FILE) and not hugetlb:
             why, entry = _have_read(vma, ctx, va, why, entry), 0
         # Use what there is before a page that cannot be had: reclaim might take it away again.
         if why in (Why.NEED_RECLAIM, Why.WAIT_IO, Why.FILE) and va > start:
@@ -215,12 +226,18 @@ def zap_vma_range(mm: MmStruct, ctx: AllocCtx, start: int, end: int) -> None:
     """unmap_page_range(): drop every page that is mapped in a part of one VMA."""
     vma = find_vma(mm, start)
     assert vma is not None
+    if vma.flags & VM_HUGETLB:
+        unmap_hugepage_range(vma, start, end)
+        return
     file = vma.file is not None
     mm.mem.k.memory.zap_range(mm.mem, mm, ctx.cpu, start, end, bool(vma.flags & VM_LOCKED), file)
 
 
 def copy_page_range(dst: MmStruct, src: MmStruct, dst_vma: VMA, src_vma: VMA, ctx: AllocCtx) -> None:
     """fork(): share the pages of one VMA with the child's copy of it. Raises OutOfMemory: no frame for a table."""
+    if src_vma.flags & VM_HUGETLB:
+        copy_hugetlb_page_range(dst_vma, src_vma, ctx)
+        return
     mem = src.mem
     slow = Slowpath(mem, ctx)
     va = src_vma.start

@@ -20,8 +20,8 @@ from numalab.mm.migrate.batched import (
     lru_cache_disable,
     movable_pages,
 )
-from numalab.mm.migrate.engine import Engine, engine_of
-from numalab.mm.migrate.ledger import Ledger, Reason, new_ledger, publish
+from numalab.mm.migrate.engine import Engine, engine_of, why_passed_over
+from numalab.mm.migrate.ledger import Ledger, new_ledger, publish
 from numalab.mm.mmap_lock import mmap_read_lock, mmap_write_lock
 from numalab.mm.mpol import (
     MPOL_BIND,
@@ -47,6 +47,7 @@ from numalab.mm.task_mmu import pagemap
 from numalab.mm.vm_flags import (
     MASK64,
     PAGE_MASK,
+    VM_HUGETLB,
     VM_IO,
     VM_PFNMAP,
     VM_READ,
@@ -237,12 +238,13 @@ def _queue_pages_range(
         next_ = vma_next(mm, vma)
         if vma.end < end and not holes_ok and (next_ is None or vma.end < next_.start):
             raise KernelError(EFAULT, f"there is a hole at {vma.end:#x}")
-        # What cannot be migrated is looked at only to be complained about.
+        # What cannot be migrated is looked at only to be complained about; hugetlb was not, while it could not move.
         migratable = not vma.flags & (VM_IO | VM_PFNMAP | engine.passes_over)
         if not migratable and flags & MPOL_MF_VALID in (MPOL_MF_MOVE, MPOL_MF_MOVE_ALL):
-            reason = Reason.MLOCKED if vma.flags & engine.passes_over else Reason.NOT_MIGRATABLE
-            ledger.areas.append((max(start, vma.start), min(end, vma.end), reason))
-        if flags and (migratable or flags & MPOL_MF_STRICT):
+            why_not = why_passed_over(vma.flags & engine.passes_over)
+            ledger.areas.append((max(start, vma.start), min(end, vma.end), why_not))
+        strict = flags & MPOL_MF_STRICT and not vma.flags & engine.passes_over & VM_HUGETLB
+        if flags and (migratable or strict):
             low, high = max(start, vma.start), min(end, vma.end)
             _, why, _ = mem.k.migrate.queue_range(mem, mm, low, high, nodes, True, flags, pages, migratable)
             if first is None and len(pages):

@@ -33,6 +33,8 @@ from numalab.mm.address_space import dup_mmap, exit_mmap, mm_alloc
 from numalab.mm.filemap import MAX_LFS_FILESIZE, MappedFile
 from numalab.mm.get_unmapped_area import get_unmapped_area, round_hint_to_min, task_size
 from numalab.mm.gup import mm_populate
+from numalab.mm.hugetlb import hugetlb_reserve_pages
+from numalab.mm.hugetlbfs import HugetlbFile
 from numalab.mm.mlock import RLIM_INFINITY, can_do_mlock, mlock_future_ok
 from numalab.mm.mman import (
     LEGACY_MAP_MASK,
@@ -63,8 +65,11 @@ from numalab.mm.vm_flags import (
     PAGE_SIZE,
     STACK_GUARD_GAP,
     VM_ACCOUNT,
+    VM_DONTEXPAND,
     VM_GROWSDOWN,
+    VM_HUGETLB,
     VM_LOCKED,
+    VM_LOCKED_MASK,
     VM_MAYEXEC,
     VM_MAYREAD,
     VM_MAYSHARE,
@@ -148,7 +153,8 @@ def _map_range(
     vm_flags = calc_vm_prot_bits(prot) | calc_vm_flag_bits(flags) | mm.def_flags | _VM_MAY
     shared = flags & MAP_TYPE == MAP_SHARED
     has_file = file is not None or shared
-    addr = get_unmapped_area(mm, addr, length, flags, has_file=has_file, admin=admin)
+    hugetlb = isinstance(file, HugetlbFile)
+    addr = get_unmapped_area(mm, addr, length, flags, has_file=has_file, admin=admin, hugetlb=hugetlb)
     if flags & MAP_FIXED_NOREPLACE and find_vma_intersection(mm, addr, addr + length) is not None:
         raise KernelError(EEXIST, "something is mapped there")
     if flags & MAP_LOCKED:
@@ -166,7 +172,12 @@ def _map_range(
     if flags & MAP_NORESERVE:
         vm_flags |= VM_NORESERVE
 
-    _mmap_region(mm, ctx, addr, length, vm_flags, pgoff, file)
+    if hugetlb:
+        _mmap_region(
+            mm, ctx, addr, length, vm_flags & ~VM_LOCKED_MASK | VM_HUGETLB | VM_DONTEXPAND, pgoff, file
+        )
+    else:
+        _mmap_region(mm, ctx, addr, length, vm_flags, pgoff, file)
     populate = vm_flags & VM_LOCKED or flags & (MAP_POPULATE | MAP_NONBLOCK) == MAP_POPULATE
     return addr, length, bool(populate)
 
@@ -232,7 +243,20 @@ def _mmap_region(
         vma = VMA(mm, addr, addr + length, pgoff, flags)
         if file is not None:
             vma.attach_file(file)
+        if flags & VM_HUGETLB:
+            _reserve(vma, ctx)
         vma_insert(mm, vma)
+
+
+def _reserve(vma: VMA, ctx: AllocCtx) -> None:
+    """The reservations of a new area of hugetlb. Raises KernelError(ENOMEM), and it maps nothing then."""
+    try:
+        hugetlb_reserve_pages(vma, ctx)
+    except KernelError:
+        file = vma.detach_file()
+        if file is not None:
+            vma.mm.mmap_lock.unmapped.append(file)
+        raise
 
 
 def do_brk(

@@ -23,6 +23,7 @@ from numalab.arch.sparse import sparse
 from numalab.arch.timers import Timers
 from numalab.arch.topology import Topology, TopologyError
 from numalab.mm._mm_types import MemMap
+from numalab.mm.hstate import Hstate
 from numalab.mm.huge_memory import ThpSettings
 from numalab.mm.kernels import Kernels
 from numalab.mm.vm_flags import MAX_MAP_COUNT
@@ -126,6 +127,7 @@ def build(hw: Hardware, *, twins: bool = False, debug_vm: bool = False) -> MemMa
     _bind_zones(mem, topology)
     _bind_counters(mem, topology)
     mem.memory_nodes = sum(1 << node.id for node in topology.nodes if node.ranges)
+    mem.hstate = Hstate(mem)
     build_zonelists(mem)
     setup_watermarks(mem)
     setup_pagesets(mem)

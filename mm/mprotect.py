@@ -13,6 +13,7 @@ from __future__ import annotations
 from numalab.arch.errno import EACCES, EINVAL, ENOMEM, KernelError
 from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
 from numalab.mm.gup import mm_populate
+from numalab.mm.hugetlb import hugetlb_change_protection
 from numalab.mm.mman import (
     PROT_EXEC,
     PROT_GROWSDOWN,
@@ -107,7 +108,10 @@ def _mprotect_fixup(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int,
     elif old & VM_ACCOUNT and vma.file is None and vma.anon_vma is None:
         flags &= ~VM_ACCOUNT
     vma = vma_modify(mm, vma, start, end, flags=flags)
-    mm.mem.k.memory.protect_range(mm.mem, mm, vma, start, end)
+    if flags & VM_HUGETLB:
+        hugetlb_change_protection(vma, start, end)
+    else:
+        mm.mem.k.memory.protect_range(mm.mem, mm, vma, start, end)
     if old & (VM_WRITE | VM_SHARED | VM_LOCKED) == VM_LOCKED and flags & VM_WRITE:
         # A locked area must not have to fault: copy now what the first write would copy.
         mm_populate(mm, ctx, start, end - start, ignore_errors=True)

@@ -25,6 +25,7 @@ from numalab.arch.errno import EAGAIN, EFAULT, EINVAL, ENOMEM, KernelError
 from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
 from numalab.mm.get_unmapped_area import get_unmapped_area, task_size
 from numalab.mm.gup import mm_populate
+from numalab.mm.hugetlb import move_hugetlb_page_tables
 from numalab.mm.kernels import Why
 from numalab.mm.mlock import RLIM_INFINITY, mlock_future_ok
 from numalab.mm.mman import MAP_FIXED, MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE
@@ -36,8 +37,10 @@ from numalab.mm.rmap import unlink_anon_vmas
 from numalab.mm.vm_flags import (
     MASK64,
     PAGE_SHIFT,
+    PMD_SIZE,
     VM_ACCOUNT,
     VM_DONTEXPAND,
+    VM_HUGETLB,
     VM_LOCKED,
     VM_LOCKED_MASK,
     VM_MAYSHARE,
@@ -107,6 +110,10 @@ def _remap_range(
     vma = vma_lookup(mm, old)
     if vma is None:
         raise KernelError(EFAULT, f"nothing is mapped at {old:#x}")
+    if vma.flags & VM_HUGETLB:
+        old_len, new_len = old_len + -old_len % PMD_SIZE, new_len + -new_len % PMD_SIZE
+        if (old | new) % PMD_SIZE or new_len > old_len:
+            raise KernelError(EINVAL, "huge pages move whole, and such an area cannot grow")
     if flags & (MREMAP_FIXED | MREMAP_DONTUNMAP):
         at, vma = _mremap_to(mm, ctx, old, old_len, new_len, flags, new, memlock_limit, ipc_lock)
     elif old_len >= new_len:
@@ -230,8 +237,9 @@ def _move_vma(
     if vma.flags & VM_ACCOUNT:
         vm_enough_memory(mm.mem, (new_len if dontunmap else new_len - old_len) >> PAGE_SHIFT)
     vma_flags = vma.flags
-    if dontunmap and vma_flags & VM_LOCKED:
-        # What stays behind is not locked; it becomes an area of its own before the copy looks for neighbours.
+    if vma_flags & VM_HUGETLB or (dontunmap and vma_flags & VM_LOCKED):
+        # It becomes an area of its own before the copy looks for neighbours: what stays behind is not locked; and
+        # reservations go along with what moves, and stay with the rest.
         if vma.start < old:
             split_vma(mm, vma, old, new_below=True)
         if vma.end > old + old_len:
@@ -239,10 +247,10 @@ def _move_vma(
         vma.flags &= ~VM_LOCKED_MASK
     vma, moved = _copy_vma(mm, vma, old, new, new_len, vma_flags, stays=bool(dontunmap))
     try:
-        _move_page_tables(mm, ctx, old, new, old_len)
+        _move_page_tables(vma, ctx, old, new, old_len)
     except OutOfMemory as error:
         # No table for the rest: what has moved goes back, where its tables still are, and the new area goes.
-        _move_page_tables(mm, ctx, new, old, old_len)
+        _move_page_tables(moved, ctx, new, old, old_len)
         do_munmap(mm, ctx, new, new_len)
         raise KernelError(ENOMEM, "no memory for page tables") from error
     if not dontunmap:
@@ -255,8 +263,13 @@ def _move_vma(
     return moved
 
 
-def _move_page_tables(mm: MmStruct, ctx: AllocCtx, old: int, new: int, length: int) -> None:
+def _move_page_tables(vma: VMA, ctx: AllocCtx, old: int, new: int, length: int) -> None:
     """Move the PTEs of ``length`` bytes. Raises OutOfMemory if a table cannot be had, with a part moved."""
+    mm = vma.mm
+    if vma.flags & VM_HUGETLB:
+        move_hugetlb_page_tables(vma, ctx, old, new, length)
+        vma.vm_private_data = None  # the reservations are the other area's
+        return
     slow = Slowpath(mm.mem, ctx)
     done = 0
     while done < length:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from numalab.arch.errno import EINVAL, ENOMEM, KernelError
 from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
 from numalab.mm.get_unmapped_area import task_size
+from numalab.mm.hugetlb import hugetlb_vm_op_close
 from numalab.mm.memory import zap_vma_range
 from numalab.mm.mmap_lock import mmap_write_lock
 from numalab.mm.rmap import unlink_anon_vmas
@@ -62,6 +63,7 @@ def unmap_areas(mm: MmStruct, ctx: AllocCtx, areas: list[VMA]) -> None:
         zap_vma_range(mm, ctx, vma.start, vma.end)
     for vma in areas:
         unlink_anon_vmas(vma)
+        hugetlb_vm_op_close(vma)
         file = vma.detach_file()
         if file is not None:
             mm.mmap_lock.unmapped.append(file)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from numalab.arch.errno import ENOMEM, KernelError
 from numalab.mm._mm_types import MemMap
-from numalab.mm.vm_flags import PAGE_SHIFT, VM_NORESERVE, VM_SHARED, VM_WRITE
+from numalab.mm.vm_flags import PAGE_SHIFT, VM_HUGETLB, VM_NORESERVE, VM_SHARED, VM_WRITE
 
 __all__ = ["accountable_mapping", "vm_enough_memory"]
 
 
 def accountable_mapping(flags: int) -> bool:
-    """Whether a mapping may come to need memory of its own: private, writable, and not NORESERVE."""
-    return flags & (VM_NORESERVE | VM_SHARED | VM_WRITE) == VM_WRITE
+    """Whether a mapping may come to need memory of its own: private, writable, not NORESERVE, not hugetlb's."""
+    return flags & (VM_HUGETLB | VM_NORESERVE | VM_SHARED | VM_WRITE) == VM_WRITE
 
 
 def vm_enough_memory(mem: MemMap, pages: int) -> None:

@@ -10,6 +10,7 @@ different: a sorted array instead of a red-black tree.
 from __future__ import annotations
 
 from numalab.mm._mm_types import VMA, AddressSpace, MemPolicy
+from numalab.mm.vm_flags import VM_HUGETLB
 from numalab.mm.vma_tree import linear_page_index, vma_pages
 
 __all__ = [
@@ -19,8 +20,12 @@ __all__ = [
 
 
 def shmem_mapping(vma: VMA) -> AddressSpace | None:
-    """The shared memory that an area maps; None: it is anonymous, or maps a file on a disk, which has no policies."""
-    return vma.file.mapping if vma.file is not None and not vma.file.mapping.bdi else None
+    """The shared memory that an area maps; None: it is anonymous, or maps what has no policies: a file on a disk, pages
+    of hugetlb.
+    """
+    if vma.file is None or vma.file.mapping.bdi or vma.flags & VM_HUGETLB:
+        return None
+    return vma.file.mapping
 
 
 def get_vma_policy(vma: VMA, addr: int) -> MemPolicy | None:

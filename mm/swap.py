@@ -36,7 +36,10 @@ def folio_get(mem: MemMap, pfn: int) -> None:
 def folio_put(mem: MemMap, cpu: int, pfn: int) -> None:
     """Give back what folio_get() took; the last reference frees the page."""
     mem.held[pfn] -= 1
-    mem.k.lru.put_page(mem, cpu, pfn)
+    if int(mem.hot["flags"][pfn]) & c.PG_hugetlb:
+        mem.hstate.put_part(pfn)
+    else:
+        mem.k.lru.put_page(mem, cpu, pfn)
 
 
 def nr_swap_pages(mem: MemMap) -> int:

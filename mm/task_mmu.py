@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numalab.mm._constants import HPAGE_PMD_NR
 from numalab.mm._mm_types import VMA, MemPolicy, MmStruct
 from numalab.mm.mpol import mpol_to_str
 from numalab.mm.shared_policy import get_vma_policy
 from numalab.mm.vm_flags import (
     PAGE_SHIFT,
     PAGE_SIZE,
+    PMD_SIZE,
     VM_EXEC,
     VM_GROWSDOWN,
+    VM_HUGETLB,
     VM_LOCKED,
     VM_MAYSHARE,
     VM_READ,
@@ -54,10 +57,12 @@ class NumaStats:
 
 
 def numa_maps_stats(mm: MmStruct, vma: VMA) -> NumaStats:
-    """Count the pages mapped in ``vma``. One walk of its page tables."""
+    """Count the pages mapped in ``vma``; of hugetlb huge ones. One walk of its page tables."""
     anon, dirty, pages, mapcount_max, swapcache, active, writeback, nodes = mm.mem.k.task_mmu.numa_stats(
         mm.mem, mm, vma.start, vma.end
     )
+    if vma.flags & VM_HUGETLB:
+        anon, dirty, pages, nodes = (n // HPAGE_PMD_NR for n in (anon, dirty, pages, nodes))
     return NumaStats(anon, dirty, pages, mapcount_max, swapcache, active, writeback, tuple(map(int, nodes)))
 
 
@@ -75,13 +80,15 @@ def show_numa_map(mm: MmStruct, vma: VMA, task_policy: MemPolicy | None) -> str:
         words.append("file=" + _mangle_path(vma.file.path, "\n\t= "))
     elif name:
         words.append(name)
+    if vma.flags & VM_HUGETLB:
+        words.append("huge")
     stats = numa_maps_stats(mm, vma)
     if stats.pages:
-        words += _numa_fields(stats)
+        words += _numa_fields(stats, PMD_SIZE if vma.flags & VM_HUGETLB else PAGE_SIZE)
     return " ".join(words)
 
 
-def _numa_fields(stats: NumaStats) -> list[str]:
+def _numa_fields(stats: NumaStats, pagesize: int) -> list[str]:
     fields = (
         ("anon", stats.anon, stats.anon > 0),
         ("dirty", stats.dirty, stats.dirty > 0),
@@ -91,7 +98,7 @@ def _numa_fields(stats: NumaStats) -> list[str]:
         ("active", stats.active, stats.active < stats.pages),
         ("writeback", stats.writeback, stats.writeback > 0),
         *((f"N{node}", n, n > 0) for node, n in enumerate(stats.nodes)),
-        ("kernelpagesize_kB", PAGE_SIZE >> 10, True),
+        ("kernelpagesize_kB", pagesize >> 10, True),
     )
     return [f"{name}={value}" for name, value, shown in fields if shown]
 

@@ -25,11 +25,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import EllipsisType
 
-from numalab.arch.errno import ENOMEM, KernelError
+from numalab.arch.errno import EINVAL, ENOMEM, KernelError
 from numalab.mm._mm_types import VMA, AnonVma, MemPolicy, MmStruct
 from numalab.mm.mpol import mpol_equal
 from numalab.mm.rmap import anon_vma_clone, dup_anon_vma, unlink_anon_vmas
-from numalab.mm.vm_flags import PAGE_SHIFT, VM_SPECIAL
+from numalab.mm.vm_flags import PAGE_SHIFT, PMD_SIZE, VM_HUGETLB, VM_SPECIAL
 from numalab.mm.vma_tree import (
     find_vma,
     linear_page_index,
@@ -61,10 +61,12 @@ def split_vma(mm: MmStruct, vma: VMA, addr: int, *, new_below: bool, limit: bool
     """Cut ``vma`` in two at ``addr``, inside it; ``vma`` itself keeps the other half. Returns the new area.
 
     limit: check the number of areas; munmap() may exceed it for a moment, since it is about to fall.
-    Raises KernelError(ENOMEM) at the limit.
+    Raises KernelError: ENOMEM at the limit, EINVAL within a page of hugetlb.
     """
     if limit and len(mm.vmas) >= mm.mem.max_map_count:
         raise KernelError(ENOMEM, f"{mm.mem.max_map_count} areas are the limit")
+    if vma.flags & VM_HUGETLB and addr % PMD_SIZE:
+        raise KernelError(EINVAL, "an area of hugetlb is cut between huge pages only")
     pgoff = linear_page_index(vma, addr)
     low, high = (vma.start, addr, vma.pgoff), (addr, vma.end, pgoff)
     new = clone_vma(vma, *(low if new_below else high))
@@ -80,6 +82,7 @@ def clone_vma(vma: VMA, start: int, end: int, pgoff: int) -> VMA:
         new.attach_file(vma.file)
     new.policy = vma.policy
     new.anon_vma = vma.anon_vma
+    new.vm_private_data = vma.vm_private_data
     anon_vma_clone(new, vma)
     return new
 

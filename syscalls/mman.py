@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from numalab.arch.errno import EACCES, EFAULT, EINVAL, ENOMEM, ENOSYS, EPERM, ESRCH, KernelError
+from numalab.arch.errno import EACCES, EFAULT, EINVAL, ENOMEM, EPERM, ESRCH, KernelError
 from numalab.kernel.cred import Cap
 from numalab.kernel.fs.file import File
 from numalab.kernel.fs.namei import MAY_WRITE, inode_permission
@@ -18,6 +18,8 @@ from numalab.kernel.state import Kernel
 from numalab.kernel.task import RLIMIT_MEMLOCK, Task, capable
 from numalab.mm import mmap as mm_mmap
 from numalab.mm._mm_types import VMA, MmStruct
+from numalab.mm.filemap import MappedFile
+from numalab.mm.hugetlbfs import hugetlb_file_setup
 from numalab.mm.madvise import do_madvise
 from numalab.mm.mincore import do_mincore
 from numalab.mm.mlock import do_mlock, do_mlockall, do_munlock, do_munlockall
@@ -69,17 +71,17 @@ def _lock_limit(task: Task) -> _LockLimit:
 def mmap(k: Kernel, task: Task, addr: int, length: int, prot: int, flags: int, fd: int, offset: int) -> int:
     """mmap(2).
 
-    Errors: EINVAL (offset not aligned), EBADF, EINVAL (huge pages of a file), ENOSYS (MAP_HUGETLB), and do_mmap()'s.
+    Errors: EINVAL (offset not aligned), EBADF, EINVAL (huge pages of a file, or of another size), and do_mmap()'s.
     """
     if offset % PAGE_SIZE:
         raise KernelError(EINVAL)
-    file = None
+    file: MappedFile | None = None
     if not flags & MAP_ANONYMOUS:
         file = files_of(task).get(fd)
         if flags & MAP_HUGETLB:
             raise KernelError(EINVAL)
     elif flags & MAP_HUGETLB:
-        raise KernelError(ENOSYS, "huge pages are not built")
+        file, length = hugetlb_file_setup(k.mem, length, flags)
     if file is not None:
         file.get_file()  # it may be closed while this waits
     try:

@@ -226,6 +226,9 @@ def _may_open(inode: Inode, flags: int, cred: Cred) -> None:
     if inode.is_dir and wanted & MAY_WRITE:
         raise KernelError(EISDIR)
     inode_permission(inode, cred, wanted)
+    for asked, anybody in ((MAY_READ, 0o444), (MAY_WRITE, 0o222)):
+        if wanted & asked and inode.sb.by_mode and not inode.is_dir and not inode.mode & anybody:
+            raise KernelError(EACCES)
 
 
 def mkdir(start: Path, path: str, mode: int, task: Task) -> None:

@@ -16,6 +16,7 @@ from numalab.kernel.fs.inode import Inode, Opening
 from numalab.kernel.kill import send_signal
 from numalab.kernel.signal import SIGPIPE
 from numalab.kernel.wait import WaitQueue
+from numalab.mm.swap import folio_put
 
 if TYPE_CHECKING:
     from numalab.kernel.state import Kernel
@@ -98,8 +99,7 @@ class Pipe:
 
     def _let_go(self, buffer: Buffer) -> None:
         if buffer.pfn and not self.k.closed:
-            self.k.mem.held.subtract([buffer.pfn])
-            self.k.mem.k.lru.put_page(self.k.mem, 0, buffer.pfn)
+            folio_put(self.k.mem, 0, buffer.pfn)
 
 
 class PipeEnd(Inode):

@@ -27,7 +27,9 @@ from numalab.kernel.ptrace import ptrace_may_access
 from numalab.kernel.signal import SIGCHLD, Disposition
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import RLIM_INFINITY, State, Task
+from numalab.mm._constants import HPAGE_PMD_NR
 from numalab.mm.get_unmapped_area import task_size
+from numalab.mm.hugetlb import hugetlb_total_pages
 from numalab.mm.task_mmu import pagemap, show_map_vma, show_numa_map, vm_sizes
 
 __all__ = ["PidDirectory"]
@@ -206,6 +208,7 @@ def _memory_rows(task: Task) -> list[tuple[str, str]]:
         ("VmSize", sizes.total), ("VmLck", sizes.locked), ("VmPin", 0), ("VmRSS", rss), ("RssAnon", mm.rss_anon),
         ("RssFile", mm.rss_file), ("RssShmem", mm.rss_shmem), ("VmData", sizes.data), ("VmStk", sizes.stack),
         ("VmExe", sizes.exec), ("VmLib", 0), ("VmPTE", mm.nr_tables - 1), ("VmSwap", mm.rss_swap),
+        ("HugetlbPages", hugetlb_total_pages(mm) * HPAGE_PMD_NR),
     )  # fmt: skip
     return [(name, f"{count * PAGE_SIZE >> 10:8} kB") for name, count in pages]
 

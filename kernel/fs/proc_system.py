@@ -16,6 +16,7 @@ from numalab.kernel.state import Kernel
 from numalab.mm.mmzone import NODE_STATS, ZONE_NAMES
 from numalab.mm.swap import nr_swap_pages
 from numalab.mm.swapfile import swap_areas
+from numalab.mm.vm_flags import PMD_SIZE
 from numalab.mm.vmstat import node_meminfo, vmstat
 
 if TYPE_CHECKING:
@@ -56,7 +57,19 @@ def _meminfo(k: Kernel) -> str:
     total["MemAvailable"] = _available(k) * _PAGE_KB
     # In /proc's order, which is not the nodes'.
     rows = [(name, total[name]) for name in _MEMINFO if name in total]
-    return lines(*(f"{name + ':':<15} {value:8} kB" for name, value in rows))
+    huge = k.mem.hstate
+    pages = {
+        "HugePages_Total": huge.nr_huge_pages,
+        "HugePages_Free": huge.free_huge_pages,
+        "HugePages_Rsvd": huge.resv_huge_pages,
+        "HugePages_Surp": huge.surplus_huge_pages,
+    }
+    sizes = {"Hugepagesize": PMD_SIZE >> 10, "Hugetlb": huge.nr_huge_pages * PMD_SIZE >> 10}
+    return lines(
+        *(f"{name + ':':<15} {value:8} kB" for name, value in rows),
+        *(f"{name + ':':<16}{value:8}" for name, value in pages.items()),
+        *(f"{name + ':':<16}{value:8} kB" for name, value in sizes.items()),
+    )
 
 
 def _available(k: Kernel) -> int:

@@ -21,12 +21,16 @@ class SuperBlock:
 
     dev: the minor number of its device, which is made up; blocksize: what stat() calls the best size of a read.
     negative: a name that is not there is known not to be; else (/proc) nobody gets so far as to be refused to make it.
+    by_mode: a file that nobody may read, or write, is so to root as well (KERNFS_ROOT_EXTRA_OPEN_PERM_CHECK).
     """
 
-    def __init__(self, dev: int, *, blocksize: int = 4096, negative: bool = True) -> None:
+    def __init__(
+        self, dev: int, *, blocksize: int = 4096, negative: bool = True, by_mode: bool = False
+    ) -> None:
         self.dev = dev
         self.blocksize = blocksize
         self.negative = negative
+        self.by_mode = by_mode
         self.users = 0  # open files of its inodes, and mappings of them
         self._last_ino = 0
 

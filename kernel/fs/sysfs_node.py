@@ -63,7 +63,16 @@ def _add_node(k: Kernel, sys: Directory, node: Node) -> None:
 def _meminfo(k: Kernel, nid: int) -> str:
     """nodeN/meminfo: labels in a column of 15, values right-aligned in 8, kB."""
     rows = node_meminfo(k.mem, nid)
-    return lines(*(f"Node {nid} {name + ':':<15} {value:8} kB" for name, value in rows.items()))
+    huge = k.mem.hstate
+    pages = {
+        "Total": huge.nr_huge_pages_node[nid],
+        "Free": len(huge.free_lists[nid]),
+        "Surp": huge.surplus_huge_pages_node[nid],
+    }
+    return lines(
+        *(f"Node {nid} {name + ':':<15} {value:8} kB" for name, value in rows.items()),
+        *(f"Node {nid} {f'HugePages_{name}:':<16} {value:5}" for name, value in pages.items()),
+    )
 
 
 def _numastat(k: Kernel, nid: int) -> str:

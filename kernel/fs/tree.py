@@ -17,6 +17,7 @@ from numalab.kernel.fs.proc_pid import PidDirectory
 from numalab.kernel.fs.proc_system import add_proc_system
 from numalab.kernel.fs.super import SuperBlock
 from numalab.kernel.fs.sysctl import add_sysctl
+from numalab.kernel.fs.sysfs_hugetlb import add_hugetlb
 from numalab.kernel.fs.sysfs_mm import add_sysfs_mm
 from numalab.kernel.fs.sysfs_node import add_sysfs_node
 from numalab.kernel.fs.sysfs_thp import add_sysfs_thp
@@ -52,7 +53,7 @@ def build_tree(k: Kernel) -> None:
     k.root.sb = Tmpfs(k)
     proc, sys = ProcRoot(k), Directory()
     proc.sb = SuperBlock(k.get_anon_bdev(), blocksize=1024, negative=False)
-    sys.sb = SuperBlock(k.get_anon_bdev())
+    sys.sb = SuperBlock(k.get_anon_bdev(), by_mode=True)
     shm, run, tmp = Directory(0o1777), Directory(0o755), Directory(0o1777)
     for directory in (shm, run, tmp):
         directory.sb = Tmpfs(k)
@@ -66,6 +67,7 @@ def build_tree(k: Kernel) -> None:
     add_sysfs_node(k, sys)
     add_sysfs_mm(k, sys)
     add_sysfs_thp(k, sys)
+    add_hugetlb(k, proc, sys)
     sys.add("fs/cgroup", Directory())
     for made_up in (proc, sys):
         _make_readonly(made_up)

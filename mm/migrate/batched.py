@@ -23,6 +23,7 @@ from numalab.mm import _constants as c
 from numalab.mm._migrate import MigrateStats, Target
 from numalab.mm._page_list import PageList
 from numalab.mm.kernels import Why
+from numalab.mm.migrate.hugetlb import migrate_hugetlbs, putback_hugetlbs
 from numalab.mm.migrate.ledger import Ledger, Pass, Reason
 from numalab.mm.mpol import MPOL_BIND
 from numalab.mm.page_alloc import OutOfMemory, Slowpath
@@ -58,6 +59,7 @@ def lru_cache_disable(mem: MemMap) -> None:
 
 def putback_movable_pages(mem: MemMap, ctx: AllocCtx, pages: PageList) -> None:
     """Give the pages of a list back to the LRU; the list is empty afterwards."""
+    putback_hugetlbs(mem, pages)
     mem.k.lru.putback(mem, ctx.cpu, pages.take())
 
 
@@ -232,6 +234,9 @@ def migrate_pages(mem: MemMap, ctx: AllocCtx, pages: PageList, target: Target, l
     were not tried).
     Those that stay are in ``pages`` afterwards; the caller puts them back.
     """
+    nr_huge_failed = _migrate_hugetlbs(mem, ctx, pages, target, ledger)
+    if nr_huge_failed < 0:
+        return nr_huge_failed
     todo = pages.take()
     ledger.isolated += len(todo)
     mode, reason = MODES.index("MIGRATE_SYNC"), REASONS.index(ledger.call)
@@ -255,4 +260,17 @@ def migrate_pages(mem: MemMap, ctx: AllocCtx, pages: PageList, target: Target, l
     mem.hw.trace(EV_MM_MIGRATE_PAGES, ctx.cpu, succeeded, run.nr_failed_pages, mode | reason << 8)
     if run.full:
         return -ENOMEM
-    return run.nr_failed if len(pages) else 0
+    return nr_huge_failed + (run.nr_failed if pages.n else 0)
+
+
+def _migrate_hugetlbs(mem: MemMap, ctx: AllocCtx, pages: PageList, target: Target, ledger: Ledger) -> int:
+    """Pages of hugetlb go before all others: returns how many did not move, or -ENOMEM."""
+    isolated = len(pages.hugetlbs)
+    if not isolated:
+        return 0
+    moved, failed = migrate_hugetlbs(mem, ctx, pages, target, ledger)
+    ledger.isolated += isolated * c.HPAGE_PMD_NR
+    ledger.moved += moved * c.HPAGE_PMD_NR
+    mem.event[c.PGMIGRATE_SUCCESS] += moved * c.HPAGE_PMD_NR
+    mem.event[c.PGMIGRATE_FAIL] += (1 if failed < 0 else failed) * c.HPAGE_PMD_NR
+    return failed

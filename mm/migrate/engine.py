@@ -13,8 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from numalab.mm.migrate import batched, direct, swap
+from numalab.mm.migrate.ledger import Reason
 from numalab.mm.migrate.pairs import evictions, node_pairs
-from numalab.mm.vm_flags import VM_LOCKED
+from numalab.mm.vm_flags import VM_HUGETLB, VM_LOCKED
 
 if TYPE_CHECKING:
     from numalab.mm._migrate import Target
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from numalab.mm._page_list import PageList
     from numalab.mm.migrate.ledger import Ledger
 
-__all__ = ["ENGINES", "Engine", "engine_of"]
+__all__ = ["ENGINES", "Engine", "engine_of", "why_passed_over"]
 
 #: Of MPOL_MF_INTERNAL (``_migrate``): anonymous pages are taken even if others map them; pages of a file are not, if
 #: another process maps the file too and nobody for writing.
@@ -53,7 +54,7 @@ ENGINES = {
         Engine(
             "swap",
             pairs=evictions,
-            passes_over=VM_LOCKED,
+            passes_over=VM_LOCKED | VM_HUGETLB,
             flags=MF_V5_FILTER,
             migrate=swap.migrate_pages,
             aims=False,
@@ -61,7 +62,7 @@ ENGINES = {
         Engine(
             "direct",
             pairs=partial(node_pairs, shared_stay=False),
-            passes_over=VM_LOCKED,
+            passes_over=VM_LOCKED | VM_HUGETLB,
             flags=0,
             migrate=direct.migrate_pages,
         ),
@@ -80,3 +81,8 @@ def engine_of(mem: MemMap, *, aiming: bool = False) -> Engine:
     """The engine that a machine uses now. aiming: for move_pages(2), which the one of 2005 cannot serve."""
     engine = ENGINES[mem.engine]
     return ENGINES["direct"] if aiming and not engine.aims else engine
+
+
+def why_passed_over(vm_flags: int) -> Reason:
+    """Why an area is left alone: VM_LOCKED, if that is one of the flags for which the engine does so; else its kind."""
+    return Reason.MLOCKED if vm_flags & VM_LOCKED else Reason.NOT_MIGRATABLE

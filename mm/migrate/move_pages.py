@@ -25,6 +25,7 @@ from numalab.mm.migrate.batched import (
 from numalab.mm.migrate.engine import engine_of
 from numalab.mm.migrate.ledger import Ledger, open_ledger
 from numalab.mm.mmap_lock import mmap_read_lock
+from numalab.mm.vm_flags import VM_HUGETLB, VM_IO, VM_PFNMAP
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -139,6 +140,7 @@ class _Move:
                     status[i:],
                     self.batch,
                     len(self.batch) > 0,
+                    VM_IO | VM_PFNMAP | self.engine.passes_over & VM_HUGETLB,
                 )
             isolating = queued * self.mem.hw.cost["isolate_page"]
             self.ledger.walked(self.mem.hw.now - before, done, isolating)

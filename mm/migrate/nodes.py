@@ -13,8 +13,8 @@ from numalab.mm.migrate.batched import (
     lru_cache_disable,
     movable_pages,
 )
-from numalab.mm.migrate.engine import Engine, engine_of
-from numalab.mm.migrate.ledger import Ledger, Reason, open_ledger
+from numalab.mm.migrate.engine import Engine, engine_of, why_passed_over
+from numalab.mm.migrate.ledger import Ledger, open_ledger
 from numalab.mm.mmap_lock import mmap_read_lock
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _migrate_to_node(
         with mmap_read_lock(mm):
             for vma in mm.vmas.values():
                 if vma.flags & engine.passes_over:
-                    ledger.areas.append((vma.start, vma.end, Reason.MLOCKED))
+                    ledger.areas.append((vma.start, vma.end, why_passed_over(vma.flags)))
                 else:
                     mem.k.migrate.queue_range(mem, mm, vma.start, vma.end, sources, False, flags, pages)
         isolating = len(pages) * mem.hw.cost["isolate_page"]

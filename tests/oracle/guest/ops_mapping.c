@@ -9,7 +9,8 @@
 
 static const struct name MAP_WORDS[] = {
 	{"noreserve", MAP_NORESERVE}, {"populate", MAP_POPULATE}, {"nonblock", MAP_NONBLOCK}, {"locked", MAP_LOCKED},
-	{"hugetlb", MAP_HUGETLB}, {"growsdown", MAP_GROWSDOWN}, {NULL, 0},
+	{"hugetlb", MAP_HUGETLB}, {"huge_2mb", 21 << 26}, {"huge_1gb", 30 << 26},
+	{"growsdown", MAP_GROWSDOWN}, {NULL, 0},
 };
 static const struct name MREMAP_FLAGS[] = { {"maymove", 1}, {"fixed", 2}, {"dontunmap", 4}, {NULL, 0} };
 static const struct name LOCK_FLAGS[] = { {"current", 1}, {"future", 2}, {"onfault", 4}, {NULL, 0} };

@@ -13,6 +13,7 @@ static const char *const settings[][2] = {
 	{"/proc/sys/vm/swappiness", "60"},
 	{"/proc/sys/vm/zone_reclaim_mode", "0"},
 	{"/proc/sys/vm/nr_hugepages", "0"},
+	{"/proc/sys/vm/nr_overcommit_hugepages", "0"},
 	{"/proc/sys/vm/overcommit_memory", "0"},
 	{"/proc/sys/vm/max_map_count", "65530"},
 	{"/sys/kernel/mm/ksm/run", "0"},

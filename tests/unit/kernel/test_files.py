@@ -478,3 +478,54 @@ def test_who_wants_no_huge_pages_has_none_nor_have_its_children(machine: Machine
 
     machine.run(main)
     assert seen == [(0, 512), (1, 1), (0, 512)]
+
+
+# --- hugetlb ---------------------------------------------------------------------------------------------------
+
+POOL = "/sys/kernel/mm/hugepages/hugepages-2048kB"
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "answer", "pool"),
+    [
+        (f"{POOL}/nr_hugepages", b"2\n", "", 2),
+        (f"{POOL}/nr_hugepages", b"+002", "", 2),
+        (f"{POOL}/nr_hugepages", b"0x2", "EINVAL", 0),
+        (f"{POOL}/nr_hugepages", b"", "EINVAL", 0),
+        (f"{POOL}/nr_hugepages", b"18446744073709551616", "EINVAL", 0),
+        (f"{POOL}/nr_hugepages_mempolicy", b"1", "", 1),
+        ("/proc/sys/vm/nr_hugepages", b" 2 \n", "", 2),
+        ("/proc/sys/vm/nr_hugepages_mempolicy", b"-2", "EINVAL", 0),
+        ("/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages", b"1", "", 1),
+    ],
+)
+def test_the_pool_of_huge_pages(path: str, text: bytes, answer: str, pool: int) -> None:
+    with numalab.boot("2x16M") as machine:
+        machine.run(lambda sys: _write_as(sys, path, text, answer))
+        assert machine.mem.hstate.nr_huge_pages == pool
+
+
+def _write_as(sys: Sys, path: str, text: bytes, answer: str) -> None:
+    assert errno_of(lambda: sys.write(sys.open(path, abi.O_WRONLY), text)) == answer
+
+
+def test_not_even_root_writes_what_sysfs_shows_only(machine: Machine) -> None:
+    def main(sys: Sys) -> None:
+        assert errno_of(lambda: sys.open(f"{POOL}/free_hugepages", abi.O_RDWR)) == "EACCES"
+        assert errno_of(lambda: sys.open("/proc/meminfo", abi.O_RDWR)) == ""
+
+    machine.run(main)
+
+
+def test_status_counts_huge_pages() -> None:
+    def main(sys: Sys) -> None:
+        sys.write(sys.open(f"{POOL}/nr_hugepages", abi.O_WRONLY), b"2")
+        at = sys.mmap(
+            4 << 20, abi.PROT_READ | abi.PROT_WRITE, abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_HUGETLB
+        )
+        sys.memory.write(at, b"x")
+        status = sys.read(sys.open("/proc/self/status", abi.O_RDONLY), 4096).buf
+        assert b"HugetlbPages:\t    2048 kB\n" in status
+
+    with numalab.boot("2x16M") as machine:
+        machine.run(main)

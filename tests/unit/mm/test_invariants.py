@@ -22,6 +22,7 @@ from numalab.mm import (
     invariants_counters,
     invariants_frames,
     invariants_huge,
+    invariants_hugetlb,
     invariants_lru,
     invariants_pages,
     invariants_swap,
@@ -32,15 +33,16 @@ from numalab.mm.invariants_report import LIMIT, NAMES
 from numalab.mm.memory import touch_user
 
 from tests.mm_machine import PAGE, MmMachine
-from tests.unit.mm.breakers import areas, frames, huge, lru, pages, swap
+from tests.unit.mm.breakers import areas, frames, huge, hugetlb, lru, pages, swap
 from tests.unit.mm.breakers.scene import BREAKERS, Breaker, Scene
 
-BROKEN_BY_HAND = (areas, frames, huge, lru, pages, swap)  # importing them fills BREAKERS
+BROKEN_BY_HAND = (areas, frames, huge, hugetlb, lru, pages, swap)  # importing them fills BREAKERS
 CHECKS = (
     invariants_areas,
     invariants_counters,
     invariants_frames,
     invariants_huge,
+    invariants_hugetlb,
     invariants_lru,
     invariants_pages,
     invariants_swap,

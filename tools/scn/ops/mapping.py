@@ -27,7 +27,7 @@ __all__: list[str] = []
 _MAP_SHARED, _MAP_PRIVATE, _MAP_FIXED, _MAP_ANONYMOUS, _MAP_FIXED_NOREPLACE = 0x01, 0x02, 0x10, 0x20, 0x100000
 _MAP_FLAGS = {
     "noreserve": 0x4000, "populate": 0x8000, "nonblock": 0x10000, "locked": 0x2000, "hugetlb": 0x40000,
-    "growsdown": 0x100,
+    "huge_2mb": 21 << 26, "huge_1gb": 30 << 26, "growsdown": 0x100,
 }  # fmt: skip
 _MREMAP_FLAGS = {"maymove": 1, "fixed": 2, "dontunmap": 4}
 _MLOCKALL_FLAGS = {"current": 1, "future": 2, "onfault": 4}
@@ -41,7 +41,7 @@ O_RDWR = 2
 @operation(
     "mmap",
     "NAME LEN [kind=private|shared] [file=PATH] [off=LEN] [prot=rwx-] [at=ADDR] "
-    "[flags=noreserve,populate,nonblock,locked,hugetlb,growsdown]",
+    "[flags=noreserve,populate,nonblock,locked,hugetlb,huge_2mb,huge_1gb,growsdown]",
 )
 def mmap(actor: Actor, line: Line) -> str:
     """Map memory and give it a name.
