@@ -30,7 +30,7 @@ def memfd_create(k: Kernel, task: Task, name: int, flags: int) -> int:
     if len(text) > _NAME_MAX:
         raise KernelError(EINVAL)
     if flags & MFD_HUGETLB:
-        raise KernelError(ENOSYS, "huge pages are not built")
+        raise KernelError(ENOSYS, "a file of huge pages is not built")
     files_of(task).get_unused_fd()
     inode = k.shm_mnt.create(0o666 if flags & MFD_NOEXEC_SEAL else 0o777)
     inode.uid, inode.gid, inode.nlink = task.cred.fsuid, task.cred.fsgid, 0

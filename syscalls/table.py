@@ -78,7 +78,7 @@ TABLE: tuple[Syscall, ...] = (
     _row(6, "lstat", "path:path statbuf:stat_out", stat.lstat, "as stat"),
     _row(8, "lseek", "fd:fd offset:long whence:whence", file.lseek, "neither SEEK_DATA nor SEEK_HOLE"),
     _row(9, "mmap", "addr:addr length:size prot:prot flags:map_flags fd:fd offset:hex", mman.mmap,
-         "huge-page memory is ENOSYS"),
+         "huge pages are of 2 MiB, no MAP_DROPPABLE"),
     _row(10, "mprotect", "addr:addr length:size prot:prot", mman.mprotect),
     _row(11, "munmap", "addr:addr length:size", mman.munmap),
     _row(12, "brk", "brk:addr", mman.brk),
