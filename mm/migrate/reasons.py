@@ -64,7 +64,7 @@ REASONS = {
         "mm/migrate.c: alloc_migration_target(), __GFP_THISNODE; move_pages(2): ENOMEM",
     ),
     Reason.NOT_MIGRATABLE: Rule(
-        "Its area may not be migrated: VM_IO or VM_PFNMAP, under the older engines VM_HUGETLB as well.",
+        "Its area may not be migrated: VM_IO or VM_PFNMAP, under the older engines VM_LOCKED or VM_HUGETLB.",
         "mm/mempolicy.c: vma_migratable()",
     ),
     Reason.NO_SWAP: Rule(
