@@ -17,8 +17,8 @@ from pathlib import Path
 from numalab.tools.errors import UsageError
 
 __all__ = [
-    "Comparison", "Difference", "Tally", "compare", "compare_scenario", "default_directory", "main",
-    "parse_answers", "recorded", "run_scenario",
+    "Comparison", "Difference", "Tally", "compare", "compare_scenario", "default_directory", "kernel_of", "main",
+    "parse_answers", "recorded", "run_scenario", "scenarios_of",
 ]  # fmt: skip
 
 _PLAIN = frozenset({"ret=0", "ret=0 bad_pages=0"})
@@ -104,6 +104,17 @@ def default_directory() -> Path:
 def recorded(directory: Path) -> list[str]:
     """The machines that ``directory`` has recordings of."""
     return sorted(path.name for path in (directory / "golden").iterdir() if path.is_dir())
+
+
+def scenarios_of(directory: Path) -> list[str]:
+    """The names of the scenarios in ``directory``, recorded or not."""
+    return sorted(path.stem for path in (directory / "scenarios").glob("*.scn"))
+
+
+def kernel_of(recording: str) -> str:
+    """The kernel that a recording says it is of: its first line, ``# linux VERSION``."""
+    first = recording.partition("\n")[0]
+    return first.removeprefix("# ") if first.startswith("# ") else "unknown"
 
 
 def parse_answers(text: str) -> dict[int, tuple[str, str]]:
@@ -209,7 +220,7 @@ def main(
             raise UsageError(
                 f"machine {name}: no recordings in {directory}/golden; there are {', '.join(known)}"
             )
-    scenarios = sorted(path.stem for path in (directory / "scenarios").glob("*.scn"))
+    scenarios = scenarios_of(directory)
     totals = {name: Tally() for name in names}
     skipped = 0
     for name, scenario in itertools.product(names, scenarios):
