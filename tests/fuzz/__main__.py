@@ -16,6 +16,7 @@ from tests.fuzz.coverage import Coverage
 from tests.fuzz.generator import generate
 from tests.fuzz.oracle import RealMachine
 from tests.fuzz.shrink import Case, first_difference, kind, shrink
+from tests.fuzz.store import save
 from tests.fuzz.world import MACHINES
 from tests.oracle.errors import OracleError
 
@@ -43,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
     first = real.ask(scripts)
     second = real.ask(scripts, "multi", reverse=True)
     coverage, unstable, cases, lines = Coverage(), Counter[str](), [], 0
+    equal: dict[str, str] = {}
     for name, script in scripts.items():
         theirs, again = first.get(name), second.get(name)
         if theirs is None or again is None:
@@ -53,10 +55,14 @@ def run(options: argparse.Namespace) -> int:
             coverage.add(theirs)
             lines += theirs.count("\n")
             found = first_difference(theirs, real.ours(script))
-            if found is not None:
+            if found is None:
+                equal[name] = theirs
+            else:
                 cases.append(Case(name, script.split("\n")[: found[0]], found[1]))
     for line in coverage.lines():
         print(line)
+    if options.store:
+        print(save(options.machine, real.release, dict(list(equal.items())[: options.store])))
     print(
         f"{options.machine}: {len(scripts)} scenarios from seed {options.seed}, linux {real.release}, {lines} lines"
     )
@@ -108,6 +114,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--machine", choices=list(MACHINES), default="quad")
     parser.add_argument("--count", type=_number, default=100, help="so many scenarios")
     parser.add_argument("--seed", type=_number, default=0, help="of the first one")
+    parser.add_argument("--store", type=_number, help="keep so many in tests/fuzz/recorded")
     parser.add_argument("--no-shrink", dest="shrink", action="store_false", help="only count")
     return parser.parse_args()
 

@@ -77,7 +77,7 @@ def mmap(world: World, actor: Actor) -> Region | None:
     ):
         words.append(f"flags={flags}")
     world.say(actor, " ".join(words))
-    region = actor.regions[name] = Region(name, pages, kind, path)
+    region = actor.regions[name] = Region(name, pages, kind, path, hazy=path in world.blurred)
     reached(world, actor, region)
     return actor.regions[name]
 
@@ -227,7 +227,7 @@ def get_mempolicy(world: World, actor: Actor, region: Region) -> None:
     words = ["get_mempolicy"]
     if flags := world.flags("NODE", "ADDR", "MEMS_ALLOWED"):
         words.append(f"flags={flags}")
-    if ("ADDR" in flags and not region.hazy) or world.chance(5):
+    if not region.hazy and ("ADDR" in flags or world.chance(5)):
         words.append(f"addr={world.place(region)}")
     if world.chance(8):
         words.append(
@@ -276,6 +276,9 @@ def migrate_pages(world: World, actor: Actor) -> Region | None:
 
 
 def move_pages(world: World, actor: Actor, region: Region) -> None:
+    if region.hazy:  # the statuses say where the pages are
+        touching(world, actor, region)
+        return
     rng = world.rng
     pages = ",".join(world.part(region) for _ in range(rng.randint(1, 3)))
     if world.chance(8):
@@ -287,10 +290,8 @@ def move_pages(world: World, actor: Actor, region: Region) -> None:
             f"cycle:{world.node()},{world.node()}",
         )
     )
-    if world.chance(10) and not region.hazy:
+    if world.chance(10):
         nodes = "query"
-    elif region.hazy:  # the status of a page that stays names the node it is on
-        nodes = str(world.node())
     words = [f"move_pages {target(world, actor)} {pages} {nodes}"]
     if flags := world.flags("MOVE", "MOVE_ALL"):
         words.append(f"flags={flags}")

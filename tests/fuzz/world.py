@@ -69,6 +69,7 @@ class World:
         self.actors = {"main": Actor("main")}
         self.dead: list[str] = []
         self.files: dict[str, int] = {}
+        self.blurred: set[str] = set()
         self.lines: list[str] = []
         self.names = 0
         self.swap = True
@@ -95,6 +96,7 @@ class World:
 
     def blur(self, path_or_name: str) -> None:
         """A region of this name or file is hazy from now on, for everybody who has it."""
+        self.blurred.add(path_or_name)
         for actor in self.actors.values():
             for name, region in actor.regions.items():
                 if path_or_name in {name, region.path or None}:
