@@ -39,8 +39,11 @@ CONTROLLERS = ("cpuset",)
 class Cgroup:
     """struct cgroup.
 
-    tasks: its own, without those that have ended, in the order in which they came.  subtree_control: the controllers
-    that its children have.  cpuset: what its tasks go by, its own or that of a group above.  kn: its directory.
+    tasks: its own, without those that have ended, in the order in which they came.  nr_populated_children: children
+    with tasks in them, or below.  subtree_control: the controllers that its children have.  cpuset: what its tasks go
+    by, its own or that of a group above.  kn: its directory.
+
+    Nothing limits how deep groups lie, so whoever goes up or down does so without recursion.
     """
 
     cpuset: Cpuset
@@ -51,6 +54,7 @@ class Cgroup:
         self.parent = parent
         self.children: dict[str, Cgroup] = {}
         self.tasks: dict[Task, None] = {}
+        self.nr_populated_children = 0
         self.subtree_control: set[str] = set()
         self.dead = False
 
@@ -62,24 +66,58 @@ class Cgroup:
     @property
     def path(self) -> str:
         """cgroup_path(): as /proc/PID/cgroup has it."""
-        if self.parent is None:
-            return "/"
-        return f"{self.parent.path.rstrip('/')}/{self.name}"
+        names = [cgrp.name for cgrp in self.ancestors()]
+        return "/" + "/".join(reversed(names[:-1]))
 
     @property
     def populated(self) -> bool:
         """cgroup_is_populated(): there are tasks in it, or below."""
-        return bool(self.tasks) or any(child.populated for child in self.children.values())
+        return bool(self.tasks or self.nr_populated_children)
+
+    def ancestors(self) -> Iterator[Cgroup]:
+        """Itself and those above, the root last."""
+        cgrp: Cgroup | None = self
+        while cgrp is not None:
+            yield cgrp
+            cgrp = cgrp.parent
 
     def descendants(self) -> Iterator[Cgroup]:
         """cgroup_for_each_live_descendant_pre(): itself and those below, parents first."""
-        yield self
-        for child in self.children.values():
-            yield from child.descendants()
+        todo = [self]
+        while todo:
+            cgrp = todo.pop()
+            yield cgrp
+            todo.extend(reversed(cgrp.children.values()))
 
     def css_tasks(self) -> list[Task]:
         """css_task_iter: the tasks that go by its cpuset, its own and those of groups below that have none."""
-        return [task for cgrp in self.descendants() if cgrp.cpuset is self.cpuset for task in cgrp.tasks]
+        found: list[Task] = []
+        todo = [self]
+        while todo:
+            cgrp = todo.pop()
+            found += cgrp.tasks
+            todo.extend(child for child in reversed(cgrp.children.values()) if child.cpuset is self.cpuset)
+        return found
+
+    def add_task(self, task: Task) -> None:
+        """A task comes in."""
+        was = self.populated
+        self.tasks[task] = None
+        self._update_populated(was)
+
+    def remove_task(self, task: Task) -> None:
+        """A task goes, if it is there."""
+        was = self.populated
+        self.tasks.pop(task, None)
+        self._update_populated(was)
+
+    def _update_populated(self, was: bool) -> None:
+        """cgroup_update_populated(): groups above hear of it, up to the first for which that is nothing new."""
+        cgrp, above = self, self.parent
+        while above is not None and cgrp.populated != was:
+            was, step = above.populated, 1 if cgrp.populated else -1
+            above.nr_populated_children += step
+            cgrp, above = above, above.parent
 
     # Where the line runs between groups of processes and groups of threads.
 
@@ -91,12 +129,12 @@ class Cgroup:
     @property
     def can_be_thread_root(self) -> bool:
         """cgroup_can_be_thread_root(): no processes below. The root does not care."""
-        return self.parent is None or not any(child.populated for child in self.children.values())
+        return self.parent is None or not self.nr_populated_children
 
     @property
     def is_valid_domain(self) -> bool:
         """cgroup_is_valid_domain(): it is in no threaded subtree."""
-        return self.parent is None or (self.parent.is_valid_domain and not self.parent.is_thread_root)
+        return not any(above.is_thread_root for above in self.ancestors() if above is not self)
 
 
 def cgroup_init(topology: Topology) -> Cgroup:
@@ -145,12 +183,12 @@ def cgroup_destroy(cgrp: Cgroup) -> None:
 
 def cgroup_fork(task: Task) -> None:
     """cgroup_post_fork(): a new task is where its parent is."""
-    task.cgroup.tasks[task] = None
+    task.cgroup.add_task(task)
 
 
 def cgroup_exit(task: Task) -> None:
     """A task that has ended keeps nobody from removing the group, though /proc still says where it was."""
-    task.cgroup.tasks.pop(task, None)
+    task.cgroup.remove_task(task)
 
 
 def find_process(k: Kernel, task: Task, pid: int) -> Task:
@@ -180,9 +218,9 @@ def cgroup_attach_task(k: Kernel, cgrp: Cgroup, leader: Task, cred: Cred) -> Non
     if source.cpuset is not cgrp.cpuset:
         cpuset_can_attach(cgrp.cpuset, source.cpuset, tasks, cred)
     for task in tasks:
-        del source.tasks[task]
+        source.remove_task(task)
         task.cgroup = cgrp
-        cgrp.tasks[task] = None
+        cgrp.add_task(task)
     if source.cpuset is not cgrp.cpuset:
         cpuset_attach(k, cgrp.cpuset, source.cpuset, tasks)
 

@@ -112,10 +112,12 @@ def _validate_change(cs: Cpuset, old: int, new: int) -> None:
 
 def _descendants(cs: Cpuset) -> Iterator[Cpuset]:
     """cpuset_for_each_descendant_pre(): itself and those below, parents first."""
-    yield cs
-    for child in cs.cgroup.children.values():
-        if child.cpuset is not cs:
-            yield from _descendants(child.cpuset)
+    todo = [cs]
+    while todo:
+        cp = todo.pop()
+        yield cp
+        children = reversed(cp.cgroup.children.values())
+        todo.extend(child.cpuset for child in children if child.cpuset is not cp)
 
 
 def _update_effective_mems(cs: Cpuset) -> bool:

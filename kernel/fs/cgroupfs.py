@@ -157,10 +157,8 @@ def _procs_write(k: Kernel, cgrp: Cgroup, opening: Opening, text: str) -> None:
     """
     task = k.sched.current or k.init
     leader = find_process(k, task, kstrtoint(text.strip(), 0, _INT_MAX))
-    common = leader.cgroup
-    while cgrp not in common.descendants():
-        assert common.parent is not None
-        common = common.parent
+    above = set(leader.cgroup.ancestors())
+    common = next(group for group in cgrp.ancestors() if group in above)
     inode_permission(common.kn.entries["cgroup.procs"], opening.cred, MAY_WRITE)
     cgroup_migrate_vet_dst(cgrp)
     cgroup_attach_task(k, cgrp, leader, task.cred)

@@ -187,3 +187,53 @@ def test_they_can_be_mounted_elsewhere_too(machine: Machine) -> None:
         assert pids(sys, f"{ROOT}/t") == [sys.getpid()]
 
     assert machine.run(main) == 0
+
+
+def test_groups_may_lie_as_deep_as_anybody_likes(machine: Machine) -> None:
+    """Deeper than Python calls functions."""
+    deep = 1100
+    here = machine.kernel.cgroup_root.kn
+    for _ in range(deep):
+        below = here.mkdir("g", 0o755, machine.kernel.init.cred)
+        here.link("g", below)
+        here = below
+    bottom = ROOT + "/g" * deep
+
+    def main(sys: Sys) -> None:
+        assert sys.read_file(f"{bottom}/cgroup.type") == "domain\n"
+        join(sys, bottom)
+        assert sys.read_file("/proc/self/cgroup") == f"0::{'/g' * deep}\n"
+        assert sys.read_file(f"{ROOT}/g/cgroup.events") == "populated 1\nfrozen 0\n"
+        assert f"nr_descendants {deep - 1}\n" in sys.read_file(f"{ROOT}/g/cgroup.stat")
+        sys.write_file(f"{ROOT}/g/cpuset.mems", "1")
+        assert sys.task.ctx.mems_allowed == 2
+        join(sys, ROOT)
+        assert sys.read_file(f"{ROOT}/g/cgroup.events") == "populated 0\nfrozen 0\n"
+
+    assert machine.run(main) == 0
+
+
+def test_groups_above_know_whether_anybody_is_below(machine: Machine) -> None:
+    def main(sys: Sys) -> None:
+        names = ("t", "t/a", "t/a/b", "t/c")
+        for name in names:
+            sys.mkdir(f"{ROOT}/{name}", 0o755)
+
+        def populated() -> str:
+            events = (sys.read_file(f"{ROOT}/{name}/cgroup.events") for name in names)
+            return "".join(text.split()[1] for text in events)
+
+        join(sys, f"{ROOT}/t/a/b")
+        child = sys.fork(lambda sys: sys.sleep(1))
+        assert populated() == "1110"
+        join(sys, f"{ROOT}/t/c", child)
+        assert populated() == "1111"
+        join(sys, f"{ROOT}/t/a")
+        assert populated() == "1101"
+        sys.kill(child, 9)
+        sys.wait()
+        assert populated() == "1100"
+        join(sys, ROOT)
+        assert populated() == "0000"
+
+    assert machine.run(main) == 0
