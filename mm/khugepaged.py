@@ -11,7 +11,7 @@ import enum
 from numalab.arch.errno import EAGAIN, EINVAL, ENOMEM, KernelError
 from numalab.mm._mm_types import VMA, AllocCtx
 from numalab.mm.huge_memory import thp_vma_allowable, thp_vma_suitable
-from numalab.mm.memory import handle_mm_fault
+from numalab.mm.memory import UserFault, handle_mm_fault
 from numalab.mm.swap import lru_add_drain_all
 from numalab.mm.vm_flags import PAGE_SIZE, PMD_SIZE
 
@@ -21,6 +21,7 @@ __all__ = ["Scan", "madvise_collapse"]
 class Scan(enum.IntEnum):
     """What came of one try (the ``SCAN_*`` of ``_khugepaged.pyx``)."""
 
+    FAIL = 0
     SUCCEED = 1
     PMD_NONE = 3
     PMD_MAPPED = 4
@@ -41,7 +42,7 @@ _ERRNO = {
     Scan.PAGE_LRU: EAGAIN,
 }
 #: After these the walk ends, after other failures the next 2 MiB are tried.
-_LAST = (Scan.PMD_NONE, Scan.ALLOC_HUGE_PAGE_FAIL)
+_LAST = (Scan.FAIL, Scan.PMD_NONE, Scan.ALLOC_HUGE_PAGE_FAIL)
 
 
 def madvise_collapse(vma: VMA, ctx: AllocCtx, start: int, end: int) -> None:
@@ -76,7 +77,10 @@ def _collapse(vma: VMA, ctx: AllocCtx, va: int) -> Scan:
     if result == Scan.SWAP:
         # Empty PTEs are passed over: a read fault would give them the zero page, which does no harm.
         for page in range(va, va + PMD_SIZE, PAGE_SIZE):
-            handle_mm_fault(mm, ctx, page, page + 1, False)
+            try:
+                handle_mm_fault(mm, ctx, page, page + 1, False)
+            except UserFault:  # it cannot be read
+                return Scan.FAIL
         lru_add_drain_all(mm.mem)
         result = Scan(collapse(mm.mem, mm, vma, ctx, va))
     return result

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from numalab.arch.disk import Disk
+from numalab.arch.errno import EINVAL, KernelError
 from numalab.mm._constants import LRU_ACTIVE_ANON, LRU_INACTIVE_ANON, PSWPOUT
 from numalab.mm._migrate import MigrateStats
 from numalab.mm._mm_types import MmStruct
@@ -17,7 +18,7 @@ from numalab.mm.memory import UserFault, read_user, touch_user, write_user
 from numalab.mm.mempolicy import do_mbind
 from numalab.mm.migrate.nodes import do_migrate_pages
 from numalab.mm.mlock import do_mlock
-from numalab.mm.mman import MADV_PAGEOUT, MLOCK_ONFAULT
+from numalab.mm.mman import MADV_COLLAPSE, MADV_PAGEOUT, MLOCK_ONFAULT
 from numalab.mm.mmap import do_munmap
 from numalab.mm.mpol import MPOL_BIND
 from numalab.mm.page_alloc import OutOfMemory, Slowpath
@@ -63,6 +64,17 @@ def test_a_page_that_could_not_be_read_is_never_seen(m: Swapping) -> None:
     with pytest.raises(UserFault, match="SIGBUS"):
         read_user(m.mm, m.ctx, data, 4)
     assert read_user(m.mm, m.ctx, data + PAGE, 4) == b"mine", "its neighbour was never asked for"
+
+
+def test_no_huge_page_is_made_of_what_cannot_be_read(m: Swapping) -> None:
+    at = m.map(m.mm, 512, 64 * 512 * PAGE)
+    write_user(m.mm, m.ctx, at, b"mine" * 512 * 1024)
+    do_madvise(m.mm, m.ctx, at, PAGE, MADV_PAGEOUT)
+    m.failing(True)
+    with pytest.raises(KernelError) as error:
+        do_madvise(m.mm, m.ctx, at, 512 * PAGE, MADV_COLLAPSE)
+    assert error.value.errno == EINVAL
+    assert read_user(m.mm, m.ctx, at + PAGE, 4) == b"mine"
 
 
 def test_a_page_that_could_not_be_written_stays_and_keeps_its_bytes(m: Swapping) -> None:
