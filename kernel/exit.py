@@ -17,6 +17,7 @@ or when it is next chosen to run.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -235,17 +236,23 @@ def kernel_wait4(k: Kernel, task: Task, pid: int, options: int) -> Waited:
     if pid == -(1 << 31):
         raise KernelError(ESRCH)
 
-    def mine() -> list[Task]:
+    def mine() -> Iterator[Task]:
         # Children of any thread of the process count, unless __WNOTHREAD says otherwise.
         threads = [task] if options & _WNOTHREAD else task.signal.threads
-        return [c for thread in threads for c in thread.children if _eligible(task, c, pid)]
+        if pid > 0:
+            child = k.pids.find(pid)
+            if child is not None and child.parent in threads and _eligible(task, child, pid):
+                yield child
+            return
+        for thread in threads:
+            yield from (c for c in thread.children if _eligible(task, c, pid))
 
     def ended() -> Task | None:
         # A leader whose threads are still there is not reported yet (delay_group_leader()).
         return next((c for c in mine() if c.state is State.ZOMBIE and len(c.signal.threads) == 1), None)
 
     def settled() -> bool:
-        return ended() is not None or not mine()
+        return ended() is not None or next(mine(), None) is None
 
     if not settled():
         if options & WNOHANG:

@@ -72,24 +72,28 @@ def _signal_one(k: Kernel, sender: Task, target: Task, sig: int) -> None:
         send_signal(k, target, sig)
 
 
+def _addressed(k: Kernel, sender: Task, pid: int) -> list[Task]:
+    """The processes that kill(2) is for, each by its leader; kernel tasks are among them, and take nothing."""
+    if pid > 0:
+        # A thread's id names its process.
+        named = k.pids.find(pid)
+        return [] if named is None else [named.group_leader]
+    if pid == -(1 << 31):
+        return []
+    leaders = [t for t in k.pids if t.pid == t.tgid]
+    if pid == -1:
+        return [t for t in leaders if t.pid > 1 and t.signal is not sender.signal]
+    group = sender.signal.pgid if pid == 0 else -pid
+    return [t for t in leaders if t.signal.pgid == group]
+
+
 def kill(k: Kernel, sender: Task, pid: int, sig: int) -> int:
     """kill(2): pid > 0 one process, 0 the caller's group, -1 everyone but init and the caller, < -1 that group.
 
     Signal 0 only checks.
     Errors: ESRCH (nobody there; comes first), EINVAL (no such signal), EPERM (nobody that may be signalled).
     """
-    # Processes, each by its leader; kernel tasks are among them, and take nothing.
-    leaders = [t for t in k.pids if t.pid == t.tgid]
-    if pid > 0:
-        # A thread's id names its process.
-        found = [t.group_leader for t in k.pids if t.pid == pid]
-    elif pid == -1:
-        found = [t for t in leaders if t.pid > 1 and t.signal is not sender.signal]
-    elif pid == -(1 << 31):
-        found = []
-    else:
-        group = sender.signal.pgid if pid == 0 else -pid
-        found = [t for t in leaders if t.signal.pgid == group]
+    found = _addressed(k, sender, pid)
     if not found:
         raise KernelError(ESRCH)
     # Every one is tried: a process that may not be signalled does not protect the others.
