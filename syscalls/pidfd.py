@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import stat
 
-from numalab.arch.errno import EBADF, EINVAL, ESRCH, KernelError
+from numalab.arch.errno import EBADF, EINVAL, EOPNOTSUPP, ESRCH, KernelError
 from numalab.kernel.fs.file import O_RDWR, File
 from numalab.kernel.fs.inode import Inode
 from numalab.kernel.fs.path import Path
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import Task
+from numalab.mm._mm_types import AllocCtx
 from numalab.syscalls.abi import PIDFD_NONBLOCK, PIDFD_THREAD
 from numalab.syscalls.file import files_of
 
@@ -28,6 +29,10 @@ class _PidFd(Inode):
     def __init__(self, task: Task) -> None:
         super().__init__(stat.S_IFREG | 0o700)
         self.task = task
+
+    def truncate(self, ctx: AllocCtx, size: int) -> None:
+        """pidfs_setattr(). Errors: EOPNOTSUPP."""
+        raise KernelError(EOPNOTSUPP)
 
 
 def pidfd_open(k: Kernel, task: Task, pid: int, flags: int) -> int:

@@ -33,6 +33,7 @@ def test_which_descriptors_there_are() -> None:
         assert answer(lambda: sys.pidfd_open(me + 99, 1)) == "EINVAL", "flags first"
         assert answer(lambda: sys.pidfd_open(me + 99, 0)) == "ESRCH"
         assert answer(lambda: sys.read(fd, 1)) == "EINVAL"
+        assert answer(lambda: sys.ftruncate(fd, 0)) == "EOPNOTSUPP"
         assert answer(lambda: sys.process_madvise(sys.open("/tmp"), 0, 0, abi.MADV_COLD, 0)) == "EBADF"
         assert answer(lambda: sys.process_madvise(99, 0, 0, abi.MADV_COLD, 0)) == "EBADF"
         assert sys.process_madvise(sys.dup(fd), 0, 0, abi.MADV_COLD, 0) == 0
