@@ -27,7 +27,8 @@ from tests.driven import Died, Program
 from tests.memory_model import PAGE, ZEROS, Image, Policy
 
 __all__ = [
-    "MOST_PROCESSES", "NEAR", "NEAR_PAGES", "PFN_MASK", "READABLE", "Base", "Process", "counts", "places", "who",
+    "MAPPED", "MOST_PROCESSES", "NEAR", "NEAR_PAGES", "PFN_MASK", "READABLE", "Base", "Process", "counts",
+    "places", "who",
 ]  # fmt: skip
 
 T = TypeVar("T")

@@ -25,7 +25,7 @@ from numalab.mm.page_alloc import drain_all_pages
 from numalab.mm.swap import lru_add_drain_all
 from numalab.syscalls.sys import Sys
 
-from tests.machine_rules.base import PFN_MASK, Base, Process, counts, places, who
+from tests.machine_rules.base import MAPPED, PFN_MASK, Base, Process, counts, places, who
 from tests.memory_model import PAGE, Policy
 
 __all__ = ["NumaRules"]
@@ -59,7 +59,7 @@ class NumaRules(Base):
             (process, vpn): (pte & PFN_MASK) >> 12
             for process in self.processes
             for vpn, pte in self.ptes(process, sorted(process.image.pages)).items()
-            if flags[(pte & PFN_MASK) >> 12] & (PG.LOCKED | PG.ISOLATED)
+            if pte & MAPPED and flags[(pte & PFN_MASK) >> 12] & (PG.LOCKED | PG.ISOLATED)
         }
 
     def migrating(self, process: Process, call: Callable[[Sys], int], *, enomem: bool = False) -> int | None:
