@@ -40,6 +40,7 @@ PG_head = 1 << 17
 PG_tail = 1 << 18
 PG_isolated = 1 << 19
 PG_lru_batch = 1 << 20
+PG_partially_mapped = 1 << 21
 PG_migration_shared = 1 << 22
 PG_hugetlb = 1 << 23
 PG_ZONE_SHIFT = 24

@@ -30,9 +30,10 @@ from numalab.mm._lru cimport (
 from numalab.mm._mm_types cimport (
     AllocCtx, GFP_USER_MOVABLE, HPAGE_PMD_NR, HPAGE_PMD_ORDER, MemMap, MmStruct, NO_PFN, NR_ANON_MAPPED, NR_ANON_THPS,
     NR_MLOCK, NR_NODE_STATS, PGFAULT, PGREUSE, PG_NODE_SHIFT, PG_anon, PG_anon_exclusive, PG_head, PG_hugetlb,
-    PG_isolated, PG_locked, PG_mlocked, PG_swapbacked, PG_tail, PG_unevictable, PG_uptodate, THP_FAULT_ALLOC,
-    THP_FAULT_FALLBACK, THP_SPLIT_PAGE, THP_SPLIT_PMD, UNEVICTABLE_PGCULLED, UNEVICTABLE_PGMLOCKED, VMA, VM_LOCKED,
-    VM_WRITE, WHY_DONE, WHY_NEED_RECLAIM, WHY_NO_TARGET, alloc_ctx, anon_c, memmap, mm_c, page, page_cold, vma_c,
+    PG_isolated, PG_locked, PG_mlocked, PG_partially_mapped, PG_swapbacked, PG_tail, PG_unevictable, PG_uptodate,
+    THP_FAULT_ALLOC, THP_FAULT_FALLBACK, THP_SPLIT_PAGE, THP_SPLIT_PMD, UNEVICTABLE_PGCULLED, UNEVICTABLE_PGMLOCKED,
+    VMA, VM_LOCKED, VM_WRITE, WHY_DONE, WHY_NEED_RECLAIM, WHY_NO_TARGET, alloc_ctx, anon_c, memmap, mm_c, page,
+    page_cold, vma_c,
 )
 from numalab.mm._page_alloc cimport (
     alloc_huge_mpol, alloc_table, free_pages_block, free_pages_bulk, free_table, pmd_alloc, pte_alloc,
@@ -153,7 +154,7 @@ cdef void split_folio(memmap *m, uint32_t pfn) noexcept nogil:
                 split_huge_pmd(m, pmd)
             i += 1
     for i in range(512):
-        m.hot[head + i].flags &= ~<uint32_t>(PG_head | PG_tail)
+        m.hot[head + i].flags &= ~<uint32_t>(PG_head | PG_tail | PG_partially_mapped)
     m.event[THP_SPLIT_PAGE] += 1
 
 
@@ -316,10 +317,12 @@ cdef bint reuse_huge_pmd(memmap *m, vma_c *v, uint64_t *pmd) noexcept nogil:
 # ---------------------------------------------------------------- migration
 
 cdef bint is_huge_list(memmap *m, const uint32_t *pfns, uint64_t n) noexcept nogil:
-    """Do these begin with all pages of a huge page, in order, that somebody maps and one anon_vma leads to?"""
+    """Do these begin with all pages of a huge page, in order, that somebody maps and one anon_vma leads to? Not if it
+    is to be split as soon as it is met.
+    """
     cdef uint32_t head = pfns[0], i
     cdef uint64_t mapping = m.cold[head].mapping, index = m.cold[head].index
-    if not m.hot[head].flags & PG_head or n < HPAGE_PMD_NR or m.hot[head].mapcount == 0:
+    if m.hot[head].flags & (PG_head | PG_partially_mapped) != PG_head or n < HPAGE_PMD_NR or m.hot[head].mapcount == 0:
         return False
     for i in range(512):
         if pfns[i] != head + i or not is_huge(m, head + i) or m.cold[head + i].mapping != mapping \
@@ -341,7 +344,8 @@ cdef inline void change_mapping(memmap *m, uint32_t src, uint32_t dst, uint64_t 
 cdef void remap_huge_page(memmap *m, uint32_t src, uint32_t dst) noexcept nogil:
     """Whoever maps the huge page at src, by a leaf or by PTEs, maps the one at dst. No TLB is flushed.
 
-    There is no migration entry: nobody can look between this and the copy before it.
+    There is no migration entry: nobody can look between this and the copy before it. Linux, which takes PTEs away one
+    by one, sees the page partially mapped meanwhile, and splits it when it meets it next (deferred_split_folio()).
     """
     cdef anon_c *anon = m.anon[m.cold[src].mapping]
     cdef uint64_t index = m.cold[src].index, moved = <uint64_t>dst - src << PAGE_SHIFT
@@ -366,6 +370,8 @@ cdef void remap_huge_page(memmap *m, uint32_t src, uint32_t dst) noexcept nogil:
             if pte != NULL and pte_mapped(pte[0]) and not pte[0] & PTE_SPECIAL and pte_pfn(pte[0]) == src + i:
                 pte[0] += moved
                 change_mapping(m, src + i, dst + i, pte_address(m.h, pte))
+                if m.hot[src + i].mapcount == 0:
+                    m.hot[dst].flags |= PG_partially_mapped
 
 
 # ---------------------------------------------------------------- Python face

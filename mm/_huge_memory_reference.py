@@ -171,7 +171,7 @@ def split_folio(m: View, pfn: int) -> None:
         if pmd >= 0:
             split_huge_pmd(m, pmd)
     for part in parts(m, pfn):
-        m.hot.flags[part] &= ~(c.PG_head | c.PG_tail)
+        m.hot.flags[part] &= ~(c.PG_head | c.PG_tail | c.PG_partially_mapped)
     m.event[c.THP_SPLIT_PAGE] += 1
 
 
@@ -311,9 +311,12 @@ def reuse_huge_pmd(m: View, vma: VMA, pmd: int) -> bool:
 
 
 def is_huge_list(m: View, pfns: list[int]) -> bool:
-    """Do these begin with all pages of a huge page, in order, that somebody maps and one anon_vma leads to?"""
+    """Do these begin with all pages of a huge page, in order, that somebody maps and one anon_vma leads to? Not if it
+    is to be split as soon as it is met.
+    """
     head = pfns[0]
-    if not m.hot.flags[head] & c.PG_head or pfns[:NR] != list(range(head, head + NR)):
+    whole = m.hot.flags[head] & (c.PG_head | c.PG_partially_mapped) == c.PG_head
+    if not whole or pfns[:NR] != list(range(head, head + NR)):
         return False
     mapping, index = m.cold.mapping[head], m.cold.index[head]
     return m.hot.mapcount[head] > 0 and all(
@@ -335,7 +338,8 @@ def change_mapping(m: View, src: int, dst: int, rmap: int) -> None:
 def remap_huge_page(m: View, src: int, dst: int) -> None:
     """Whoever maps the huge page at src, by a leaf or by PTEs, maps the one at dst. No TLB is flushed.
 
-    There is no migration entry: nobody can look between this and the copy before it.
+    There is no migration entry: nobody can look between this and the copy before it. Linux, which takes PTEs away one
+    by one, sees the page partially mapped meanwhile, and splits it when it meets it next (deferred_split_folio()).
     """
     anon_vma = m.mem.rmap_root(m.cold.mapping[src])
     index, moved = m.cold.index[src], dst - src << pt.PAGE_SHIFT
@@ -356,6 +360,8 @@ def remap_huge_page(m: View, src: int, dst: int) -> None:
             if at >= 0 and is_page(m.ram[at]) and pt.pte_pfn(m.ram[at]) == src + i:
                 m.ram[at] += moved
                 change_mapping(m, src + i, dst + i, at * 8)
+                if m.hot.mapcount[src + i] == 0:
+                    m.hot.flags[dst] |= c.PG_partially_mapped
 
 
 # ---------------------------------------------------------------- what drivers call

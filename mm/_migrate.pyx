@@ -237,7 +237,7 @@ def queue_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end, uint64_t 
     cdef uint64_t va = start, next, before
     cdef uint64_t spread[512]
     cdef uint64_t *table
-    cdef uint32_t n, missed, pfn, large = NO_PFN
+    cdef uint32_t n, missed, pfn
     cdef bint found
     cdef int64_t failed = 0, shared = 0, scanned = 0
     cdef int why = WHY_DONE
@@ -260,7 +260,7 @@ def queue_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end, uint64_t 
             found = False
             mark = log.n if log != NULL else 0
             n = queue_table(m, &mm.c, table, &va, next, nodes, invert, flags, migratable, pagelist.pfns + pagelist.n,
-                            &failed, &shared, &large, &found, log)
+                            &failed, &shared, &pagelist.large, &found, log)
             scanned += (va - before) >> PAGE_SHIFT
             if n:
                 pagelist.n += isolate_batch(m, pagelist.pfns + pagelist.n, n, &missed)

@@ -163,7 +163,6 @@ def queue_range(
     moving = flags & (MF_MOVE | MF_MOVE_ALL) != 0 and migratable
     strict = flags & (MF_STRICT | MF_MOVE | MF_MOVE_ALL) == MF_STRICT  # strictly_unmovable()
     failed_before = pagelist.nr_failed
-    large = c.NO_PFN  # head of the huge page seen last: it is queued, or not, as a whole
     for _, va, stop in pte_tables(m, mm.pgd, start, end):
         candidates: list[tuple[int, int]] = []
         for page_va, pte in mapped_ptes(m, mm.pgd, va, stop):
@@ -180,9 +179,10 @@ def queue_range(
                 continue
             pfn = pt.pte_pfn(pte)
             if is_huge(m, pfn):
-                if huge_head(pfn) == large:
+                # It is queued, or not, as a whole, whatever areas it lies in.
+                if huge_head(pfn) == pagelist.large:
                     continue
-                large = huge_head(pfn)
+                pagelist.large = huge_head(pfn)
             if not moving:
                 pagelist.nr_failed += 1
                 why = Reason.MISPLACED if migratable else Reason.NOT_MIGRATABLE

@@ -58,7 +58,7 @@ cdef enum:
     PG_tail = 1 << 18           # and its other 511 (docs/adr/huge-pages.md)
     PG_isolated = 1 << 19       # off the LRU, held by whoever isolated it
     PG_lru_batch = 1 << 20      # in a per-CPU add batch
-    PG_hwpoison = 1 << 21
+    PG_partially_mapped = 1 << 21   # of the first page of a huge page: it is to be split
     PG_migration_shared = 1 << 22   # under migration, and a fork or mremap copied or moved one of its entries
     PG_hugetlb = 1 << 23        # its huge page is hugetlb's (mm/hugetlb.py)
     PG_ZONE_SHIFT = 24

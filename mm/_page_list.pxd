@@ -66,5 +66,6 @@ cdef class PageList:
     cdef public int64_t scanned     # PTEs looked at
     cdef public int64_t nr_failed   # pages that should go but could not be isolated
     cdef public int64_t nr_shared   # pages passed over since others map them too
+    cdef public uint32_t large      # head of the huge page seen last, of which no more need be said; 0 = none
     cdef int reserve(self, uint32_t more) except -1 nogil
     cdef object listed(self)

@@ -22,6 +22,7 @@ class PageList:
     scanned: int
     nr_failed: int
     nr_shared: int
+    large: int
     @property
     def n(self) -> int: ...
     @property
