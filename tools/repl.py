@@ -89,6 +89,11 @@ class Shell(cmd2.Cmd):
         if not text and line.strip():
             return False  # a comment
         if word != "py" and not self.session.is_operation(text):
+            # What is no command must not open what stands behind its `>`: that would be a file of the host.
+            command = self.statement_parser.parse_command_only(line).command
+            if command and command not in self.get_all_commands() and command not in self.macros:
+                self.perror(self.default_error.format(command), style=None)
+                return False
             return super().onecmd_plus_hooks(line, **options)
         self.history.append(cmd2.Statement(line.strip().partition(" ")[2], raw=line, command=word))
         if word == "py":

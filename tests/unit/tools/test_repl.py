@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +43,18 @@ def test_an_error_comes_with_the_usage(shell: Shell, capsys) -> None:
 def test_an_unknown_word(shell: Shell, capsys) -> None:
     _, err = typed(shell, capsys, "frobnicate")
     assert err == "frobnicate: no such operation or command (help lists them)\n"
+
+
+@pytest.mark.parametrize("line", ["echo always > {}", "echo always >> {}", "echo always | tee {}"])
+def test_an_unknown_word_leaves_the_files_of_the_host_alone(
+    shell: Shell, capsys, tmp_path: Path, line: str
+) -> None:
+    """Whoever types `echo 0 > /sys/...` as in another shell means a file of the machine."""
+    file = tmp_path / "mine"
+    file.write_text("text")
+    _, err = typed(shell, capsys, line.format(file))
+    assert err == "echo: no such operation or command (help lists them)\n"
+    assert file.read_text() == "text"
 
 
 def test_comments_and_empty_lines(shell: Shell, capsys) -> None:
