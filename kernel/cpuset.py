@@ -131,8 +131,8 @@ def _update_effective_mems(cs: Cpuset) -> bool:
 # What becomes of tasks
 
 
-_Move = tuple["MmStruct", int, int]
-"""struct cpuset_migrate_mm_work: whose pages, from which nodes, to which."""
+_Move = tuple["MmStruct", int, int, int]
+"""struct cpuset_migrate_mm_work: whose pages, from which nodes, to which; and the process whose address space it is."""
 
 
 def _change_task_nodemask(task: Task, cs: Cpuset) -> None:
@@ -161,7 +161,7 @@ def _rebind_mms(k: Kernel, tasks: Sequence[Task], old: int, new: int) -> list[_M
         if mm is not None:
             mpol_rebind_mm(mm, k.current_ctx, new)
             if old != new:
-                moves.append((mm, old, new))
+                moves.append((mm, old, new, task.tgid))
     return moves
 
 
@@ -169,9 +169,11 @@ def _migrate(k: Kernel, moves: Sequence[_Move]) -> None:
     """cpuset_migrate_mm_workfn(), and waiting for it. The worker is in no cpuset, so it may allocate anywhere."""
     cpu = k.current_ctx.cpu
     worker = AllocCtx(cpu, k.topology.node_of_cpu(cpu), k.mem.memory_nodes)
-    for mm, old, new in moves:
+    for mm, old, new, pid in moves:
+        before = worker.ledger
         do_migrate_pages(k.mem, mm, worker, old, new, MPOL_MF_MOVE_ALL)
-        k.current_ctx.ledger = worker.ledger  # for whoever waits, this is what the call did
+        ledger = k.current_ctx.ledger = k.mem.ledger  # for whoever waits, this is what the call did
+        ledger.pid, ledger.before = pid, before
 
 
 # Coming in

@@ -224,12 +224,13 @@ class Explainer:
         told = Explanation(
             text.name, shown, task.pid, pid or task.pid, event.result, event.why, _changed(event), ledger
         )
-        if len(self._kept) == _KEPT:
-            _forget(self._kept[0])
-        self._kept.append(told)
-        self._make_room()
-        if self._tell is not None:
-            self._tell(self._read(told))
+        for part in _by_address_space(told):
+            if len(self._kept) == _KEPT:
+                _forget(self._kept[0])
+            self._kept.append(part)
+            self._make_room()
+            if self._tell is not None:
+                self._tell(self._read(part))
 
     def _make_room(self) -> None:
         """Of many long logs the oldest are forgotten."""
@@ -260,6 +261,16 @@ def _forget(told: Explanation) -> None:
     told.runs = []
     if told.ledger is not None:
         told.ledger.log = None
+
+
+def _by_address_space(told: Explanation) -> list[Explanation]:
+    """A call about the pages of several processes, process by process, but for those of which it has found none."""
+    parts, ledger = [], told.ledger
+    while ledger is not None:
+        parts.append(replace(told, pid=ledger.pid or told.pid, ledger=ledger))
+        ledger = ledger.before
+    found = [part for part in reversed(parts) if part.areas or (part.ledger and part.ledger.log)]
+    return found or [told]
 
 
 def _signed(register: int) -> int:
@@ -297,7 +308,7 @@ def _changed(event: SyscallEvent) -> str:
                 f"where {where}, have bind or preferred (many), allocation begins at node {event.raw[2]} now"
             )
         moving = event.raw[5] & (MPOL_MF_MOVE | MPOL_MF_MOVE_ALL)
-        stay = "" if moving else "; what is there stays, for that takes MPOL_MF_MOVE or MPOL_MF_MOVE_ALL"
+        stay = "" if moving else "; what is there stays: to move it takes MPOL_MF_MOVE or MPOL_MF_MOVE_ALL"
         return f"the policy of {where}, is {mpol_to_str(vma.policy)} now{stay}"
     if name == "move_pages" and not engine_of(task.mm.mem).aims:
         engine = task.mm.mem.engine

@@ -84,12 +84,13 @@ class Pass:
 
 @dataclass
 class Ledger:
-    """One call's migration.
+    """What one call did to one address space.
 
     engine: ``batched``...; call: the migrate_reason as Linux names it; scanned: PTEs looked at; isolated: pages taken
     off the LRU; shared: pages passed over since others map them too; failed: pages that stay, by final reason; cost:
-    virtual ns by phase.  log: what became of each page, None if nobody wants to know; areas: those passed over as a
-    whole, (start, end, why).
+    virtual ns by phase.  pid: whose pages, if the call does not say, else 0; before: what the same call did to the
+    address space before this one.  log: what became of each page, None if nobody wants to know; areas: those passed
+    over as a whole, (start, end, why).
     """
 
     engine: str
@@ -105,6 +106,8 @@ class Ledger:
     cost: dict[Phase, int] = field(default_factory=lambda: dict.fromkeys(Phase, 0))
     log: PageLog | None = None
     areas: list[tuple[int, int, Reason]] = field(default_factory=list)
+    pid: int = 0
+    before: Ledger | None = None
 
     def begin(self, stage: int) -> None:
         """A walk or a pass begins; this is its number among those of its kind."""

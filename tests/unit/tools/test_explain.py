@@ -388,6 +388,26 @@ def test_so_many_calls_are_kept(batched: Lab) -> None:
     assert {told.call for told in batched.machine.explanations} == {"set_mempolicy"}
 
 
+def test_a_cpuset_that_moves_the_pages_of_two_processes(batched: Lab) -> None:
+    """Each has an explanation of its own."""
+    batched(
+        "mkdir /sys/fs/cgroup/g", "write /sys/fs/cgroup/cgroup.subtree_control +cpuset",
+        "write /sys/fs/cgroup/g/cpuset.mems 0", "spawn p", "p: mmap b 2", "p: fill b 1",
+        "cgjoin /sys/fs/cgroup/g", "p: cgjoin /sys/fs/cgroup/g", "write /sys/fs/cgroup/g/cpuset.mems 1",
+    )  # fmt: skip
+    of_main, of_p = batched.machine.explanations[-2:]
+    pids = {slot.name: slot.pid for slot in batched.runner.table.slots if slot.used}
+    assert of_main.text == of_p.text == 'write(0, "1", 1) = 1'
+    assert [of_main.pid, of_p.pid] == [pids["main"], pids["p"]]
+    label = region_label(batched.runner)
+    assert [line for line in of_main.lines(label) if " a+" in line or " b+" in line] == [
+        "    a+0:8        moved 0 -> 1, pass async 1"
+    ]
+    assert [line for line in of_p.lines(label) if " a+" in line or " b+" in line] == [
+        "    b+0:2       moved 0 -> 1, pass async 1"
+    ]
+
+
 # --- the twins, golden text --------------------------------------------------------------------------------------
 
 SCRIPT = (
