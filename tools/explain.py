@@ -6,19 +6,21 @@ choose what they want to hear about.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from numalab.syscalls.explain import CALLS, Explanation, Label, address_label
 from numalab.tools.errors import UsageError
+from numalab.tools.report import Report
 from numalab.tools.scn.parse import PAGE, Region, ScriptError, parse_range
 
 if TYPE_CHECKING:
     from numalab.kernel.machine import Machine
     from numalab.tools.scn.runner import Runner
 
-__all__ = ["USAGE", "answer", "region_label", "tell"]
+__all__ = ["USAGE", "answer", "region_label", "telling"]
 
 USAGE = "explain [CALL | [ACTOR:] RANGE]"
 
@@ -48,14 +50,19 @@ def _regions(runner: Runner, pid: int) -> list[Region]:
     return []
 
 
-def tell(machine: Machine, label: Label = address_label) -> None:
-    """Explain each call on standard error when it has ended."""
+@contextlib.contextmanager
+def telling(machine: Machine, label: Label = address_label) -> Iterator[None]:
+    """Explain each call on standard error when it has ended. Raises OSError at the end if that could not be written."""
+    report = Report(sys.stderr)
 
     def print_it(told: Explanation) -> None:
-        sys.stdout.flush()
-        print(*told.lines(label), sep="\n", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # it is the program's output, and the program will hear of it
+            sys.stdout.flush()
+        report.write("".join(f"{line}\n" for line in told.lines(label)))
 
     machine.explain_calls(tell=print_it)
+    yield
+    report.flush()
 
 
 def answer(machine: Machine, runner: Runner, text: str) -> Iterator[str]:
@@ -101,6 +108,6 @@ def _history(calls: list[Explanation], label: Label, runner: Runner, name: str, 
     parts = [told.within(span.addr, end) for told in calls if told.pid in pids]
     parts = [told for told in parts if told.runs or told.areas]
     if not parts:
-        raise UsageError(f"{text}: none of the {len(calls)} calls that are kept has met these pages")
+        raise UsageError(f"{text}: no call that is kept has met these pages (kept: {len(calls)})")
     for told in parts:
         yield from told.lines(label)

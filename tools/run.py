@@ -7,6 +7,7 @@ prints it, without the frames of this package.  A ``.scn`` scenario prints one l
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -44,12 +45,14 @@ def scenario_output(machine: Machine, data: bytes, *, explain: bool = False) -> 
     from numalab.tools.scn.runner import Runner  # noqa: PLC0415
 
     runner = Runner(machine)
+    told: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if explain:
-        from numalab.tools.explain import region_label, tell  # noqa: PLC0415
+        from numalab.tools.explain import region_label, telling  # noqa: PLC0415
 
-        tell(machine, region_label(runner))
-    for number, text, answer in runner.script(data):
-        yield f"{number} {text} => {answer}"
+        told = telling(machine, region_label(runner))
+    with told:
+        for number, text, answer in runner.script(data):
+            yield f"{number} {text} => {answer}"
 
 
 def main(program: str, args: Sequence[str], machine: Machine, *, explain: bool = False) -> int:
@@ -69,9 +72,10 @@ def main(program: str, args: Sequence[str], machine: Machine, *, explain: bool =
     if path.suffix == ".scn":
         return _run_scenario(machine, data, explain)
     if explain:
-        from numalab.tools.explain import tell  # noqa: PLC0415
+        from numalab.tools.explain import telling  # noqa: PLC0415
 
-        tell(machine)
+        with telling(machine):
+            return _run_python(machine, program, data, args)
     return _run_python(machine, program, data, args)
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NoReturn, TextIO, cast
 
 from numalab.tools.errors import UsageError
+from numalab.tools.report import Report
 
 if TYPE_CHECKING:
     from numalab.kernel.machine import Machine
@@ -60,10 +61,11 @@ def parse(words: list[str]) -> Namespace:
     return parser.parse_args(words)
 
 
-def start(machine: Machine, options: Namespace) -> None:
-    """Trace a machine from now on, until ``machine.strace(False)``.
+def start(machine: Machine, options: Namespace, through: Callable[[TextIO], object] | None = None) -> TextIO:
+    """Trace a machine from now on, until ``machine.strace(False)``; returns the output.
 
-    Raises UsageError for a set of calls or a file that is none; nothing has changed then.
+    through: what stands between the tracer and its file.  Raises UsageError for a set of calls or a file that is none;
+    nothing has changed then.
     """
     from numalab.syscalls.strace.trace_set import parse_trace_set  # noqa: PLC0415
 
@@ -75,10 +77,13 @@ def start(machine: Machine, options: Namespace) -> None:
         raise UsageError(f"-e trace={trace}: {error}") from None
     except OSError as error:
         raise UsageError(f"-o {options.output}: {error.strerror}") from None
+    file = sys.stderr if out is None else out
+    output = file if through is None else cast("TextIO", through(file))
     machine.strace(
-        True, out, trace=trace, lines=not options.summary_only, summary=options.summary_only or options.summary,
+        True, output, trace=trace, lines=not options.summary_only, summary=options.summary_only or options.summary,
         wall=options.wall, to_file=out is not None,
     )  # fmt: skip
+    return output
 
 
 @contextlib.contextmanager
@@ -87,12 +92,14 @@ def tracing(machine: Machine, options: Namespace) -> Iterator[None]:
     if not options.strace:
         yield
         return
-    start(machine, options)
+    output = start(machine, options, through=Report)
     try:
         yield
     finally:
         try:
             machine.strace(False)
+            if options.output is None:
+                output.flush()
         except OSError:
             sys.stdout.flush()  # what the program has printed is not lost with the trace
             raise

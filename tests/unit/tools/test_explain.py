@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -467,7 +469,7 @@ def test_history_of_pages(batched: Lab) -> None:
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("a", "a: none of the 1 calls that are kept has met these pages"),
+        ("a", "a: no call that is kept has met these pages (kept: 1)"),
         ("b", "b: neither a call nor an address (0x..), nor a region of main (a)"),
         ("q: a", "q: no such process (there are main)"),
         ("mbind", "no mbind has moved pages, set a policy or failed yet"),
@@ -518,3 +520,26 @@ def test_run_explain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert (ran.returncode, ran.stdout) == (0, "")
     assert ran.stderr.splitlines()[-1] == "  this call moved no pages"
     assert one_line_error(capsys, "run", "--explain", str(tmp_path / "none.py"))
+
+
+CAREFUL = """\
+def main(sys):
+    try:
+        sys.set_mempolicy(2, {1})
+    except OSError:
+        print("refused")
+    print("done")
+"""
+
+
+@pytest.mark.parametrize(("program", "said"), [("p.py", "done\n"), ("s.scn", "1 getcpu => ret=0 node=0\n")])
+def test_a_full_disk_is_told_at_the_end(tmp_path: Path, program: str, said: str) -> None:
+    path = tmp_path / program
+    path.write_text(CAREFUL if path.suffix == ".py" else "getcpu\nset_mempolicy bind {1}\n")
+    command = [sys.executable, "-m", "numalab.tools.cli", "run", "--explain", str(path)]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout.startswith(said)
+    assert "refused" not in done.stdout
+    assert "script-error" not in done.stdout

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -116,6 +118,20 @@ def test_a_full_disk_is_told_when_the_program_has_run(tmp_path: Path) -> None:
     done = run_command("run", "--strace", "-o", "/dev/full", str(program))
     assert (done.returncode, done.stdout) == (1, "1\n")
     assert done.stderr == "numalab: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize("options", ["--strace", "--explain", "--strace -o /dev/stdout"])
+def test_a_trace_whose_reader_goes_away_ends_the_program(tmp_path: Path, options: str) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("def main(sys):\n    while True:\n        sys.set_mempolicy(2, {1})\n")
+    shell = (
+        f"timeout 60 {sys.executable} -m numalab.tools.cli run {options} {program} 2>&1 | head -1; "
+        "echo ${PIPESTATUS[0]}"
+    )
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
+    assert "set_mempolicy(" in done.stdout
+    assert done.stdout.splitlines()[1:] == ["141"]
+    assert done.stderr == ""
 
 
 def test_the_shell_takes_the_same_options(shell: Shell, capsys) -> None:
