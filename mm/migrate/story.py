@@ -84,17 +84,16 @@ def page_runs(mem: MemMap, ledger: Ledger) -> list[PageRun]:
     if ledger.log is None:
         return []
     groups: list[tuple[PageRun, list[tuple[int, int]]]] = []
+    ends: dict[PageRun, list[list[tuple[int, int]]]] = {}  # where a group ends, and its story: its frames
     for page in sorted(_pages(ledger), key=lambda page: page.va):
         run = _run(mem, ledger, page)
-        if groups:
-            first, frames = groups[-1]
-            if (
-                replace(run, start=first.start) == first
-                and run.start == first.start + len(frames) * PAGE_SIZE
-            ):
-                frames.append((page.pfn, page.to))
-                continue
-        groups.append((run, [(page.pfn, page.to)]))
+        # A page that moved several times is in as many groups, each of which goes on with the next page.
+        if open_groups := ends.get(run):
+            frames = open_groups.pop(0)
+        else:
+            groups.append((run, frames := []))
+        frames.append((page.pfn, page.to))
+        ends.setdefault(replace(run, start=run.end), []).append(frames)
     return [replace(first, pages=len(frames), frames=tuple(frames)) for first, frames in groups]
 
 

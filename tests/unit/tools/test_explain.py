@@ -108,6 +108,18 @@ def test_a_page_that_moves_twice_has_two_stories() -> None:
     lab.machine.close()
 
 
+def test_a_huge_page_that_moves_several_times_is_as_many_lines() -> None:
+    """move_pages names it three times, with other nodes each time."""
+    lab = Lab("batched", "quad")
+    lab("write /sys/kernel/mm/transparent_hugepage/enabled always", "mmap t 2M", "fill t 1")
+    told = lab("move_pages self t+0,t+9,t+100,t+7 1,2,1,0 flags=MOVE")
+    assert [(run.pages, told.story(run)) for run in told.runs] == [
+        (512, "moved 0 -> 1, pass async 1"), (512, "moved 1 -> 2, pass async 1"),
+        (512, "moved 2 -> 1, pass async 1"), (512, "moved 1 -> 0, pass async 1"),
+    ]  # fmt: skip
+    lab.machine.close()
+
+
 def test_a_page_that_its_owner_gave_up() -> None:
     """While pass 1 waits for one page, another thread unmaps its neighbour."""
     with numalab.boot("2x16M", migration="swap") as machine:
