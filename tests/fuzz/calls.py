@@ -128,9 +128,8 @@ def mremap(world: World, actor: Actor, region: Region) -> None:
         world.say(actor, f"mremap {region.name} {pages}")
         actor.regions[region.name] = replace(region, pages=pages)
     else:
-        flags = world.rng.choice(
-            ("0", "maymove", "maymove|dontunmap", "maymove|fixed", "fixed", "dontunmap", "0x8")
-        )
+        # Not maymove alone: where the kernel puts a region, memory of the recorder's lies beside it.
+        flags = world.rng.choice(("0", "maymove|dontunmap", "maymove|fixed", "fixed", "dontunmap", "0x8"))
         world.say(actor, f"mremap {world.part(region)} {pages} flags={flags}")
 
 
