@@ -10,7 +10,6 @@ import argparse
 import sys
 import time
 from collections import Counter
-from typing import NoReturn
 
 from tests.fuzz.coverage import Coverage
 from tests.fuzz.generator import generate
@@ -19,6 +18,7 @@ from tests.fuzz.shrink import Case, first_difference, kind, shrink
 from tests.fuzz.store import save
 from tests.fuzz.world import MACHINES
 from tests.oracle.errors import OracleError
+from tests.oracle.options import Parser, number
 
 #: Of the scenarios that differ in the same kind of operation so many are cut short.
 SHOWN = 4
@@ -97,24 +97,12 @@ def show(real: RealMachine, cases: list[Case]) -> None:
         print(f"    linux    {theirs.splitlines()[-1]}\n    numalab  {ours.splitlines()[-1]}")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line."""
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text}: write a number")
-    return int(text)
-
-
 def arguments() -> argparse.Namespace:
-    parser = _Parser(prog="fuzz-oracle", description=__doc__)
+    parser = Parser(prog="fuzz-oracle", description=__doc__)
     parser.add_argument("--machine", choices=list(MACHINES), default="quad")
-    parser.add_argument("--count", type=_number, default=100, help="so many scenarios")
-    parser.add_argument("--seed", type=_number, default=0, help="of the first one")
-    parser.add_argument("--store", type=_number, help="keep so many in tests/fuzz/recorded")
+    parser.add_argument("--count", type=number(1), default=100, help="so many scenarios")
+    parser.add_argument("--seed", type=number(0), default=0, help="of the first one")
+    parser.add_argument("--store", type=number(1), help="keep so many in tests/fuzz/recorded")
     parser.add_argument("--no-shrink", dest="shrink", action="store_false", help="only count")
     return parser.parse_args()
 

@@ -344,7 +344,6 @@ def weaken(world: World, actor: Actor) -> Region | None:
             )
         ),
     )  # fmt: skip
-    actor.weak = True
     return None
 
 

@@ -45,12 +45,11 @@ class Region:
 
 @dataclass
 class Actor:
-    """A process. interleaves: its task policy does; weak: it dropped its rights."""
+    """A process. interleaves: its task policy does."""
 
     name: str
     regions: dict[str, Region] = field(default_factory=dict)
     interleaves: bool = False
-    weak: bool = False
 
     def child(self, name: str) -> Actor:
         return replace(self, name=name, regions=dict(self.regions))

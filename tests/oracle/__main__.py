@@ -6,12 +6,12 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import NoReturn
 
 from .errors import OracleError
 from .initramfs import compile_guest
 from .kernel import Kernel, kernel
 from .machines import MACHINES
+from .options import Parser, number
 from .qemu import Answers, GuestCrashed, boot
 from .recordings import Recordings, differences, sample
 
@@ -106,24 +106,12 @@ def _machine(name: str) -> str:
     return name
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: write a number from 1 on")
-    return int(text)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line."""
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
 def main() -> int:
     """0: as recorded, or recorded; 1: something differs, or is unstable; 2: it could not be found out."""
-    parser = _Parser(prog="oracle", description=__doc__)
+    parser = Parser(prog="oracle", description=__doc__)
     parser.add_argument("--machine", nargs="*", type=_machine, default=[], help="all of them by default")
     parser.add_argument("--only", nargs="*", default=[], help="these scenarios")
-    parser.add_argument("--sample", type=_count, default=_SAMPLE, help="so many scenarios a machine")
+    parser.add_argument("--sample", type=number(1), default=_SAMPLE, help="so many scenarios a machine")
     parser.add_argument("--record", action="store_true", help="record; by default what has no recording")
     parser.add_argument("--directory", type=Path, default=_CONFORMANCE, help="with scenarios/ and golden/")
     options = parser.parse_args()

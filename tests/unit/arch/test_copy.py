@@ -55,8 +55,10 @@ def test_zero(path: str) -> None:
 def test_nothing_to_do(path: str) -> None:
     with random_machine() as hw:
         none = np.zeros(0, dtype=np.uint64)
+        before = hw.ram.copy()
         _copy.copy_pages(hw, none, none)
         _copy.zero_pages(hw, none)
+        assert np.array_equal(hw.ram, before)
 
 
 def test_wrong_arguments() -> None:
