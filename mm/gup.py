@@ -69,6 +69,7 @@ def faultin_page(mm: MmStruct, ctx: AllocCtx, addr: int) -> None:
     """get_user_pages_fast() for reading: make one page present. Raises KernelError(EFAULT) if it may not be read.
 
     A page that the processor could read is there already, whatever its area allows: x86 reads what may only be written.
+    The zero page is not found that way (gup_fast_pte_range() passes over special entries).
     """
     pte = mm.mem.k.pagetable.walk(mm.mem.hw, mm.pgd, addr)
     if pte & (PTE_PRESENT | PTE_SPECIAL) == PTE_PRESENT:

@@ -50,8 +50,6 @@ from numalab.mm.vm_flags import (
     VM_HUGETLB,
     VM_IO,
     VM_PFNMAP,
-    VM_READ,
-    VM_WRITE,
     offset_in_page,
     page_align,
 )
@@ -116,7 +114,7 @@ def do_get_mempolicy(mem: MemMap, mm: MmStruct, ctx: AllocCtx, addr: int, flags:
     if not flags & MPOL_F_NODE:
         mode = MPOL_DEFAULT if policy is None else policy.mode | policy.flags & MPOL_MODE_FLAGS
     elif vma is not None:
-        mode = _lookup_node(mem, mm, ctx, vma, addr)
+        mode = _lookup_node(mem, mm, ctx, addr)
     else:
         mode = _next_interleave_node(ctx, policy)
     return mode, get_policy_nodemask(policy)
@@ -130,16 +128,10 @@ def _next_interleave_node(ctx: AllocCtx, policy: MemPolicy | None) -> int:
     return next_node_in(ctx.il_prev, policy.nodes)
 
 
-def _lookup_node(mem: MemMap, mm: MmStruct, ctx: AllocCtx, vma: VMA, addr: int) -> int:
-    """Node of the page at ``addr``, which is made present first if it is not.
-
-    A page that is there may also be write-only; one that must be faulted in, or that the CPU may not use since its
-    area allows nothing, needs an area that may be read.
-    """
+def _lookup_node(mem: MemMap, mm: MmStruct, ctx: AllocCtx, addr: int) -> int:
+    """Node of the page at ``addr``, which is made present first if it is not."""
+    faultin_page(mm, ctx, addr & PAGE_MASK)
     word = pagemap(mm, addr & PAGE_MASK, 1)
-    if not (int(word[0]) >> 63 and vma.flags & (VM_READ | VM_WRITE)):
-        faultin_page(mm, ctx, addr & PAGE_MASK)
-        word = pagemap(mm, addr & PAGE_MASK, 1)
     return mem.node_of(int(word[0]) & ((1 << 55) - 1))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from tests.fuzz.world import SIZES, Actor, Region, World
+from tests.fuzz.world import HUGE_SIZES, HUGETLB_SIZES, SIZES, Actor, Region, World
 
 __all__ = ["CALLS", "QUIET", "Call"]
 
@@ -20,6 +20,7 @@ ADVICE = (
         "unmergeable",
         "hugepage",
         "nohugepage",
+        "collapse",
         "wipeonfork",
         "keeponfork",
         "dontdump",
@@ -54,11 +55,24 @@ def mmap(world: World, actor: Actor) -> Region | None:
     if len(actor.regions) >= 5 or world.names >= 20:
         return touch(world, actor)
     name, kind, pages = world.new_name(), world.rng.choice(KINDS), world.rng.choice(SIZES)
+    if world.hugetlb and world.chance(40):
+        kind, pages = (
+            world.rng.choice(("hugetlb", "hugetlb", "hugetlb-shared")),
+            world.rng.choice(HUGETLB_SIZES),
+        )
+    elif world.huge and kind == "private" and world.chance(60):
+        pages = world.rng.choice(HUGE_SIZES)
     words, path = [f"mmap {name} {pages}"], ""
-    if kind == "shared":
+    if kind.startswith("hugetlb"):
+        words += ["kind=shared"] * (kind == "hugetlb-shared")
+    elif kind == "shared":
         words.append("kind=shared")
     elif kind != "private":
-        path = f"memfd:{name}" if kind == "memfd" else f"/tmp/{world.rng.choice('uvw')}"
+        path = (
+            f"memfd:{name}"
+            if kind == "memfd"
+            else f"{world.rng.choice(world.directories)}/{world.rng.choice('uvw')}"
+        )
         if path not in world.files:
             world.files[path] = world.rng.choice(SIZES)
             world.say(
@@ -72,13 +86,15 @@ def mmap(world: World, actor: Actor) -> Region | None:
             words.append(f"off={world.rng.randint(1, 4)}")
     if world.chance(15):
         words.append(f"prot={world.rng.choice(('r', 'rw', 'rx', '-', 'w'))}")
-    if flags := ",".join(
-        f for f, p in (("populate", 15), ("locked", 6), ("noreserve", 8)) if world.chance(p)
-    ):
+    huge = kind.startswith("hugetlb")
+    known = (("hugetlb", 100 * huge), ("populate", 15), ("locked", 6), ("noreserve", 60 if huge else 8))
+    if flags := ",".join(flag for flag, percent in known if world.chance(percent)):
         words.append(f"flags={flags}")
     world.say(actor, " ".join(words))
     region = actor.regions[name] = Region(name, pages, kind, path, hazy=path in world.blurred)
     reached(world, actor, region)
+    if kind == "private" and pages in HUGE_SIZES and world.chance(70):
+        world.say(actor, f"madvise {name} hugepage")
     return actor.regions[name]
 
 
@@ -123,7 +139,7 @@ def mprotect(world: World, actor: Actor, region: Region) -> None:
 
 
 def mremap(world: World, actor: Actor, region: Region) -> None:
-    pages = world.rng.choice(SIZES)
+    pages = world.rng.choice(HUGETLB_SIZES if region.unit > 1 else SIZES)
     if world.chance(60):
         world.say(actor, f"mremap {region.name} {pages}")
         actor.regions[region.name] = replace(region, pages=pages)
@@ -226,7 +242,7 @@ def get_mempolicy(world: World, actor: Actor, region: Region) -> None:
     words = ["get_mempolicy"]
     if flags := world.flags("NODE", "ADDR", "MEMS_ALLOWED"):
         words.append(f"flags={flags}")
-    if not region.hazy and ("ADDR" in flags or world.chance(5)):
+    if not region.hazy and not ("NODE" in flags and region.huge) and ("ADDR" in flags or world.chance(5)):
         words.append(f"addr={world.place(region)}")
     if world.chance(8):
         words.append(
@@ -382,6 +398,34 @@ def swap(world: World, actor: Actor) -> Region | None:
     return world.region(actor)
 
 
+def mount(world: World, actor: Actor) -> Region | None:
+    """A tmpfs with a policy for its files, and with the first region of one of them."""
+    if len(world.directories) > 2:
+        return mmap(world, actor)
+    path = f"/tmp/m{len(world.directories)}"
+    mode = world.rng.choice(("bind", "bind", "prefer", "interleave", "local", "default", "weighted"))
+    nodes = ",".join(map(str, world.nodes() if mode != "prefer" else [world.node()]))
+    words = mode + world.rng.choice(("", "", "=static", "=relative"))
+    if mode not in {"local", "default"} or world.chance(10):
+        words += f":{nodes}"
+    world.say(world.actors["main"], f"mount_tmpfs {path} mpol={words}")
+    world.directories.append(path)
+    if mode == "interleave":
+        world.blurred |= {f"{path}/{name}" for name in "uvw"}
+    return mmap(world, actor)
+
+
+def pool(world: World, actor: Actor) -> Region | None:
+    """The pool of huge pages grows or shrinks on a node, and regions are made of them from now on."""
+    world.hugetlb = True
+    node = world.rng.choice(world.machine.memory)
+    path = f"/sys/devices/system/node/node{node}/hugepages/hugepages-2048kB"
+    world.say(world.actors["main"], f"write {path}/nr_hugepages {world.rng.choice((0, 1, 2, 2, 3, 4))}")
+    if world.chance(30):
+        world.say(actor, "cat /proc/meminfo grep=HugePages_")
+    return world.region(actor)
+
+
 def resize(world: World, actor: Actor, region: Region) -> None:
     """Change the file behind a region, as far as there is one."""
     if not region.path:
@@ -437,5 +481,7 @@ CALLS: dict[Call, int] = {
     cpuset: 4,
     on_region(pin): 2,
     swap: 1,
+    mount: 2,
+    pool: 1,
     on_region(resize): 2,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from tests.fuzz.calls import CALLS, QUIET
+from tests.fuzz.calls import CALLS, QUIET, pool
 from tests.fuzz.world import Actor, Region, World
 
 __all__ = ["generate"]
@@ -18,8 +18,14 @@ def generate(machine: str, seed: int) -> str:
     rng = random.Random(f"{machine} {seed}")
     world = World(machine, rng)
     world.lines.append(f"# {machine} {seed}")
-    if world.chance(8):
-        world.lines.append("write /sys/kernel/mm/transparent_hugepage/enabled always")
+    if world.chance(20):
+        world.huge = True
+        world.lines.append(
+            f"write /sys/kernel/mm/transparent_hugepage/enabled {rng.choice(('always', 'madvise'))}"
+        )
+    if world.chance(12):
+        for _ in range(3):
+            pool(world, world.actors["main"])
     calls, weights = list(CALLS), list(CALLS.values())
     for _ in range(rng.randint(SHORTEST, LONGEST)):
         actor = world.actor()
@@ -47,12 +53,14 @@ def look(world: World, region: Region) -> None:
 def question(world: World, actor: Actor, region: Region) -> str:
     """Something that the kernel can be asked about a region without changing it."""
     part = world.part(region)
-    questions = [*(f"{asked} {part}" for asked in ("state", "mincore", "maps")), f"verify {part} 1"]
-    if world.marked == region.name:
-        questions.append(f"samepfn {region.name}")
-    elif world.chance(10):
-        world.marked = region.name
-        return f"samepfn {region.name} mark"
+    questions = [*(f"{asked} {part}" for asked in ("mincore", "maps")), f"verify {part} 1"]
+    if not region.huge:
+        questions.append(f"state {part}")
+        if world.marked == region.name:
+            questions.append(f"samepfn {region.name}")
+        elif world.chance(10):
+            world.marked = region.name
+            return f"samepfn {region.name} mark"
     if world.chance(8):
         return f"cat /proc/self/status grep={world.rng.choice(('Mems_allowed_list', 'Cpus_allowed_list'))}"
     if not region.hazy:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field, replace
 
-__all__ = ["MACHINES", "Actor", "Machine", "Region", "World"]
+__all__ = ["HUGETLB_SIZES", "HUGE_SIZES", "MACHINES", "SIZES", "Actor", "Machine", "Region", "World"]
 
 #: Pages of a region; several are no multiple of what a PTE table, a batch or an interleaving takes.
 SIZES = (1, 2, 3, 5, 8, 12, 16, 17, 24, 33, 40)
+#: Pages of a region in which huge pages fit, some with a rest behind them; pages of one of hugetlb.
+HUGE_SIZES = (512, 700, 1024, 1030)
+HUGETLB_SIZES = (512, 1024, 1536)
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,23 @@ class Region:
 
     name: str
     pages: int
-    kind: str  # private, shared, file, filecopy, memfd
+    kind: str  # private, shared, file, filecopy, memfd, hugetlb, hugetlb-shared
     path: str = ""
     hazy: bool = False
 
     @property
     def shared(self) -> bool:
-        return self.kind in {"shared", "file", "memfd"}
+        return self.kind in {"shared", "file", "memfd", "hugetlb-shared"}
+
+    @property
+    def huge(self) -> bool:
+        """It may hold transparent huge pages, also the one of zeros, which here is the small one 512 times."""
+        return self.kind == "private" and self.pages >= HUGE_SIZES[0]
+
+    @property
+    def unit(self) -> int:
+        """Pages of which a part of it is mostly made."""
+        return 512 if self.kind.startswith("hugetlb") else 1
 
 
 @dataclass
@@ -71,6 +84,10 @@ class World:
         self.blurred: set[str] = set()
         self.lines: list[str] = []
         self.names = 0
+        self.huge = False
+        self.hugetlb = False
+        #: Directories in which files are made.
+        self.directories = ["/tmp"]
         self.swap = True
         self.pinned = False
         self.group = False
@@ -113,8 +130,9 @@ class World:
         rng = self.rng
         if self.chance(35):
             return region.name
-        first = rng.randrange(region.pages)
-        length = rng.randint(1, region.pages - first)
+        unit = region.unit if self.chance(80) else 1
+        first = rng.randrange(0, region.pages, unit)
+        length = rng.randint(1, (region.pages - first) // unit) * unit
         if self.chance(3):
             length += rng.randint(1, 4)
         return f"{region.name}+{first}:{length}" if first or length != region.pages else region.name
