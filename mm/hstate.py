@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Hstate"]
 
-#: What a page in the pool still has of its flags: its place, and what it is.
-_KEPT = np.uint32(c.PG_hugetlb | c.PG_head | c.PG_tail | 0xFF << c.PG_ZONE_SHIFT)
+#: What a page in the pool still has of its flags: its place, and what it is; and that it once was dirty.
+_KEPT = np.uint32(c.PG_dirty | c.PG_hugetlb | c.PG_head | c.PG_tail | 0xFF << c.PG_ZONE_SHIFT)
 
 
 class Hstate:

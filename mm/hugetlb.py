@@ -318,6 +318,8 @@ def unmap_hugepage_range(vma: VMA, start: int, end: int) -> None:
         head, index = _head(leaf), hugetlb_index(vma, va)
         alone = bool((mem.hot["refcount"][_page(head)] == 1).all())
         restore = alone and used is not None and index in used and not mem.hstate.surplus_huge_pages
+        if leaf & PTE_DIRTY:
+            mem.hot["flags"][_page(head)] |= np.uint32(c.PG_dirty)
         _unmap(vma, va, head)
         if restore and used is not None:
             used.remove(index)

@@ -73,7 +73,10 @@ class HugetlbFile:
                 self._remove(index)
 
     def _remove(self, index: int) -> None:
-        self.mem.hstate.put_page(self.pages.pop(index))
+        """hugetlb_delete_from_page_cache()."""
+        head = self.pages.pop(index)
+        self.mem.hot["flags"][head : head + c.HPAGE_PMD_NR] &= ~np.uint32(c.PG_dirty)
+        self.mem.hstate.put_page(head)
 
     def get_file(self) -> None:
         """One mapping more."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numalab.arch._pagetable import PTE_ADDR_MASK
+from numalab.arch._pagetable import PTE_ADDR_MASK, PTE_DIRTY
 from numalab.arch.errno import ENOMEM
 from numalab.mm import _constants as c
 from numalab.mm.hugetlb import huge_node, mapped_at
@@ -110,6 +110,8 @@ def _move(mem: MemMap, src: int, dst: int) -> None:
         va = mapped_at(vma, src)
         if va is not None:
             leaf = k.huge_ptep_get(mem, vma.mm, va)
+            if leaf & PTE_DIRTY:
+                mem.hot["flags"][src : src + NR] |= np.uint32(c.PG_dirty)
             k.set_huge_pte_at(mem, vma.mm, va, leaf & ~PTE_ADDR_MASK | dst << PAGE_SHIFT)
     old, new = slice(src, src + NR), slice(dst, dst + NR)
     mem.cold[new] = mem.cold[old]
