@@ -221,6 +221,7 @@ def _queue_pages_range(
     """
     before = mem.hw.now
     flags |= engine.flags
+    nodes &= MASK64  # a mask of 1024 bits may name nodes that no machine here has
     ledger.begin(0)
     vma = find_vma_intersection(mm, start, end)
     if vma is None or (start < vma.start and not holes_ok):

@@ -1,0 +1,1 @@
+"""The border under attack: calls, files and texts that nobody means well with."""
