@@ -19,8 +19,9 @@ cdef void change_huge_pmd(memmap *m, vma_c *v, uint64_t *pmd) noexcept nogil
 cdef int move_huge_pmd(memmap *m, alloc_ctx *ctx, mm_c *mm, uint64_t *frm, uint64_t new) noexcept nogil
 cdef bint reuse_huge_pmd(memmap *m, vma_c *v, uint64_t *pmd) noexcept nogil
 cdef bint huge_mapped_shared(memmap *m, uint32_t pfn) noexcept nogil
+cdef bint partially_mapped(memmap *m, uint32_t pfn) noexcept nogil
 cdef bint huge_page_pinned(memmap *m, uint32_t pfn) noexcept nogil
-cdef void split_folio(memmap *m, uint32_t pfn) noexcept nogil
+cdef void split_folio(memmap *m, uint32_t pfn, bint zeros) noexcept nogil
 cdef bint is_huge_list(memmap *m, const uint32_t *pfns, uint64_t n) noexcept nogil
 cdef void remap_huge_page(memmap *m, uint32_t src, uint32_t dst) noexcept nogil
 

@@ -15,7 +15,7 @@ the first page of a huge page `link` is the number of PMDs that map it.
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from numalab.arch._copy cimport copy_fence, zero_page_nt
+from numalab.arch._copy cimport copy_fence, zero_filled, zero_page_nt
 from numalab.arch._hw cimport PAGE_SHIFT, hw
 from numalab.arch._mmu cimport tlb_flush_mm
 from numalab.arch._pagetable cimport (
@@ -141,8 +141,43 @@ cdef bint put_huge_page(memmap *m, uint32_t cpu, uint32_t head) noexcept nogil:
     return False
 
 
-cdef void split_folio(memmap *m, uint32_t pfn) noexcept nogil:
-    """split_huge_page(): the pages go their own ways. Nobody need be asked: each has its own references."""
+cdef void try_to_map_to_zeropage(memmap *m, uint32_t pfn) noexcept nogil:
+    """try_to_map_unused_to_zeropage(): what was never written goes, and who maps it maps the zero page, but for locked
+    areas.
+    """
+    cdef page *p = &m.hot[pfn]
+    cdef page_cold *c = &m.cold[pfn]
+    cdef anon_c *anon = m.anon[c.mapping]
+    cdef uint64_t *pte
+    cdef uint32_t i
+    cdef vma_c *v
+    if p.mapcount == 0 or p.flags & PG_mlocked or not zero_filled(m.h.ram + (<uint64_t>pfn << PAGE_SHIFT)):
+        return
+    for i in range(anon.count):
+        v = anon.vmas[i]
+        if v.flags & VM_LOCKED or c.index < v.pgoff or c.index >= v.pgoff + ((v.end - v.start) >> PAGE_SHIFT):
+            continue
+        pte = pte_offset(m.h, v.mm.pgd, v.start + ((c.index - v.pgoff) << PAGE_SHIFT))
+        if pte == NULL or not pte_mapped(pte[0]) or pte[0] & PTE_SPECIAL or pte_pfn(pte[0]) != pfn:
+            continue
+        pte[0] = <uint64_t>m.zero_pfn << PAGE_SHIFT | PTE_SPECIAL | v.prot
+        tlb_flush_mm(m.h, v.mm.asid)
+        v.mm.rss_anon -= 1
+        p.mapcount -= 1
+        p.refcount -= 1
+        p.rmap = 0
+    if p.mapcount == 0:
+        m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_ANON_MAPPED] -= 1
+    if p.refcount == 0:
+        page_free_prepare(m, pfn)
+        free_pages_block(m, pfn, 0)
+
+
+cdef void split_folio(memmap *m, uint32_t pfn, bint zeros) noexcept nogil:
+    """split_huge_page(): the pages go their own ways. Nobody need be asked: each has its own references.
+
+    zeros: those that hold nothing are given up, as RMP_USE_SHARED_ZEROPAGE asks. Who calls looks again what is mapped.
+    """
     cdef uint32_t head = huge_head(pfn), i = 0
     cdef uint64_t *pmd
     cdef anon_c *anon
@@ -153,8 +188,11 @@ cdef void split_folio(memmap *m, uint32_t pfn) noexcept nogil:
             if pmd != NULL:
                 split_huge_pmd(m, pmd)
             i += 1
-    for i in range(512):
-        m.hot[head + i].flags &= ~<uint32_t>(PG_head | PG_tail | PG_partially_mapped)
+    for pfn in range(head, head + HPAGE_PMD_NR):
+        if is_huge(m, pfn):
+            m.hot[pfn].flags &= ~<uint32_t>(PG_head | PG_tail | PG_partially_mapped)
+            if zeros:
+                try_to_map_to_zeropage(m, pfn)
     m.event[THP_SPLIT_PAGE] += 1
 
 
@@ -173,6 +211,15 @@ cdef bint huge_mapped_shared(memmap *m, uint32_t pfn) noexcept nogil:
             total += m.hot[head + i].mapcount
     total += pmds - pmds * HPAGE_PMD_NR
     return total > 1 and (pmds > 0 or total > HPAGE_PMD_NR or first > 1)
+
+
+cdef bint partially_mapped(memmap *m, uint32_t pfn) noexcept nogil:
+    """folio_test_partially_mapped(): is there a part of a huge page that nobody maps any more?"""
+    cdef uint32_t head = huge_head(pfn), i
+    for i in range(512):
+        if not is_huge(m, head + i) or m.hot[head + i].mapcount == 0:
+            return True
+    return False
 
 
 cdef bint huge_page_pinned(memmap *m, uint32_t pfn) noexcept nogil:
@@ -449,6 +496,6 @@ def split_pages(MemMap mem, uint32_t[::1] pfns) -> int:
     cdef int n = 0
     for i in range(<uint64_t>pfns.shape[0]):
         if mem.m.hot[pfns[i]].flags & (PG_head | PG_tail):
-            split_folio(&mem.m, pfns[i])
+            split_folio(&mem.m, pfns[i], True)
             n += 1
     return n

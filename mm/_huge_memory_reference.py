@@ -162,8 +162,41 @@ def parts(m: View, pfn: int) -> list[int]:
     return [part for part in range(head, head + NR) if is_huge(m, part)]
 
 
-def split_folio(m: View, pfn: int) -> None:
-    """split_huge_page(): the pages go their own ways. Nobody need be asked: each has its own references."""
+def try_to_map_to_zeropage(m: View, pfn: int) -> None:
+    """try_to_map_unused_to_zeropage(): what was never written goes, and who maps it maps the zero page, but for locked
+    areas.
+    """
+    first = pfn << pt.PAGE_SHIFT - 3
+    if (
+        not m.hot.mapcount[pfn]
+        or m.hot.flags[pfn] & c.PG_mlocked
+        or any(m.ram[first : first + pt.PAGE_SIZE // 8])
+    ):
+        return
+    anon_vma, index = m.mem.rmap_root(m.cold.mapping[pfn]), m.cold.index[pfn]
+    for vma in anon_vma.vmas if anon_vma is not None else ():
+        va = vma.start + (index - vma.pgoff << pt.PAGE_SHIFT)
+        if vma.flags & VM_LOCKED or not vma.start <= va < vma.end:
+            continue
+        at = pt.pte_index(m.ram, m.hw.levels, vma.mm.pgd, va)
+        if at >= 0 and is_page(m.ram[at]) and pt.pte_pfn(m.ram[at]) == pfn:
+            m.ram[at] = m.mem.zero_pfn << pt.PAGE_SHIFT | pt.PTE_SPECIAL | vma.prot
+            tlb_flush_mm(m, vma.mm.asid)
+            vma.mm.rss_anon -= 1
+            m.hot.mapcount[pfn] -= 1
+            m.hot.refcount[pfn] -= 1
+            m.hot.rmap[pfn] = 0
+    m.node_stat[m.node(pfn), c.NR_ANON_MAPPED] -= not m.hot.mapcount[pfn]
+    if not m.hot.refcount[pfn]:
+        page_free_prepare(m, pfn)
+        free_pages_block(m, pfn, 0)
+
+
+def split_folio(m: View, pfn: int, *, zeros: bool) -> None:
+    """split_huge_page(): the pages go their own ways. Nobody need be asked: each has its own references.
+
+    zeros: those that hold nothing are given up, as RMP_USE_SHARED_ZEROPAGE asks. Who calls looks again what is mapped.
+    """
     head = huge_head(pfn)
     anon_vma = m.mem.rmap_root(m.cold.mapping[head]) if m.hot.flags[head] & c.PG_head else None
     for vma in anon_vma.vmas if anon_vma is not None and m.hot.link[head] else ():
@@ -172,7 +205,15 @@ def split_folio(m: View, pfn: int) -> None:
             split_huge_pmd(m, pmd)
     for part in parts(m, pfn):
         m.hot.flags[part] &= ~(c.PG_head | c.PG_tail | c.PG_partially_mapped)
+        if zeros:
+            try_to_map_to_zeropage(m, part)
     m.event[c.THP_SPLIT_PAGE] += 1
+
+
+def partially_mapped(m: View, pfn: int) -> bool:
+    """folio_test_partially_mapped(): is there a part of a huge page that nobody maps any more?"""
+    present = parts(m, pfn)
+    return len(present) < NR or any(not m.hot.mapcount[part] for part in present)
 
 
 def likely_mapped_shared(m: View, pfn: int) -> bool:
@@ -432,6 +473,6 @@ def split_pages(mem: MemMap, pfns: NDArray[np.uint32]) -> int:
     n = 0
     for pfn in pfns.tolist():
         if is_huge(m, pfn):
-            split_folio(m, pfn)
+            split_folio(m, pfn, zeros=True)
             n += 1
     return n

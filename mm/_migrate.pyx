@@ -445,6 +445,17 @@ cdef inline void leave(batch *b, uint32_t pfn, int reason) noexcept nogil:
     b.nr_left += 1
 
 
+cdef void free_isolated(memmap *m, uint32_t cpu, uint32_t pfn, MigrateStats stats) noexcept nogil:
+    """Only the isolation still holds a page: its owner gave it up."""
+    cdef uint32_t flags = m.hot[pfn].flags
+    m.node_stat[(flags >> PG_NODE_SHIFT) * NR_NODE_STATS
+                + (NR_ISOLATED_ANON if flags & PG_swapbacked else NR_ISOLATED_FILE)] -= 1
+    page_free_prepare(m, pfn)
+    free_pages_bulk(m, cpu, &pfn, 1)
+    stats.freed += 1
+    note(stats.notes, FATE_FREED, pfn, 0, 0, REASON_NONE)
+
+
 cdef uint32_t unmap_batch(memmap *m, batch *b, uint32_t cpu, uint32_t *pfns, uint64_t left, MigrateStats stats
                           ) noexcept nogil:
     """migrate_folio_unmap() for a batch: lock each page and turn its PTEs into migration entries.
@@ -465,22 +476,16 @@ cdef uint32_t unmap_batch(memmap *m, batch *b, uint32_t cpu, uint32_t *pfns, uin
             nl_prefetchw(pte_at(m.h, m.hot[pfns[i + 12]].rmap))
         pfn = pfns[i]
         p = &m.hot[pfn]
-        if p.mapcount == 0 and p.refcount == 1:
-            # only the isolation still holds it: its owner gave it up
-            m.node_stat[(p.flags >> 26) * NR_NODE_STATS
-                        + (NR_ISOLATED_ANON if p.flags & PG_swapbacked else NR_ISOLATED_FILE)] -= 1
-            page_free_prepare(m, pfn)
-            free_pages_bulk(m, cpu, &pfn, 1)
-            stats.freed += 1
-            note(stats.notes, FATE_FREED, pfn, 0, 0, REASON_NONE)
-            continue
-        if p.flags & (PG_head | PG_tail):
+        if p.flags & (PG_head | PG_tail) and p.refcount + p.mapcount > 1:
             if i and is_huge_list(m, pfns + i, left - i):
                 n = i
                 break
-            split_folio(m, pfn)
+            split_folio(m, pfn, True)
             m.event[THP_MIGRATION_SPLIT] += 1
             m.event[THP_MIGRATION_FAIL] += 1
+        if p.mapcount == 0 and p.refcount == 1:
+            free_isolated(m, cpu, pfn, stats)
+            continue
         if p.flags & (PG_locked | PG_writeback):
             leave(b, pfn, REASON_LOCKED if p.flags & PG_locked else REASON_WRITEBACK)
             continue

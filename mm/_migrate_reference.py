@@ -312,6 +312,19 @@ class Batch:
     left: list[tuple[int, Reason]] = field(default_factory=list)
 
 
+def only_isolated(m: View, pfn: int) -> bool:
+    """Whether nothing but the isolation holds a page."""
+    return not m.hot.mapcount[pfn] and m.hot.refcount[pfn] == 1
+
+
+def free_isolated(m: View, cpu: int, pfn: int, stats: MigrateStats) -> None:
+    """Only the isolation still holds a page: its owner gave it up."""
+    count_isolated(m, pfn, -1)
+    free_page(m, cpu, pfn)
+    stats.freed += 1
+    note(stats.log, Fate.FREED, pfn)
+
+
 def unmap_batch(m: View, b: Batch, cpu: int, pfns: list[int], stats: MigrateStats) -> int:
     """migrate_folio_unmap() for a batch: lock each page and turn its PTEs into migration entries.
 
@@ -322,20 +335,16 @@ def unmap_batch(m: View, b: Batch, cpu: int, pfns: list[int], stats: MigrateStat
     n = min(len(pfns), BATCH)
     for i, pfn in enumerate(pfns[:BATCH]):
         flags = m.hot.flags[pfn]
-        if m.hot.mapcount[pfn] == 0 and m.hot.refcount[pfn] == 1:
-            # Only the isolation still holds it: its owner gave it up.
-            count_isolated(m, pfn, -1)
-            free_page(m, cpu, pfn)
-            stats.freed += 1
-            note(stats.log, Fate.FREED, pfn)
-            continue
-        if is_huge(m, pfn):
+        if is_huge(m, pfn) and not only_isolated(m, pfn):
             if i and is_huge_list(m, pfns[i:]):
                 n = i
                 break
-            split_folio(m, pfn)
+            split_folio(m, pfn, zeros=True)
             m.event[c.THP_MIGRATION_SPLIT] += 1
             m.event[c.THP_MIGRATION_FAIL] += 1
+        if only_isolated(m, pfn):
+            free_isolated(m, cpu, pfn, stats)
+            continue
         if flags & (c.PG_locked | c.PG_writeback):
             b.left.append((pfn, Reason.LOCKED if flags & c.PG_locked else Reason.WRITEBACK))
         else:

@@ -196,6 +196,7 @@ cdef struct cpu_batch:          # lru_add: what this CPU has yet to put on the L
 cdef struct swap_info:
     uint16_t *map               # references: one for each swap PTE, and one of the swap cache
     uint32_t *cache             # the frame that the swap cache has for the slot, 0 = none
+    uint8_t *zeromap            # 1: the page of the slot holds nothing, and was never written to it
     uint8_t *store              # contents
     uint32_t pages              # slots, the header included; 0 = no area of this type
     uint32_t used

@@ -770,6 +770,7 @@ cdef dict backing_dev_fields(const backing_dev *disk):
 cdef dict swap_info_fields(const swap_info *si):
     """A struct with pointers is no dict by itself."""
     return {
-        "map": <uintptr_t>si.map, "cache": <uintptr_t>si.cache, "store": <uintptr_t>si.store, "pages": si.pages,
+        "map": <uintptr_t>si.map, "cache": <uintptr_t>si.cache, "zeromap": <uintptr_t>si.zeromap,
+        "store": <uintptr_t>si.store, "pages": si.pages,
         "used": si.used, "next": si.next, "flags": si.flags, "prio": si.prio, "turn": si.turn,
     }

@@ -172,13 +172,28 @@ class View:
         assert area is not None
         return area
 
-    def read_slot(self, pfn: int, entry: int) -> None:
-        """What is in a slot goes to a frame."""
-        self.bytes[pfn * pt.PAGE_SIZE : (pfn + 1) * pt.PAGE_SIZE] = self._slot(entry).data
+    def slot_zero(self, entry: int) -> bool:
+        """Whether the page of a slot holds nothing, and was never written to it."""
+        return bool(self._area(pt.swp_type(entry)).zeromap[pt.swp_offset(entry)])
 
-    def write_slot(self, pfn: int, entry: int) -> None:
-        """What is in a frame goes to a slot."""
-        self._slot(entry)[:] = self.page_bytes(pfn)
+    def read_slot(self, pfn: int, entry: int) -> bool:
+        """swap_read_folio(): what is in a slot goes to a frame. Whether it had to be read."""
+        if self.slot_zero(entry):
+            self.bytes[pfn * pt.PAGE_SIZE : (pfn + 1) * pt.PAGE_SIZE] = bytes(pt.PAGE_SIZE)
+            return False
+        self.bytes[pfn * pt.PAGE_SIZE : (pfn + 1) * pt.PAGE_SIZE] = self._slot(entry).data
+        self.event[c.PSWPIN] += 1
+        return True
+
+    def write_slot(self, pfn: int, entry: int, *, zeros: bool) -> bool:
+        """What is in a frame goes to a slot. zeros: if it is nothing, that is noted. Whether it was written."""
+        page = self.page_bytes(pfn)
+        zero = zeros and not page.any()
+        self._area(pt.swp_type(entry)).zeromap[pt.swp_offset(entry)] = zero
+        if not zero:
+            self._slot(entry)[:] = page
+            self.event[c.PSWPOUT] += 1
+        return not zero
 
     def bdi(self, number: int) -> FileDisk:
         """A disk that files lie on."""

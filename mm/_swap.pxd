@@ -45,6 +45,11 @@ cdef inline uint8_t *slot_bytes(const memmap *m, uint64_t entry) noexcept nogil:
     return area_of(m, entry).store + (swp_offset(entry) << PAGE_SHIFT)
 
 
+cdef inline uint8_t *slot_zero(const memmap *m, uint64_t entry) noexcept nogil:
+    """The slot's place in the zeromap."""
+    return area_of(m, entry).zeromap + swp_offset(entry)
+
+
 cdef inline void unmap_to_swap(memmap *m, uint32_t pfn, uint64_t *pte, mm_c *mm) noexcept nogil:
     """try_to_unmap_one(): one PTE of a page in the swap cache becomes a swap entry. No TLB is flushed."""
     cdef page *p = &m.hot[pfn]

@@ -9,8 +9,8 @@ one ended (clusters of 256 only matter where CPUs compete). What is read or writ
 takes is the disk's affair (arch/disk.py), and a kernel that would have to wait for it returns WAIT_IO.
 """
 
-from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
 
 from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, hw
 from numalab.arch._mmu cimport tlb_insert
@@ -160,6 +160,19 @@ cdef void new_page(memmap *m, uint32_t pfn, uint32_t flags) noexcept nogil:
     m.cold[pfn].mlock_count = 0
 
 
+cdef bint read_slot(memmap *m, uint32_t pfn, uint64_t entry) noexcept nogil:
+    """swap_read_folio(): what is in a slot goes to a frame. Whether it had to be read: a page of zeros was never
+    written.
+    """
+    cdef uint8_t *bytes = m.h.ram + (<uint64_t>pfn << PAGE_SHIFT)
+    if slot_zero(m, entry)[0]:
+        memset(bytes, 0, PAGE_SIZE)
+        return False
+    memcpy(bytes, slot_bytes(m, entry), PAGE_SIZE)
+    m.event[PSWPIN] += 1
+    return True
+
+
 cdef uint32_t swapin_new(memmap *m, alloc_ctx *ctx, mpol *policy, uint64_t ilx, uint64_t entry) noexcept nogil:
     """A new page with the slot's contents, 0 = no frame. In the swap cache if other PTEs name the slot as well."""
     cdef uint32_t pfn
@@ -167,9 +180,8 @@ cdef uint32_t swapin_new(memmap *m, alloc_ctx *ctx, mpol *policy, uint64_t ilx, 
     if alloc_pages_mpol(m, ctx, policy if policy != NULL else ctx.policy, True, ilx,
                         GFP_USER_MOVABLE | GFP_DIRECT_RECLAIM, 1, &pfn) == 0:
         return 0
-    memcpy(h.ram + (<uint64_t>pfn << PAGE_SHIFT), slot_bytes(m, entry), PAGE_SIZE)
-    h.now += h.cost.swap_page
-    m.event[PSWPIN] += 1
+    if read_slot(m, pfn, entry):
+        h.now += h.cost.swap_page
     new_page(m, pfn, PG_uptodate)
     m.cold[pfn].private = 0
     if area_of(m, entry).map[swp_offset(entry)] > 1:
@@ -240,7 +252,8 @@ cdef int swapin_pte(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *pte, uint64_t
 def read_into_cache(MemMap mem, AllocCtx ctx, MemPolicy policy, uint64_t ilx, uint64_t entry) -> int:
     """read_swap_cache_async(): a new, locked page in the swap cache for a slot in use; its contents are still to come.
 
-    Returns its frame, NO_PFN if there is none, 0 if the slot is free or has a page already.
+    Returns its frame, NO_PFN if there is none, 0 if nothing is to be read: the slot is free, has a page already, or is
+    of zeros, and has its page now.
     """
     cdef uint32_t pfn
     cdef memmap *m = &mem.m
@@ -254,6 +267,9 @@ def read_into_cache(MemMap mem, AllocCtx ctx, MemPolicy policy, uint64_t ilx, ui
     swap_dup(m, entry)
     add_to_swap_cache(m, pfn, entry)
     lru_cache_add(m, ctx.c.cpu, &pfn, 1)
+    if slot_zero(m, entry)[0]:
+        end_read(mem, pfn, True)
+        return 0
     return pfn
 
 
@@ -262,8 +278,7 @@ def end_read(MemMap mem, uint32_t pfn, bint ok) -> None:
     cdef memmap *m = &mem.m
     cdef page *p = &m.hot[pfn]
     if ok:
-        memcpy(m.h.ram + (<uint64_t>pfn << PAGE_SHIFT), slot_bytes(m, m.cold[pfn].private), PAGE_SIZE)
-        m.event[PSWPIN] += 1
+        read_slot(m, pfn, m.cold[pfn].private)
         p.flags |= PG_uptodate
     p.flags &= ~<uint32_t>PG_locked
 

@@ -182,9 +182,8 @@ def swapin_new(m: View, ctx: AllocCtx, policy: MemPolicy | None, ilx: int, entry
     if not got:
         return 0
     [pfn] = got
-    m.read_slot(pfn, entry)
-    m.charge(m.cost["swap_page"])
-    m.event[c.PSWPIN] += 1
+    if m.read_slot(pfn, entry):
+        m.charge(m.cost["swap_page"])
     new_page(m, pfn, c.PG_uptodate)
     m.cold.private[pfn] = 0
     if swap_count(m, entry) > 1:
@@ -256,7 +255,8 @@ def swapin_pte(m: View, ctx: AllocCtx, vma: VMA, at: int, va: int, write: bool) 
 def read_into_cache(mem: MemMap, ctx: AllocCtx, policy: MemPolicy | None, ilx: int, entry: int) -> int:
     """read_swap_cache_async(): a new, locked page in the swap cache for a slot in use; its contents are still to come.
 
-    Returns its frame, NO_PFN if there is none, 0 if the slot is free or has a page already.
+    Returns its frame, NO_PFN if there is none, 0 if nothing is to be read: the slot is free, has a page already, or is
+    of zeros, and has its page now.
     """
     m = View(mem)
     if not swap_count(m, entry) or swap_cache_page(m, entry):
@@ -270,6 +270,9 @@ def read_into_cache(mem: MemMap, ctx: AllocCtx, policy: MemPolicy | None, ilx: i
     swap_dup(m, entry)
     add_to_swap_cache(m, pfn, entry)
     lru_cache_add(m, ctx.cpu, [pfn])
+    if m.slot_zero(entry):
+        end_read(mem, pfn, True)
+        return 0
     return pfn
 
 
@@ -278,7 +281,6 @@ def end_read(mem: MemMap, pfn: int, ok: bool) -> None:
     m = View(mem)
     if ok:
         m.read_slot(pfn, m.cold.private[pfn])
-        m.event[c.PSWPIN] += 1
         m.hot.flags[pfn] |= c.PG_uptodate
     m.hot.flags[pfn] &= ~c.PG_locked
 

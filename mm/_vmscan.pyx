@@ -12,14 +12,16 @@ Deliberately different: the flush is one for the batch also where Linux flushes 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from numalab.arch._copy cimport copy_fence, copy_page_nt
+from numalab.arch._copy cimport copy_fence, copy_page_nt, zero_filled
 from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, hw
 from numalab.arch._mmu cimport tlb_flush_mm
 from numalab.arch._pagetable cimport (
     PTE_ACCESSED, PTE_SPECIAL, huge_pmd, pte_at, pte_mapped, pte_pfn, pte_table, spread_leaf, table_at,
 )
 from numalab.mm._filemap cimport delete_from_page_cache
-from numalab.mm._huge_memory cimport HPAGE_PMD_SIZE, huge_page_pinned, is_huge, likely_mapped_shared, split_folio
+from numalab.mm._huge_memory cimport (
+    HPAGE_PMD_SIZE, huge_page_pinned, is_huge, likely_mapped_shared, partially_mapped, split_folio,
+)
 from numalab.mm._lru cimport isolate_batch, lru_add_batch, lru_check_holes, lru_unlink_chunk, page_free_prepare
 from numalab.mm._migrate cimport (
     MigrateStats, PHASE_COPY, PHASE_FLUSH, PHASE_UNMAP, REASON_ACCESSED, REASON_ACTIVE, REASON_DIRTY,
@@ -37,7 +39,7 @@ from numalab.mm._page_alloc cimport free_pages_bulk, nl_prefetchw
 from numalab.mm._page_list cimport FATE_EVICTED, FATE_FREED, FATE_LEFT, PageList, note
 from numalab.mm._rmap cimport mig_item, rmap_referenced, rmap_unmap, try_to_unmap_one
 from numalab.mm._shmem cimport shmem_writepage
-from numalab.mm._swap cimport add_to_swap_cache, area_of, delete_from_swap_cache, slot_alloc, slot_bytes
+from numalab.mm._swap cimport add_to_swap_cache, area_of, delete_from_swap_cache, slot_alloc, slot_bytes, slot_zero
 from numalab.mm._writeback cimport write_page
 from numalab.mm._tlbbatch cimport set_tlb_ubc_flush_pending, tlb_batch_begin, tlbflush_unmap_batch, try_to_unmap_flush
 
@@ -226,7 +228,7 @@ def cold_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end, PageList p
                 pmd = huge_pmd(m.h, mm.c.pgd, va)
                 if pmd != NULL and next - va < HPAGE_PMD_SIZE:
                     if may_split(m, <uint32_t>pte_pfn(pmd[0])):
-                        split_folio(m, <uint32_t>pte_pfn(pmd[0]))
+                        split_folio(m, <uint32_t>pte_pfn(pmd[0]), True)
                         table = table_at(m.h, pmd[0])
                     pmd = NULL
                 elif pmd != NULL:
@@ -245,7 +247,10 @@ def cold_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end, PageList p
                         if not may_split(m, pfn):
                             va += PAGE_SIZE
                             continue
-                        split_folio(m, pfn)
+                        split_folio(m, pfn, True)
+                        if table[(va >> PAGE_SHIFT) & 511] & PTE_SPECIAL:
+                            va += PAGE_SIZE
+                            continue
                     if p.mapcount == 1 and p.flags & PG_lru:
                         table[(va >> PAGE_SHIFT) & 511] = pte & ~<uint64_t>PTE_ACCESSED
                         if pmd != NULL:
@@ -321,7 +326,7 @@ cdef int may_go(memmap *m, uint32_t pfn, uint32_t flags) noexcept nogil:
     if is_huge(m, pfn):
         if huge_page_pinned(m, pfn):
             return REASON_PINNED
-        split_folio(m, pfn)
+        split_folio(m, pfn, partially_mapped(m, pfn))      # else Linux has it swapped out in one piece
     if not p.flags & PG_swapcache and page_mapping(m, pfn) == NULL:
         entry = slot_alloc(m)
         if entry == 0:
@@ -418,16 +423,18 @@ cdef void write_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t flags, b
                 continue
             p.flags &= ~<uint32_t>PG_dirty
             here = h.ram + (<uint64_t>pfn << PAGE_SHIFT)
-            if stream:
-                next = h.ram + (<uint64_t>b.item[i + 1 if i + 1 < b.n else i].src << PAGE_SHIFT)
-                copy_page_nt(slot_bytes(m, m.cold[pfn].private), here, next)
-            else:
-                memcpy(slot_bytes(m, m.cold[pfn].private), here, PAGE_SIZE)
-            cost += h.cost.swap_page
-            m.event[PSWPOUT] += 1
-            if not area_of(m, m.cold[pfn].private).flags & SWP_SYNCHRONOUS_IO:
-                p.flags |= PG_writeback | PG_reclaim
-                m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_WRITEBACK] += 1
+            slot_zero(m, m.cold[pfn].private)[0] = not flags & PAGEOUT_V5 and zero_filled(here)
+            if not slot_zero(m, m.cold[pfn].private)[0]:
+                if stream:
+                    next = h.ram + (<uint64_t>b.item[i + 1 if i + 1 < b.n else i].src << PAGE_SHIFT)
+                    copy_page_nt(slot_bytes(m, m.cold[pfn].private), here, next)
+                else:
+                    memcpy(slot_bytes(m, m.cold[pfn].private), here, PAGE_SIZE)
+                cost += h.cost.swap_page
+                m.event[PSWPOUT] += 1
+                if not area_of(m, m.cold[pfn].private).flags & SWP_SYNCHRONOUS_IO:
+                    p.flags |= PG_writeback | PG_reclaim
+                    m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_WRITEBACK] += 1
             if p.flags & PG_writeback or flags & PAGEOUT_V5:
                 stay(b, pfn, REASON_WRITING)
                 continue

@@ -25,7 +25,13 @@ from numalab.mm import _constants as c
 from numalab.mm._buddy_reference import free_pages_bulk
 from numalab.mm._filemap_reference import delete_from_page_cache, page_mapping
 from numalab.mm._huge_memory_reference import SIZE as HPAGE_PMD_SIZE
-from numalab.mm._huge_memory_reference import huge_page_pinned, is_huge, likely_mapped_shared, split_folio
+from numalab.mm._huge_memory_reference import (
+    huge_page_pinned,
+    is_huge,
+    likely_mapped_shared,
+    partially_mapped,
+    split_folio,
+)
 from numalab.mm._lru_chunks_reference import lru_check_holes
 from numalab.mm._lru_reference import (
     count_isolated,
@@ -155,7 +161,7 @@ def cold_range(mem: MemMap, mm: MmStruct, start: int, end: int, pagelist: PageLi
             continue
         table, _ = pte_table(m, mm.pgd, first)
         for _, at in ptes(table, first, stop) if table >= 0 else ():
-            if is_page(m.ram[at]) and split_for_part(m, pt.pte_pfn(m.ram[at])):
+            if is_page(m.ram[at]) and split_for_part(m, pt.pte_pfn(m.ram[at])) and is_page(m.ram[at]):
                 make_cold(m, at, pt.pte_pfn(m.ram[at]), pagelist, pageout)
     tlb_flush_mm(m, mm.asid)
     m.charge(m.cost["flush"] + m.nr_cpus * m.cost["flush_cpu"])
@@ -169,7 +175,7 @@ def split_for_part(m: View, pfn: int) -> bool:
         return True
     if likely_mapped_shared(m, pfn) or huge_page_pinned(m, pfn):
         return False
-    split_folio(m, pfn)
+    split_folio(m, pfn, zeros=True)
     return True
 
 
@@ -226,7 +232,8 @@ def may_go(m: View, pfn: int, flags: int) -> Reason | None:
     if is_huge(m, pfn):
         if huge_page_pinned(m, pfn):
             return Reason.PINNED
-        split_folio(m, pfn)
+        # Else Linux has it swapped out in one piece.
+        split_folio(m, pfn, zeros=partially_mapped(m, pfn))
     if not m.hot.flags[pfn] & c.PG_swapcache and page_mapping(m, pfn) is None:
         entry = slot_alloc(m)
         if not entry:
@@ -286,9 +293,9 @@ def swap_writepage(m: View, pfn: int, flags: int, stats: MigrateStats) -> bool:
     """The page's bytes go to its slot; whether that is over, and the page may go at once."""
     entry = m.cold.private[pfn]
     m.hot.flags[pfn] &= ~c.PG_dirty
-    m.write_slot(pfn, entry)
+    if not m.write_slot(pfn, entry, zeros=not flags & PAGEOUT_V5):
+        return True
     charge(m, stats, Phase.COPY, m.cost["swap_page"])
-    m.event[c.PSWPOUT] += 1
     if m.swap.flags[pt.swp_type(entry)] & c.SWP_SYNCHRONOUS_IO:
         return not flags & PAGEOUT_V5
     m.hot.flags[pfn] |= c.PG_writeback | c.PG_reclaim

@@ -70,8 +70,8 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "lru_list": np.dtype([("head", "<u4"), ("tail", "<u4"), ("live", "<i8"), ("chunks", "<i8")]),
     "cpu_batch": np.dtype([("count", "<u4"), ("pfn", "<u4", 31)]),
     "swap_info": np.dtype([
-        ("map", "<u8"), ("cache", "<u8"), ("store", "<u8"), ("pages", "<u4"), ("used", "<u4"), ("next", "<u4"),
-        ("flags", "<u4"), ("prio", "<i4"), ("turn", "<u4"),
+        ("map", "<u8"), ("cache", "<u8"), ("zeromap", "<u8"), ("store", "<u8"),
+        ("pages", "<u4"), ("used", "<u4"), ("next", "<u4"), ("flags", "<u4"), ("prio", "<i4"), ("turn", "<u4"),
     ]),
     "backing_dev": np.dtype([
         ("store", "<u8"), ("used", "<u8"), ("blocks", "<u4"), ("nr_used", "<u4"), ("next", "<u4"), ("pad", "<u4"),

@@ -43,8 +43,10 @@ class SwapArea:
         self.disk = disk
         self.map = sparse(disk.pages, np.uint16)
         self.cache = sparse(disk.pages, np.uint32)
+        self.zeromap = sparse(disk.pages, np.uint8)
         row = mem.swap[type_]
         row["map"], row["cache"] = self.map.ctypes.data, self.cache.ctypes.data
+        row["zeromap"] = self.zeromap.ctypes.data
         row["store"], row["pages"] = disk.store.ctypes.data, disk.pages
         row["used"], row["next"], row["turn"], row["prio"] = 0, 1, 0, prio
         row["flags"] = c.SWP_WRITEOK

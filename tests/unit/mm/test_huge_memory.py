@@ -55,10 +55,15 @@ def m() -> Iterator[MmMachine]:
         assert machine.mem.node_stat[:, c.NR_ANON_THPS].sum() == 0
 
 
-def space(m: MmMachine, blocks: int = 2) -> MmStruct:
-    """An address space with some 2 MiB from AT on, the first of which a huge page maps."""
+def space(m: MmMachine, blocks: int = 2, *, empty: bool = False) -> MmStruct:
+    """An address space with some 2 MiB from AT on, the first of which a huge page maps.
+
+    empty: there is something in its first page alone. Else each page ends in something.
+    """
     mm = m.new_mm()
     m.map(mm, 512 * blocks, AT)
+    if not empty:
+        write_user(mm, m.ctx, AT, (bytes(PAGE - 1) + b"x") * 512)
     write_user(mm, m.ctx, AT + 7, b"first")
     return mm
 
@@ -85,6 +90,28 @@ def full(m: MmMachine, nid: int, left: int) -> dict[int, int]:
     for pfn in given:
         m.mem.k.page_alloc.free_block(m.mem, int(pfn), 0)
     return dict.fromkeys(set(out[:got].tolist()) - set(given.tolist()), 0)
+
+
+# --- pages that hold nothing --------------------------------------------------------------------------------------
+
+
+def test_a_split_gives_up_what_holds_nothing(m: MmMachine) -> None:
+    mm = space(m, empty=True)
+    write_user(mm, m.ctx, AT + 300 * PAGE, b"x")
+    free = int(m.mem.zones["free"].sum())
+    do_madvise(mm, m.ctx, AT, 4 * PAGE, MADV_COLD)
+    assert (event(m, "THP_SPLIT_PAGE"), mm.rss_anon) == (1, 2)
+    assert int(m.mem.zones["free"].sum()) == free + 510
+    assert read_user(mm, m.ctx, AT, 2 * PAGE) == bytes(7) + b"first" + bytes(2 * PAGE - 12)
+    write_user(mm, m.ctx, AT + PAGE, b"new")
+    assert (mm.rss_anon, read_user(mm, m.ctx, AT + PAGE, 4)) == (3, b"new\0")
+
+
+def test_locked_areas_keep_it(m: MmMachine) -> None:
+    mm = space(m, empty=True)
+    do_mlock(mm, m.ctx, AT + 100 * PAGE, 5 * PAGE, 0)
+    do_madvise(mm, m.ctx, AT, 4 * PAGE, MADV_COLD)
+    assert mm.rss_anon == 6
 
 
 # --- faults ------------------------------------------------------------------------------------------------------
@@ -153,7 +180,7 @@ def test_without_the_zero_page_a_read_is_small(m: MmMachine) -> None:
 
 def test_where_no_block_is_left_small_pages_do(m: MmMachine) -> None:
     held = full(m, 0, 900) | full(m, 1, 900)
-    mm = space(m)
+    mm = space(m, empty=True)
     assert (event(m, "THP_FAULT_ALLOC"), event(m, "THP_FAULT_FALLBACK"), mm.rss_anon) == (0, 1, 1)
     assert m.check(held=held) == []
     m.mem.k.page_alloc.free_bulk(m.mem, 0, np.array(sorted(held), np.uint32))
