@@ -33,6 +33,8 @@ A scenario is a script of system calls, one a line. Each was run on a real kerne
 QEMU; `tests/oracle/`), at least twice, and every answer was kept. `numalab conform` runs the same scripts on numalab
 and compares line by line: errno, placement of each page, `/proc` text, counters. *Telling* lines are those whose answer
 says more than that the call worked.
+
+`semantics.md` says in sentences what these recordings show, call by call.
 """
 
 _ROWS = """\
