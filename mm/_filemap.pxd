@@ -4,8 +4,8 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from numalab.arch._pagetable cimport PTE_DIRTY
 from numalab.mm._mm_types cimport (
-    NR_FILE_DIRTY, NR_FILE_PAGES, NR_NODE_STATS, NR_SHMEM, PG_NODE_SHIFT, PG_dirty, PG_swapbacked, alloc_ctx,
-    mapping_c, memmap, mm_c, mm_counter, mpol, page, vma_c,
+    NR_FILE_DIRTY, NR_FILE_PAGES, NR_NODE_STATS, NR_SHMEM, PG_NODE_SHIFT, PG_anon, PG_dirty, PG_swapbacked,
+    alloc_ctx, mapping_c, memmap, mm_c, mm_counter, mpol, page, vma_c,
 )
 
 cdef enum:
@@ -33,7 +33,7 @@ cdef inline void count_cached(memmap *m, const page *p, int n) noexcept nogil:
 
 cdef inline void count_dirty(memmap *m, const page *p, int n) noexcept nogil:
     """folio_account_dirtied() and folio_account_cleaned(): NR_FILE_DIRTY, in which only pages of disks are."""
-    if not p.flags & PG_swapbacked:
+    if not p.flags & (PG_swapbacked | PG_anon):
         m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_FILE_DIRTY] += n
 
 

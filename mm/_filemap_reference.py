@@ -50,7 +50,7 @@ def count_cached(m: View, pfn: int, n: int) -> None:
 
 def count_dirty(m: View, pfn: int, n: int) -> None:
     """folio_account_dirtied() and folio_account_cleaned(): NR_FILE_DIRTY, in which only pages of disks are."""
-    if not m.hot.flags[pfn] & c.PG_swapbacked:
+    if not m.hot.flags[pfn] & (c.PG_swapbacked | c.PG_anon):
         m.node_stat[m.node(pfn), c.NR_FILE_DIRTY] += n
 
 

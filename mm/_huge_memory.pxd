@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from numalab.arch._pagetable cimport pte_mapped, pte_pfn
 from numalab.mm._mm_types cimport HPAGE_PMD_NR, PG_head, PG_tail, alloc_ctx, memmap, mm_c, vma_c
 
 cdef enum:
@@ -22,6 +23,7 @@ cdef bint huge_mapped_shared(memmap *m, uint32_t pfn) noexcept nogil
 cdef bint partially_mapped(memmap *m, uint32_t pfn) noexcept nogil
 cdef bint huge_page_pinned(memmap *m, uint32_t pfn) noexcept nogil
 cdef void split_folio(memmap *m, uint32_t pfn, bint zeros) noexcept nogil
+cdef bint discard_huge_page(memmap *m, uint32_t head) noexcept nogil
 cdef bint is_huge_list(memmap *m, const uint32_t *pfns, uint64_t n) noexcept nogil
 cdef void remap_huge_page(memmap *m, uint32_t src, uint32_t dst) noexcept nogil
 
@@ -39,3 +41,12 @@ cdef inline uint32_t huge_head(uint32_t pfn) noexcept nogil:
 cdef inline bint likely_mapped_shared(memmap *m, uint32_t pfn) noexcept nogil:
     """folio_likely_mapped_shared(): does somebody else map a page too?"""
     return huge_mapped_shared(m, pfn) if is_huge(m, pfn) else m.hot[pfn].mapcount > 1
+
+
+cdef inline bint maps_whole(const uint64_t *table, uint32_t pfn) noexcept nogil:
+    """Does a PTE table map all of the huge page of ``pfn``, and nothing else?"""
+    cdef uint32_t i
+    for i in range(512):
+        if not pte_mapped(table[i]) or pte_pfn(table[i]) != huge_head(pfn) + i:
+            return False
+    return True

@@ -24,20 +24,21 @@ from numalab.arch._pagetable cimport (
 )
 from numalab.mm._filemap cimport get_vma_policy
 from numalab.mm._lru cimport (
-    lru_add_batch, lru_drain_cpu, lru_leaving, lru_leaving_begin, lru_leaving_end, munlock_page, page_free_prepare,
-    pages_free_prepare,
+    drain_lru_add, folio_set_swapbacked, is_lazyfree, lru_add_batch, lru_leaving, lru_leaving_begin, lru_leaving_end,
+    munlock_page, page_free_prepare, pages_free_prepare,
 )
 from numalab.mm._mm_types cimport (
     AllocCtx, GFP_USER_MOVABLE, HPAGE_PMD_NR, HPAGE_PMD_ORDER, MemMap, MmStruct, NO_PFN, NR_ANON_MAPPED, NR_ANON_THPS,
-    NR_MLOCK, NR_NODE_STATS, PGFAULT, PGREUSE, PG_NODE_SHIFT, PG_anon, PG_anon_exclusive, PG_head, PG_hugetlb,
-    PG_isolated, PG_locked, PG_mlocked, PG_partially_mapped, PG_swapbacked, PG_tail, PG_unevictable, PG_uptodate,
-    THP_FAULT_ALLOC, THP_FAULT_FALLBACK, THP_SPLIT_PAGE, THP_SPLIT_PMD, UNEVICTABLE_PGCULLED, UNEVICTABLE_PGMLOCKED,
-    VMA, VM_LOCKED, VM_WRITE, WHY_DONE, WHY_NEED_RECLAIM, WHY_NO_TARGET, alloc_ctx, anon_c, memmap, mm_c, page,
-    page_cold, vma_c,
+    NR_MLOCK, NR_NODE_STATS, PGFAULT, PGREUSE, PG_NODE_SHIFT, PG_anon, PG_anon_exclusive, PG_dirty, PG_head,
+    PG_hugetlb, PG_isolated, PG_locked, PG_mlocked, PG_partially_mapped, PG_swapbacked, PG_tail, PG_unevictable,
+    PG_uptodate, THP_FAULT_ALLOC, THP_FAULT_FALLBACK, THP_SPLIT_PAGE, THP_SPLIT_PMD, UNEVICTABLE_PGCULLED,
+    UNEVICTABLE_PGMLOCKED, VMA, VM_LOCKED, VM_WRITE, WHY_DONE, WHY_NEED_RECLAIM, WHY_NO_TARGET, alloc_ctx, anon_c,
+    memmap, mm_c, page, page_cold, vma_c,
 )
 from numalab.mm._page_alloc cimport (
     alloc_huge_mpol, alloc_table, free_pages_block, free_pages_bulk, free_table, pmd_alloc, pte_alloc,
 )
+from numalab.mm._rmap cimport try_to_unmap_one
 from numalab.mm._tlbbatch cimport flush_range
 
 
@@ -246,13 +247,16 @@ cdef inline uint64_t *mapping_pmd(memmap *m, vma_c *v, uint32_t head) noexcept n
 # ---------------------------------------------------------------- one PMD
 
 cdef void split_huge_pmd(memmap *m, uint64_t *pmd) noexcept nogil:
-    """__split_huge_pmd(): 512 PTEs map what the leaf has mapped. What TLBs know stays true."""
-    cdef uint32_t head = <uint32_t>pte_pfn(pmd[0]), i
+    """__split_huge_pmd(): 512 PTEs map what the leaf has mapped. What TLBs know stays true. The pages take over its
+    dirty bit, as the PTEs do.
+    """
+    cdef uint32_t head = <uint32_t>pte_pfn(pmd[0]), dirty = PG_dirty if pmd[0] & PTE_DIRTY else 0, i
     cdef uint64_t table = withdraw(m, pmd)
     cdef page *p
     spread_leaf(pmd[0], pte_at(m.h, table))
     for i in range(512):
         p = &m.hot[head + i]
+        p.flags |= dirty
         if p.mapcount == 1:
             p.rmap = table + 8 * i
     pmd[0] = table | PTE_PRESENT | PTE_RW | PTE_USER
@@ -359,6 +363,57 @@ cdef bint reuse_huge_pmd(memmap *m, vma_c *v, uint64_t *pmd) noexcept nogil:
     tlb_flush_mm(m.h, v.mm.asid)
     m.event[PGREUSE] += 1
     return True
+
+
+# ---------------------------------------------------------------- lazyfree
+
+cdef bint discard_mappings(memmap *m, vma_c *v, uint32_t head, bint keep) noexcept nogil:
+    """try_to_unmap_one() for all of a huge page that is lazyfree, in one area; False: it must stay."""
+    cdef uint64_t index = m.cold[head].index
+    cdef uint64_t *pmd = mapping_pmd(m, v, head)
+    cdef uint64_t *pte
+    cdef uint32_t i
+    cdef page *p
+    if pmd != NULL:
+        split_huge_pmd(m, pmd)
+    for i in range(512):
+        if index + i < v.pgoff or index + i >= v.pgoff + ((v.end - v.start) >> PAGE_SHIFT):
+            continue
+        pte = pte_offset(m.h, v.mm.pgd, v.start + ((index + i - v.pgoff) << PAGE_SHIFT))
+        if pte == NULL or not pte_mapped(pte[0]) or pte[0] & PTE_SPECIAL or pte_pfn(pte[0]) != head + i:
+            continue
+        if keep or not try_to_unmap_one(m, head + i, pte, v.mm):
+            return False
+        p = &m.hot[head + i]
+        p.rmap = 0
+        if p.mapcount == 0:
+            m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_ANON_MAPPED] -= 1
+    return True
+
+
+cdef bint discard_huge_page(memmap *m, uint32_t head) noexcept nogil:
+    """try_to_unmap() of a huge page that is lazyfree, all of it isolated. Leaves are split first; no TLB is flushed.
+
+    False: somebody has written to a part of it, or holds one. Then it is lazyfree no more, and stays mapped where the
+    walk has not been yet.
+    """
+    cdef anon_c *anon = m.anon[m.cold[head].mapping]
+    cdef bint keep = huge_page_pinned(m, head)
+    cdef uint32_t dirty = 0, a = 0, i
+    for i in range(512):
+        dirty |= m.hot[head + i].flags & PG_dirty
+    keep |= dirty != 0
+    while a < anon.count and discard_mappings(m, anon.vmas[a], head, keep):
+        a += 1
+    if a == anon.count:
+        return True
+    for i in range(512):
+        dirty |= m.hot[head + i].flags & PG_dirty
+    for i in range(512):
+        m.hot[head + i].flags |= dirty
+        if is_lazyfree(&m.hot[head + i]):
+            folio_set_swapbacked(m, &m.hot[head + i])
+    return False
 
 
 # ---------------------------------------------------------------- migration
@@ -479,7 +534,7 @@ cdef void add_huge_to_lru(memmap *m, uint32_t cpu, uint32_t head) noexcept nogil
     """folio_add_lru(): a large page does not wait in the CPU's batch, and neither do those before it."""
     cdef uint32_t pfns[512]
     cdef uint32_t i
-    lru_drain_cpu(m, cpu)
+    drain_lru_add(m, cpu)
     for i in range(512):
         pfns[i] = head + i
     lru_add_batch(m, pfns, HPAGE_PMD_NR)

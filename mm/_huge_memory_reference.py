@@ -20,15 +20,18 @@ from numalab.mm._buddy_reference import free_pages_block
 from numalab.mm._fault_reference import flush_range
 from numalab.mm._filemap_reference import get_vma_policy
 from numalab.mm._lru_reference import (
+    drain_lru_add,
+    folio_set_swapbacked,
     free_page,
+    is_lazyfree,
     lru_add_batch,
-    lru_drain_cpu,
     munlock_page,
     page_free_prepare,
 )
 from numalab.mm._mempolicy_reference import alloc_huge_mpol
 from numalab.mm._page_alloc_reference import alloc_table, free_table, pmd_alloc, pte_alloc
 from numalab.mm._reference import View, huge_pmd, is_page, tlb_flush_mm
+from numalab.mm._rmap_reference import try_to_unmap_one
 from numalab.mm.kernels import Why
 from numalab.mm.vm_flags import VM_LOCKED, VM_WRITE
 from numalab.mm.vma_tree import linear_page_index
@@ -108,7 +111,7 @@ def new_huge_page(m: View, vma: VMA, va: int, head: int) -> None:
 
 def add_huge_to_lru(m: View, cpu: int, head: int) -> None:
     """folio_add_lru(): a large page does not wait in the CPU's batch, and neither do those before it."""
-    lru_drain_cpu(m, cpu)
+    drain_lru_add(m, cpu)
     lru_add_batch(m, range(head, head + NR))
 
 
@@ -192,6 +195,12 @@ def try_to_map_to_zeropage(m: View, pfn: int) -> None:
         free_pages_block(m, pfn, 0)
 
 
+def maps_whole(m: View, table: int, pfn: int) -> bool:
+    """Does a PTE table map all of the huge page of ``pfn``, and nothing else?"""
+    entries = [m.ram[table + i] for i in range(c.HPAGE_PMD_NR)]
+    return all(is_page(pte) and pt.pte_pfn(pte) == huge_head(pfn) + i for i, pte in enumerate(entries))
+
+
 def split_folio(m: View, pfn: int, *, zeros: bool) -> None:
     """split_huge_page(): the pages go their own ways. Nobody need be asked: each has its own references.
 
@@ -246,12 +255,15 @@ def huge_page_pinned(m: View, pfn: int) -> bool:
 
 
 def split_huge_pmd(m: View, pmd: int) -> None:
-    """__split_huge_pmd(): 512 PTEs map what the leaf has mapped. What TLBs know stays true."""
+    """__split_huge_pmd(): 512 PTEs map what the leaf has mapped. What TLBs know stays true. The pages take over its
+    dirty bit, as the PTEs do.
+    """
     leaf = m.ram[pmd]
     head, table = pt.pte_pfn(leaf), withdraw(m, pmd)
     for i in range(NR):
         at = table * NR + i
         m.ram[at] = pt.leaf_pte(leaf, i * pt.PAGE_SIZE)
+        m.hot.flags[head + i] |= c.PG_dirty if leaf & pt.PTE_DIRTY else 0
         if m.hot.mapcount[head + i] == 1:
             m.hot.rmap[head + i] = at * 8
     m.ram[pmd] = table << pt.PAGE_SHIFT | pt.PTE_PRESENT | pt.PTE_RW | pt.PTE_USER
@@ -346,6 +358,47 @@ def reuse_huge_pmd(m: View, vma: VMA, pmd: int) -> bool:
     tlb_flush_mm(m, vma.mm.asid)
     m.event[c.PGREUSE] += 1
     return True
+
+
+# ---------------------------------------------------------------- lazyfree
+
+
+def discard_mappings(m: View, vma: VMA, head: int, keep: bool) -> bool:
+    """try_to_unmap_one() for all of a huge page that is lazyfree, in one area; False: it must stay."""
+    pmd, index = mapping_pmd(m, vma, head), m.cold.index[head]
+    if pmd >= 0:
+        split_huge_pmd(m, pmd)
+    for i in range(NR):
+        va = vma.start + (index + i - vma.pgoff << pt.PAGE_SHIFT)
+        if not vma.start <= va < vma.end:
+            continue
+        at = pt.pte_index(m.ram, m.hw.levels, vma.mm.pgd, va)
+        if at >= 0 and is_page(m.ram[at]) and pt.pte_pfn(m.ram[at]) == head + i:
+            if keep or not try_to_unmap_one(m, head + i, at, vma.mm):
+                return False
+            m.hot.rmap[head + i] = 0
+            m.node_stat[m.node(head), c.NR_ANON_MAPPED] -= not m.hot.mapcount[head + i]
+    return True
+
+
+def discard_huge_page(m: View, head: int) -> bool:
+    """try_to_unmap() of a huge page that is lazyfree, all of it isolated. Leaves are split first; no TLB is flushed.
+
+    False: somebody has written to a part of it, or holds one. Then it is lazyfree no more, and stays mapped where the
+    walk has not been yet.
+    """
+    anon_vma = m.mem.rmap_root(m.cold.mapping[head])
+    pages = range(head, head + NR)
+    keep = huge_page_pinned(m, head) or any(m.hot.flags[pfn] & c.PG_dirty for pfn in pages)
+    vmas = anon_vma.vmas if anon_vma is not None else []
+    if all(discard_mappings(m, vma, head, keep) for vma in vmas):
+        return True
+    dirty = any(m.hot.flags[pfn] & c.PG_dirty for pfn in pages)
+    for pfn in pages:
+        m.hot.flags[pfn] |= c.PG_dirty if dirty else 0
+        if is_lazyfree(m, pfn):
+            folio_set_swapbacked(m, pfn)
+    return False
 
 
 # ---------------------------------------------------------------- migration

@@ -4,14 +4,18 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from numalab.mm._mm_types cimport (
     CHUNK_COLDER, CHUNK_FILL, CHUNK_HOTTER, CHUNK_LIVE, HOLE, LRU_ACTIVE_ANON, LRU_INACTIVE_ANON,
-    LRU_INACTIVE_FILE, LRU_UNEVICTABLE, NR_LRU_LISTS, NR_MLOCK, NR_NODE_STATS, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active,
-    PG_lru, PG_mlocked, PG_swapbacked, PG_unevictable, UNEVICTABLE_PGCLEARED, lru_list, memmap, page,
+    LRU_INACTIVE_FILE, LRU_UNEVICTABLE, NR_ISOLATED_ANON, NR_ISOLATED_FILE, NR_LRU_LISTS, NR_MLOCK, NR_NODE_STATS,
+    PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active, PG_anon, PG_lru, PG_mlocked, PG_swapbacked, PG_unevictable,
+    UNEVICTABLE_PGCLEARED, lru_list, memmap, page,
 )
 
 cdef void lru_unlink_chunk(memmap *m, lru_list *list, uint32_t c) noexcept nogil
 cdef void lru_add_batch(memmap *m, uint32_t *pfns, uint32_t n) noexcept nogil
 cdef void lru_cache_add(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noexcept nogil
+cdef void drain_lru_add(memmap *m, uint32_t cpu) noexcept nogil
 cdef void lru_drain_cpu(memmap *m, uint32_t cpu) noexcept nogil
+cdef void folio_mark_lazyfree(memmap *m, uint32_t cpu, uint32_t pfn) noexcept nogil
+cdef void mark_huge_lazyfree(memmap *m, uint32_t cpu, uint32_t head) noexcept nogil
 cdef uint32_t isolate_batch(memmap *m, uint32_t *pfns, uint32_t n, uint32_t *failed) noexcept nogil
 cdef void putback_batch(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noexcept nogil
 cdef void lru_check_holes(memmap *m, lru_list *list) noexcept nogil
@@ -25,6 +29,24 @@ cdef inline uint32_t page_lru(uint32_t flags) noexcept nogil:
     if flags & PG_unevictable:
         return LRU_UNEVICTABLE
     return (LRU_INACTIVE_ANON if flags & PG_swapbacked else LRU_INACTIVE_FILE) + (1 if flags & PG_active else 0)
+
+
+cdef inline bint is_lazyfree(const page *p) noexcept nogil:
+    """Anonymous, and no swap stands behind it: its contents may be lost (MADV_FREE)."""
+    return p.flags & (PG_anon | PG_swapbacked) == PG_anon
+
+
+cdef inline void count_isolated(memmap *m, const page *p, int64_t n) noexcept nogil:
+    """One page more (or less) is off the lists and will come back."""
+    m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS
+                + (NR_ISOLATED_ANON if p.flags & PG_swapbacked else NR_ISOLATED_FILE)] += n
+
+
+cdef inline void folio_set_swapbacked(memmap *m, page *p) noexcept nogil:
+    """An isolated page that was lazyfree is an anonymous page like others again."""
+    count_isolated(m, p, -1)
+    p.flags |= PG_swapbacked
+    count_isolated(m, p, 1)
 
 
 cdef inline void lru_del(memmap *m, page *p) noexcept nogil:

@@ -7,15 +7,17 @@ chunk's first slot. The next frame never depends on the page just looked at, so 
 what makes a scan of scattered memory 27 to 33 times as fast as a linked list (docs/adr).
 
 A CPU collects 31 pages before it adds them (the per-CPU batch); a page waiting there holds a
-reference and cannot be isolated, as in Linux.
+reference and cannot be isolated, as in Linux. Those that MADV_FREE names it collects in a second batch; they stay on
+their lists meanwhile, and may be isolated from there.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
 
 from numalab.mm._mm_types cimport (
-    CHUNK_SLOTS, LRU_BATCH, MemMap, MmStruct, NR_ISOLATED_ANON, NR_ISOLATED_FILE, PGACTIVATE, PG_isolated,
-    PG_lru_batch, PG_referenced, POOL_FREE, POOL_LIMIT, POOL_VIRGIN, UNEVICTABLE_PGCULLED, UNEVICTABLE_PGMLOCKED,
-    UNEVICTABLE_PGMUNLOCKED, UNEVICTABLE_PGRESCUED, cpu_batch, stat_add, stat_begin, stat_end, stat_run,
+    CHUNK_SLOTS, HPAGE_PMD_NR, LRU_BATCH, MemMap, MmStruct, NR_ISOLATED_ANON, NR_ISOLATED_FILE, PGACTIVATE, PGLAZYFREE,
+    PG_isolated, PG_lru_batch, PG_referenced, PG_swapcache, POOL_FREE, POOL_LIMIT, POOL_VIRGIN, UNEVICTABLE_PGCULLED,
+    UNEVICTABLE_PGMLOCKED, UNEVICTABLE_PGMUNLOCKED, UNEVICTABLE_PGRESCUED, cpu_batch, stat_add, stat_begin, stat_end,
+    stat_run,
 )
 from numalab.mm._page_alloc cimport free_pages_bulk, nl_prefetchw
 from numalab.arch._pagetable cimport PTE_SPECIAL, is_migration_entry, leaf_table, pte_mapped, pte_pfn, pte_table
@@ -177,8 +179,8 @@ cdef void lru_add_batch(memmap *m, uint32_t *pfns, uint32_t n) noexcept nogil:
         m.node_stat[node * NR_NODE_STATS + kind] += slot - first
 
 
-cdef void lru_drain_cpu(memmap *m, uint32_t cpu) noexcept nogil:
-    """lru_add_drain(): empty the CPU's batch onto the lists; a page freed meanwhile is freed now."""
+cdef void drain_lru_add(memmap *m, uint32_t cpu) noexcept nogil:
+    """folio_batch_move_lru() of lru_add: empty the CPU's batch onto the lists; a page freed meanwhile is freed now."""
     cdef cpu_batch *b = &m.batches[cpu]
     cdef uint32_t keep[31]
     cdef uint32_t gone[31]
@@ -208,7 +210,7 @@ cdef void lru_cache_add(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noe
     cdef page *p
     if b.count + n >= LRU_BATCH:
         direct = (b.count + n) - (b.count + n) % LRU_BATCH - b.count
-        lru_drain_cpu(m, cpu)
+        drain_lru_add(m, cpu)
         lru_add_batch(m, pfns, direct)
         i = direct
     while i < n:
@@ -218,6 +220,81 @@ cdef void lru_cache_add(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noe
         b.pfn[b.count] = pfns[i]
         b.count += 1
         i += 1
+
+
+# ---------------------------------------------------------------- pages that nobody wants
+
+cdef inline bint may_be_lazyfree(const page *p) noexcept nogil:
+    """An anonymous page on the LRU that swap does not have, and that is not lazyfree already."""
+    return (p.flags & (PG_lru | PG_anon | PG_swapbacked | PG_swapcache | PG_unevictable)
+            == (PG_lru | PG_anon | PG_swapbacked))
+
+
+cdef void lru_lazyfree(memmap *m, const uint32_t *pfns, uint32_t n) noexcept nogil:
+    """lru_lazyfree(): at most 512 pages lose the mark that swap stands behind them, and go to the inactive list of
+    files. Those that have changed since they were named stay.
+    """
+    cdef uint32_t moved[512]
+    cdef uint32_t i, k = 0
+    cdef lru_leaving leaving
+    cdef page *p
+    lru_leaving_begin(&leaving)
+    for i in range(n):
+        p = &m.hot[pfns[i]]
+        if may_be_lazyfree(p):
+            lru_leave(m, &leaving, p)
+            p.flags &= ~<uint32_t>(PG_lru | PG_active | PG_referenced | PG_swapbacked)
+            moved[k] = pfns[i]
+            k += 1
+    lru_leaving_end(m, &leaving)
+    lru_add_batch(m, moved, k)
+    m.event[PGLAZYFREE] += k
+
+
+cdef void drain_lru_lazyfree(memmap *m, uint32_t cpu) noexcept nogil:
+    """folio_batch_move_lru() of lru_lazyfree. A page freed meanwhile is freed now."""
+    cdef cpu_batch *b = &m.lazyfree[cpu]
+    cdef uint32_t gone[31]
+    cdef uint32_t i, k = 0
+    cdef page *p
+    lru_lazyfree(m, b.pfn, b.count)
+    for i in range(b.count):
+        p = &m.hot[b.pfn[i]]
+        p.refcount -= 1
+        if p.refcount == 0:
+            page_free_prepare(m, b.pfn[i])
+            gone[k] = b.pfn[i]
+            k += 1
+    b.count = 0
+    free_pages_bulk(m, cpu, gone, k)
+
+
+cdef void folio_mark_lazyfree(memmap *m, uint32_t cpu, uint32_t pfn) noexcept nogil:
+    """folio_mark_lazyfree(): as soon as the CPU's batch is full, or drained."""
+    cdef cpu_batch *b = &m.lazyfree[cpu]
+    if not may_be_lazyfree(&m.hot[pfn]):
+        return
+    m.hot[pfn].refcount += 1
+    b.pfn[b.count] = pfn
+    b.count += 1
+    if b.count == LRU_BATCH:
+        drain_lru_lazyfree(m, cpu)
+
+
+cdef void mark_huge_lazyfree(memmap *m, uint32_t cpu, uint32_t head) noexcept nogil:
+    """The same for all of a huge page, which does not wait, and neither do those before it."""
+    cdef uint32_t pfns[512]
+    cdef uint32_t i
+    for i in range(512):
+        pfns[i] = head + i
+    drain_lru_lazyfree(m, cpu)
+    lru_lazyfree(m, pfns, HPAGE_PMD_NR)
+
+
+cdef void lru_drain_cpu(memmap *m, uint32_t cpu) noexcept nogil:
+    """lru_add_drain(): no page waits in this CPU's batches any more."""
+    drain_lru_add(m, cpu)
+    drain_lru_lazyfree(m, cpu)
 
 
 # ---------------------------------------------------------------- isolating and putting back
@@ -267,15 +344,14 @@ cdef void putback_batch(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noe
 
     Straight onto the lists: the callers run between lru_cache_disable() and lru_cache_enable().
     """
-    cdef uint32_t i, pfn, node, k = 0
+    cdef uint32_t i, pfn, k = 0
     cdef page *p
     for i in range(n):
         if i + 16 < n:
             nl_prefetchw(&m.hot[pfns[i + 16]])
         pfn = pfns[i]
         p = &m.hot[pfn]
-        node = p.flags >> 26
-        m.node_stat[node * NR_NODE_STATS + (NR_ISOLATED_ANON if p.flags & PG_swapbacked else NR_ISOLATED_FILE)] -= 1
+        count_isolated(m, p, -1)
         p.flags &= ~<uint32_t>PG_isolated
         p.refcount -= 1
         if p.refcount:
@@ -384,7 +460,7 @@ def drain_all(MemMap mem) -> None:
     cdef uint32_t cpu
     with nogil:
         for cpu in range(mem.m.h.nr_cpus):
-            if mem.m.batches[cpu].count:
+            if mem.m.batches[cpu].count or mem.m.lazyfree[cpu].count:
                 lru_drain_cpu(&mem.m, cpu)
 
 

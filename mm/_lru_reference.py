@@ -3,7 +3,8 @@
 Mirrors mm/swap.c, mm/mlock.c and the list half of mm/vmscan.c. A node has five lists, inactive and active ones for
 anonymous and for file pages, and one for unevictable pages; how a list is stored stands in ``_lru_chunks_reference``.
 
-A CPU collects 31 pages before it adds them. A page that waits there holds a reference and cannot be isolated.
+A CPU collects 31 pages before it adds them. A page that waits there holds a reference and cannot be isolated. Those
+that MADV_FREE names it collects in a second batch; they stay on their lists meanwhile.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ def free_page(m: View, cpu: int, pfn: int) -> None:
     free_pages_bulk(m, cpu, [pfn])
 
 
-def lru_drain_cpu(m: View, cpu: int) -> None:
-    """lru_add_drain(): empty the CPU's batch onto the lists; a page that only the batch still holds is freed."""
+def drain_lru_add(m: View, cpu: int) -> None:
+    """Empty the CPU's add batch onto the lists; a page that only the batch still holds is freed."""
     batch = m.batches
     waiting = [batch.pfn[cpu, i] for i in range(batch.count[cpu])]
     batch.count[cpu] = 0
@@ -94,7 +95,7 @@ def lru_cache_add(m: View, cpu: int, pfns: Sequence[int]) -> None:
     waiting = m.batches.count[cpu]
     rest = (waiting + len(pfns)) % c.LRU_BATCH
     if waiting + len(pfns) >= c.LRU_BATCH:
-        lru_drain_cpu(m, cpu)
+        drain_lru_add(m, cpu)
         lru_add_batch(m, pfns[: len(pfns) - rest])
         pfns = pfns[len(pfns) - rest :]
     for pfn in pfns:
@@ -104,6 +105,69 @@ def lru_cache_add(m: View, cpu: int, pfns: Sequence[int]) -> None:
         m.batches.count[cpu] += 1
 
 
+# ---------------------------------------------------------------- pages that nobody wants
+
+
+def is_lazyfree(m: View, pfn: int) -> bool:
+    """Anonymous, and no swap stands behind it: its contents may be lost (MADV_FREE)."""
+    return bool(m.hot.flags[pfn] & (c.PG_anon | c.PG_swapbacked) == c.PG_anon)
+
+
+def may_be_lazyfree(m: View, pfn: int) -> bool:
+    """An anonymous page on the LRU that swap does not have, and that is not lazyfree already."""
+    wanted, unwanted = c.PG_lru | c.PG_anon | c.PG_swapbacked, c.PG_swapcache | c.PG_unevictable
+    return bool(m.hot.flags[pfn] & (wanted | unwanted) == wanted)
+
+
+def lru_lazyfree(m: View, pfns: Sequence[int]) -> None:
+    """lru_lazyfree(): pages lose the mark that swap stands behind them, and go to the inactive list of files.
+
+    Those that have changed since they were named stay.
+    """
+    moved = [pfn for pfn in pfns if may_be_lazyfree(m, pfn)]
+    for pfn in moved:
+        lru_del(m, pfn)
+        m.hot.flags[pfn] &= ~(c.PG_active | c.PG_referenced | c.PG_swapbacked)
+    lru_add_batch(m, moved)
+    m.event[c.PGLAZYFREE] += len(moved)
+
+
+def drain_lru_lazyfree(m: View, cpu: int) -> None:
+    """Empty the CPU's batch of pages that MADV_FREE was told of; a page that only the batch still holds is freed."""
+    batch = m.lazyfree
+    waiting = [batch.pfn[cpu, i] for i in range(batch.count[cpu])]
+    batch.count[cpu] = 0
+    lru_lazyfree(m, waiting)
+    for pfn in waiting:
+        m.hot.refcount[pfn] -= 1
+    gone = [pfn for pfn in waiting if not m.hot.refcount[pfn]]
+    for pfn in gone:
+        page_free_prepare(m, pfn)
+    free_pages_bulk(m, cpu, gone)
+
+
+def folio_mark_lazyfree(m: View, cpu: int, pfn: int) -> None:
+    """folio_mark_lazyfree(): as soon as the CPU's batch is full, or drained."""
+    if may_be_lazyfree(m, pfn):
+        m.hot.refcount[pfn] += 1
+        m.lazyfree.pfn[cpu, m.lazyfree.count[cpu]] = pfn
+        m.lazyfree.count[cpu] += 1
+        if m.lazyfree.count[cpu] == c.LRU_BATCH:
+            drain_lru_lazyfree(m, cpu)
+
+
+def mark_huge_lazyfree(m: View, cpu: int, head: int) -> None:
+    """The same for all of a huge page, which does not wait, and neither do those before it."""
+    drain_lru_lazyfree(m, cpu)
+    lru_lazyfree(m, range(head, head + c.HPAGE_PMD_NR))
+
+
+def lru_drain_cpu(m: View, cpu: int) -> None:
+    """lru_add_drain(): no page waits in this CPU's batches any more."""
+    drain_lru_add(m, cpu)
+    drain_lru_lazyfree(m, cpu)
+
+
 # ---------------------------------------------------------------- isolating and putting back
 
 
@@ -111,6 +175,13 @@ def count_isolated(m: View, pfn: int, n: int) -> None:
     """One page more (or less) is off the lists and will come back."""
     kind = c.NR_ISOLATED_ANON if m.hot.flags[pfn] & c.PG_swapbacked else c.NR_ISOLATED_FILE
     m.node_stat[m.node(pfn), kind] += n
+
+
+def folio_set_swapbacked(m: View, pfn: int) -> None:
+    """An isolated page that was lazyfree is an anonymous page like others again."""
+    count_isolated(m, pfn, -1)
+    m.hot.flags[pfn] |= c.PG_swapbacked
+    count_isolated(m, pfn, 1)
 
 
 def isolate_batch(m: View, pfns: Sequence[int]) -> list[int]:

@@ -729,12 +729,16 @@ def dirty_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end) -> None:
     """follow_page_pte(), FOLL_TOUCH | FOLL_WRITE: what is there for writing in [start, end) is dirty by PTE or page."""
     cdef uint64_t va = start, next, pte
     cdef uint64_t *table
+    cdef uint64_t *pmd
     cdef memmap *m = &mem.m
     with nogil:
         while va < end:
             table = pte_table(m.h, mm.c.pgd, va, &next)
             if next > end or next <= va:
                 next = end
+            pmd = huge_pmd(m.h, mm.c.pgd, va) if table == NULL else NULL
+            if pmd != NULL and pmd[0] & PTE_RW:     # touch_pmd()
+                pmd[0] |= PTE_DIRTY | PTE_ACCESSED
             while table != NULL and va < next:
                 pte = table[(va >> PAGE_SHIFT) & 511]
                 if pte_mapped(pte) and pte & (PTE_RW | PTE_DIRTY) == PTE_RW:

@@ -252,6 +252,9 @@ def dirty_range(mem: MemMap, mm: MmStruct, start: int, end: int) -> None:
     """follow_page_pte(), FOLL_TOUCH | FOLL_WRITE: what is there for writing in [start, end) is dirty by PTE or page."""
     m = View(mem)
     for table, va, stop in pte_tables(m, mm.pgd, start, end):
+        pmd = huge_pmd(m, mm.pgd, va)
+        if pmd >= 0 and m.ram[pmd] & pt.PTE_RW:  # touch_pmd()
+            m.ram[pmd] |= pt.PTE_DIRTY | pt.PTE_ACCESSED
         for _, at in ptes(table, va, stop) if table >= 0 else ():
             pte = m.ram[at]
             if is_page(pte) and pte & (pt.PTE_RW | pt.PTE_DIRTY) == pt.PTE_RW:

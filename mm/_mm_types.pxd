@@ -187,7 +187,7 @@ cdef struct lru_list:
     int64_t chunks
 
 
-cdef struct cpu_batch:          # lru_add: what this CPU has yet to put on the LRU
+cdef struct cpu_batch:          # pages that this CPU has yet to put on a list, each with a reference
     uint32_t count
     uint32_t pfn[31]
 
@@ -253,6 +253,8 @@ cdef enum:
     PGMAJFAULT
     PGACTIVATE
     PGDEACTIVATE
+    PGLAZYFREE
+    PGLAZYFREED
     PGMIGRATE_SUCCESS
     PGMIGRATE_FAIL
     UNEVICTABLE_PGCULLED
@@ -343,7 +345,8 @@ cdef struct memmap:
     pcp *pcps                   # [nr_zones][nr_cpus]
     lru_list *lrus              # [nr_nodes][NR_LRU_LISTS]
     uint32_t *chunks            # the pool: chunk c is words 64 * c .. 64 * c + 63; chunk 0 holds the pool's own state
-    cpu_batch *batches          # [nr_cpus]
+    cpu_batch *batches          # [nr_cpus] lru_add: pages that are on no list yet
+    cpu_batch *lazyfree         # [nr_cpus] lru_lazyfree: pages that MADV_FREE was told of; on their lists meanwhile
     uint32_t *trail             # [h.nr_frames] hints: single frames in the order in which they were freed,
     uint32_t *trail_top         # [nr_zones] zone by zone, and how many of a zone there are (_page_alloc.pyx)
     int64_t *node_stat          # [nr_nodes][NR_NODE_STATS]

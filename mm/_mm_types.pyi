@@ -36,6 +36,7 @@ class MemMap:
     lrus: npt.NDArray[Any]
     chunks: npt.NDArray[np.uint32]
     batches: npt.NDArray[Any]
+    lazyfree: npt.NDArray[Any]
     node_stat: npt.NDArray[np.int64]
     event: npt.NDArray[np.int64]
     swap: npt.NDArray[Any]

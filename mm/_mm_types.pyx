@@ -71,6 +71,8 @@ cdef class MemMap:
             self.m.trail_top = <uint32_t *>address
         elif name == "batches":
             self.m.batches = <cpu_batch *>address
+        elif name == "lazyfree":
+            self.m.lazyfree = <cpu_batch *>address
         elif name == "node_stat":
             self.m.node_stat = <int64_t *>address
         elif name == "event":

@@ -102,7 +102,7 @@ class Lrus(_Fields):
 
 
 class Batches(_Fields):
-    """What each CPU has yet to put on the LRU."""
+    """What each CPU has yet to put on a list of the LRU."""
 
     count: memoryview
     pfn: memoryview
@@ -154,6 +154,10 @@ class View:
     @cached_property
     def batches(self) -> Batches:
         return Batches(self.mem.batches)
+
+    @cached_property
+    def lazyfree(self) -> Batches:
+        return Batches(self.mem.lazyfree)
 
     @cached_property
     def swap(self) -> Swap:

@@ -254,8 +254,8 @@ cdef void walk_vma(memmap *m, vma_c *v, mig_item **items, uint32_t n, int what) 
         if what == RMAP_SWAP:
             if v.flags & VM_LOCKED:
                 item.dst = item.src
-            elif item.dst != item.src:
-                try_to_unmap_one(m, item.src, pte, v.mm)
+            elif item.dst != item.src and not try_to_unmap_one(m, item.src, pte, v.mm):
+                item.dst = item.src
         elif what == RMAP_MKCLEAN:
             pte[0] &= ~<uint64_t>(PTE_RW | PTE_DIRTY)
         elif pte[0] & PTE_ACCESSED:
@@ -307,8 +307,8 @@ cdef uint32_t count_mapped(memmap *m, mig_item **items, uint32_t n, bint to_dst,
 
 cdef uint32_t rmap_unmap(memmap *m, mig_item **items, uint32_t n, bint to_swap) noexcept nogil:
     """try_to_migrate() for a batch: every PTE of these pages becomes a migration entry. Returns how many are left
-    mapped. to_swap: try_to_unmap(), see try_to_unmap_one(), up to the first in a VM_LOCKED area: that one and those
-    behind it stay, and the page's dst is then its src.
+    mapped. to_swap: try_to_unmap(), see try_to_unmap_one(), up to the first that must stay, as in a VM_LOCKED area:
+    that one and those behind it do, and the page's dst is then its src.
     """
     cdef uint32_t i
     count_mapped(m, items, n, False, -1)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from numalab.arch import _pagetable_reference as pt
 from numalab.mm import _constants as c
 from numalab.mm._filemap_reference import unmap_from_file
+from numalab.mm._lru_reference import folio_set_swapbacked, is_lazyfree
 from numalab.mm._migrate_entry_reference import mig_entry_make, mig_entry_pfn, mig_entry_restore
 from numalab.mm._reference import View, huge_pmd, is_page, mapped_ptes
 from numalab.mm._swap_reference import SWP_EXCLUSIVE, swap_dup
@@ -76,10 +77,32 @@ def unmap_to_swap(m: View, pfn: int, at: int, mm: MmStruct) -> None:
     mm.rss_swap += 1
 
 
-def try_to_unmap_one(m: View, pfn: int, at: int, mm: MmStruct) -> None:
-    """One PTE less: of an anonymous page, which is in the swap cache, it becomes a swap entry; of a file's, empty."""
+def unmap_lazyfree(m: View, pfn: int, at: int, mm: MmStruct) -> bool:
+    """try_to_unmap_one() for an isolated lazyfree page: the PTE is empty, and nobody can bring back what was there.
+
+    False: somebody has written to the page, or holds it; it is lazyfree no more. No TLB is flushed.
+    """
+    if m.ram[at] & pt.PTE_DIRTY:
+        m.hot.flags[pfn] |= c.PG_dirty
+    if m.hot.flags[pfn] & c.PG_dirty or m.hot.refcount[pfn] != 1 + m.hot.mapcount[pfn]:
+        folio_set_swapbacked(m, pfn)
+        return False
+    m.ram[at] = 0
+    m.hot.mapcount[pfn] -= 1
+    m.hot.refcount[pfn] -= 1
+    mm.rss_anon -= 1
+    return True
+
+
+def try_to_unmap_one(m: View, pfn: int, at: int, mm: MmStruct) -> bool:
+    """One PTE less: of an anonymous page, which is in the swap cache, it becomes a swap entry; of a file's, or of a
+    lazyfree page, empty. False: it stays, and so do those that the walk has yet to find.
+    """
+    if is_lazyfree(m, pfn):
+        return unmap_lazyfree(m, pfn, at, mm)
     unmap = unmap_to_swap if m.hot.flags[pfn] & c.PG_anon else unmap_from_file
     unmap(m, pfn, at, mm)
+    return True
 
 
 # ---------------------------------------------------------------- walks
@@ -137,18 +160,18 @@ def count_mapped(m: View, pfns: Sequence[int], n: int) -> int:
 def rmap_unmap(m: View, items: Sequence[MigItem], *, to_swap: bool = False) -> int:
     """try_to_migrate() for a batch: every PTE becomes a migration entry. Returns how many pages are left mapped.
 
-    to_swap: try_to_unmap(), see try_to_unmap_one(), up to the first in a VM_LOCKED area: that one and those behind it
-    stay, and the page's dst is then its src.
+    to_swap: try_to_unmap(), see try_to_unmap_one(), up to the first that must stay, as in a VM_LOCKED area: that one
+    and those behind it do, and the page's dst is then its src.
     """
     pages = [item.src for item in items]
     count_mapped(m, pages, -1)
     for item, at, vma in rmap_walk_anon(m, items):
         if is_page(m.ram[at]) and pt.pte_pfn(m.ram[at]) == item.src:
             if to_swap:
-                if vma.flags & VM_LOCKED:
+                if item.dst != item.src and (
+                    vma.flags & VM_LOCKED or not try_to_unmap_one(m, item.src, at, vma.mm)
+                ):
                     item.dst = item.src
-                elif item.dst != item.src:
-                    try_to_unmap_one(m, item.src, at, vma.mm)
             else:
                 unmap_pte(m, item, at)
     for pfn in pages:

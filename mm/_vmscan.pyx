@@ -20,20 +20,24 @@ from numalab.arch._pagetable cimport (
 )
 from numalab.mm._filemap cimport delete_from_page_cache
 from numalab.mm._huge_memory cimport (
-    HPAGE_PMD_SIZE, huge_page_pinned, is_huge, likely_mapped_shared, partially_mapped, split_folio,
+    HPAGE_PMD_SIZE, discard_huge_page, free_huge_page, huge_page_pinned, is_huge, is_huge_list, likely_mapped_shared,
+    maps_whole, partially_mapped, split_folio,
 )
-from numalab.mm._lru cimport isolate_batch, lru_add_batch, lru_check_holes, lru_unlink_chunk, page_free_prepare
+from numalab.mm._lru cimport (
+    count_isolated, folio_set_swapbacked, is_lazyfree, isolate_batch, lru_add_batch, lru_check_holes, lru_unlink_chunk,
+    page_free_prepare,
+)
 from numalab.mm._migrate cimport (
     MigrateStats, PHASE_COPY, PHASE_FLUSH, PHASE_UNMAP, REASON_ACCESSED, REASON_ACTIVE, REASON_DIRTY,
     REASON_LOCKED, REASON_MAPPED, REASON_MLOCKED, REASON_NONE, REASON_NO_SWAP, REASON_PINNED, REASON_WRITEBACK,
     REASON_WRITING,
 )
 from numalab.mm._mm_types cimport (
-    CHUNK_FILL, CHUNK_HOTTER, CHUNK_LIVE, HOLE, LRU_ACTIVE_ANON, MemMap, MmStruct, NO_PFN, NR_ISOLATED_ANON,
-    NR_ISOLATED_FILE, NR_LRU_LISTS, NR_NODE_STATS, NR_WRITEBACK, PGDEACTIVATE, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active,
-    PG_dirty, PG_isolated, PG_locked, PG_lru, PG_mlocked, PG_reclaim, PG_referenced, PG_swapbacked, PG_swapcache,
-    PG_unevictable, PG_workingset, PG_writeback, PSWPOUT, SWP_SYNCHRONOUS_IO, lru_list, mapped_item, mapping_c, memmap,
-    page, page_mapping,
+    CHUNK_FILL, CHUNK_HOTTER, CHUNK_LIVE, HOLE, HPAGE_PMD_NR, LRU_ACTIVE_ANON, MemMap, MmStruct, NO_PFN,
+    NR_ISOLATED_ANON, NR_ISOLATED_FILE, NR_LRU_LISTS, NR_NODE_STATS, NR_WRITEBACK, PGDEACTIVATE, PGLAZYFREED,
+    PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active, PG_dirty, PG_head, PG_isolated, PG_locked, PG_lru, PG_mlocked,
+    PG_reclaim, PG_referenced, PG_swapcache, PG_unevictable, PG_workingset, PG_writeback, PSWPOUT,
+    SWP_SYNCHRONOUS_IO, lru_list, mapped_item, mapping_c, memmap, page, page_mapping,
 )
 from numalab.mm._page_alloc cimport free_pages_bulk, nl_prefetchw
 from numalab.mm._page_list cimport FATE_EVICTED, FATE_FREED, FATE_LEFT, PageList, note
@@ -216,6 +220,7 @@ def cold_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end, PageList p
     cdef uint64_t *table
     cdef uint64_t *pmd
     cdef uint32_t pfn, missed
+    cdef bint whole             # a huge page, all of it
     cdef page *p
     cdef memmap *m = &mem.m
     with nogil:
@@ -237,13 +242,16 @@ def cold_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end, PageList p
             if table == NULL:
                 va = next
                 continue
+            pte = table[(va >> PAGE_SHIFT) & 511]
+            pfn = <uint32_t>pte_pfn(pte) if pte_mapped(pte) and not pte & PTE_SPECIAL else 0
+            whole = pmd != NULL or (next - va == HPAGE_PMD_SIZE and pfn and is_huge(m, pfn) and maps_whole(table, pfn))
             pagelist.reserve(BATCH)
             while va < next:
                 pte = table[(va >> PAGE_SHIFT) & 511]
                 if pte_mapped(pte) and not pte & PTE_SPECIAL:
                     pfn = <uint32_t>pte_pfn(pte)
                     p = &m.hot[pfn]
-                    if is_huge(m, pfn) and pmd == NULL:
+                    if is_huge(m, pfn) and not whole:
                         if not may_split(m, pfn):
                             va += PAGE_SIZE
                             continue
@@ -276,8 +284,7 @@ cdef inline void move_to_inactive(memmap *m, uint32_t pfn) noexcept nogil:
         return
     p.flags &= ~<uint32_t>(PG_active | PG_isolated)
     p.refcount -= 1
-    m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS
-                + (NR_ISOLATED_ANON if p.flags & PG_swapbacked else NR_ISOLATED_FILE)] -= 1
+    count_isolated(m, p, -1)
     m.event[PGDEACTIVATE] += 1
     lru_add_batch(m, &one, 1)
 
@@ -301,13 +308,8 @@ cdef inline void stay(outgoing *b, uint32_t pfn, int reason) noexcept nogil:
     b.nr_left += 1
 
 
-cdef inline void count_isolated(memmap *m, page *p, int64_t n) noexcept nogil:
-    m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS
-                + (NR_ISOLATED_ANON if p.flags & PG_swapbacked else NR_ISOLATED_FILE)] += n
-
-
 cdef int may_go(memmap *m, uint32_t pfn, uint32_t flags) noexcept nogil:
-    """0 if a page can be unmapped now, an anonymous one with a slot and in the swap cache; else why not."""
+    """0 if a page can be unmapped now, an anonymous one with a slot and in the swap cache, or lazyfree; or why not."""
     cdef page *p = &m.hot[pfn]
     cdef uint64_t entry
     cdef int reason
@@ -321,13 +323,15 @@ cdef int may_go(memmap *m, uint32_t pfn, uint32_t flags) noexcept nogil:
         reason = check_references(m, pfn)
         if reason:
             return reason
-    if p.pincount:
+    if p.pincount and not is_lazyfree(p):       # which is an ordinary page then (unmap_lazyfree())
         return REASON_PINNED
     if is_huge(m, pfn):
         if huge_page_pinned(m, pfn):
             return REASON_PINNED
         split_folio(m, pfn, partially_mapped(m, pfn))      # else Linux has it swapped out in one piece
-    if not p.flags & PG_swapcache and page_mapping(m, pfn) == NULL:
+    if is_lazyfree(p) and flags & PAGEOUT_V5:   # in 2005 there were none
+        folio_set_swapbacked(m, p)
+    if not is_lazyfree(p) and not p.flags & PG_swapcache and page_mapping(m, pfn) == NULL:
         entry = slot_alloc(m)
         if entry == 0:
             return REASON_NO_SWAP
@@ -338,9 +342,43 @@ cdef int may_go(memmap *m, uint32_t pfn, uint32_t flags) noexcept nogil:
     return 0
 
 
-cdef void unmap_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t *pfns, uint32_t n, uint32_t flags,
-                         MigrateStats stats) noexcept nogil:
-    """Lock what may go, and unmap it."""
+cdef inline bint heads_lazyfree(const page *p, uint32_t flags) noexcept nogil:
+    """Does a huge page begin here that MADV_PAGEOUT may discard as a whole?"""
+    return is_lazyfree(p) and p.flags & PG_head and not flags & (PAGEOUT_AGE | PAGEOUT_V5)
+
+
+cdef void discard_whole(memmap *m, outgoing *b, uint32_t head, MigrateStats stats) noexcept nogil:
+    """shrink_folio_list() for a huge page that is lazyfree: all of it goes, or nothing."""
+    cdef uint32_t flags = 0, i
+    cdef int reason = REASON_MAPPED
+    for i in range(512):
+        flags |= m.hot[head + i].flags
+    if flags & PG_locked:
+        reason = REASON_LOCKED
+    elif flags & PG_mlocked:
+        reason = REASON_MLOCKED
+    stats.phase[PHASE_UNMAP] += m.h.cost.unmap_page
+    m.h.now += m.h.cost.unmap_page
+    if reason == REASON_MAPPED and discard_huge_page(m, head):
+        b.tlb.all = True
+        stats.phase[PHASE_FLUSH] += try_to_unmap_flush(m, &b.tlb)
+        for i in range(512):
+            count_isolated(m, &m.hot[head + i], -1)
+            note(stats.notes, FATE_FREED, head + i, 0, 0, REASON_NONE)
+        free_huge_page(m, head)
+        m.event[PGLAZYFREED] += HPAGE_PMD_NR
+        stats.freed += HPAGE_PMD_NR
+        m.h.now += m.h.cost.free_page
+        return
+    for i in range(512):
+        stay(b, head + i, reason)
+
+
+cdef uint32_t unmap_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t *pfns, uint32_t n, uint32_t flags,
+                             MigrateStats stats) noexcept nogil:
+    """Lock what may go, and unmap it. Returns how many of the n pages have had their turn: those in front of a huge
+    page that may be discarded.
+    """
     cdef uint32_t i, pfn, asid
     cdef int reason
     cdef mig_item *item
@@ -353,6 +391,9 @@ cdef void unmap_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t *pfns, u
             nl_prefetchw(pte_at(m.h, m.hot[pfns[i + 6]].rmap))
         pfn = pfns[i]
         p = &m.hot[pfn]
+        if i and heads_lazyfree(p, flags):
+            n = i
+            break
         # Only the isolation still holds it: its owner gave it up.
         if p.mapcount == 0 and p.refcount == 1 and not flags & PAGEOUT_KEEP:
             count_isolated(m, p, -1)
@@ -372,10 +413,10 @@ cdef void unmap_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t *pfns, u
         item.dst = NO_PFN
         if p.mapcount == 1 and p.rmap and not p.flags & PG_mlocked:
             asid = <uint32_t>m.cold[p.rmap >> PAGE_SHIFT].mapping
-            try_to_unmap_one(m, pfn, pte_at(m.h, p.rmap), m.mms[asid])
-            p.rmap = 0
-            m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + mapped_item(p)] -= 1
-            set_tlb_ubc_flush_pending(&b.tlb, asid)
+            if try_to_unmap_one(m, pfn, pte_at(m.h, p.rmap), m.mms[asid]):
+                p.rmap = 0
+                m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + mapped_item(p)] -= 1
+                set_tlb_ubc_flush_pending(&b.tlb, asid)
         elif p.mapcount:
             item.anon = <uint32_t>m.cold[pfn].mapping
             item.index = m.cold[pfn].index
@@ -386,13 +427,14 @@ cdef void unmap_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t *pfns, u
         b.tlb.all = True
     stats.phase[PHASE_UNMAP] += n * m.h.cost.unmap_page
     m.h.now += n * m.h.cost.unmap_page
+    return n
 
 
 cdef void write_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t flags, bint stream, MigrateStats stats
                          ) noexcept nogil:
     """pageout() and __remove_mapping(): write what is dirty; what is clean, and held by nobody else, is freed."""
     cdef hw *h = m.h
-    cdef uint32_t i, k = 0, pfn
+    cdef uint32_t i, k = 0, lazyfree = 0, pfn
     cdef uint32_t gone[512]
     cdef uint64_t cost = 0
     cdef uint8_t *here
@@ -406,7 +448,7 @@ cdef void write_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t flags, b
         if p.mapcount:
             stay(b, pfn, REASON_MLOCKED if p.flags & PG_mlocked else REASON_MAPPED)
             continue
-        if p.refcount != 2:                     # the isolation and the cache
+        if p.refcount != 2 - is_lazyfree(p):    # the isolation and the cache
             stay(b, pfn, REASON_PINNED)
             continue
         if p.flags & PG_dirty:
@@ -438,8 +480,11 @@ cdef void write_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t flags, b
             if p.flags & PG_writeback or flags & PAGEOUT_V5:
                 stay(b, pfn, REASON_WRITING)
                 continue
-        note(stats.notes, FATE_EVICTED, pfn, m.cold[pfn].private if p.flags & PG_swapcache else 0, 0, REASON_NONE)
-        if p.flags & PG_swapcache:
+        note(stats.notes, FATE_FREED if is_lazyfree(p) else FATE_EVICTED, pfn,
+             m.cold[pfn].private if p.flags & PG_swapcache else 0, 0, REASON_NONE)
+        if is_lazyfree(p):
+            lazyfree += 1
+        elif p.flags & PG_swapcache:
             delete_from_swap_cache(m, pfn)
         else:                                   # the disk has it too; shared memory: still zeros, as it began
             delete_from_page_cache(m, pfn)
@@ -453,7 +498,9 @@ cdef void write_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t flags, b
     if stream:
         copy_fence()
     free_pages_bulk(m, cpu, gone, k)
-    stats.moved += k
+    stats.moved += k - lazyfree
+    stats.freed += lazyfree
+    m.event[PGLAZYFREED] += lazyfree
     stats.phase[PHASE_COPY] += cost
     h.now += cost + k * h.cost.free_page
 
@@ -478,7 +525,11 @@ def pageout_batch(MemMap mem, uint32_t cpu, uint32_t[::1] pfns, uint64_t at, uin
             b.nr_multi = 0
             tlb_batch_begin(&b.tlb)
             stats.batches += 1
-            unmap_outgoing(m, &b, cpu, &pfns[at], n, flags, stats)
+            if heads_lazyfree(&m.hot[pfns[at]], flags) and is_huge_list(m, &pfns[at], total - at):
+                discard_whole(m, &b, pfns[at], stats)
+                at += HPAGE_PMD_NR
+                continue
+            n = unmap_outgoing(m, &b, cpu, &pfns[at], n, flags, stats)
             if b.n:                             # before anything is written or freed
                 stats.phase[PHASE_FLUSH] += try_to_unmap_flush(m, &b.tlb)
             write_outgoing(m, &b, cpu, flags, stream, stats)

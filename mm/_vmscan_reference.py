@@ -26,16 +26,22 @@ from numalab.mm._buddy_reference import free_pages_bulk
 from numalab.mm._filemap_reference import delete_from_page_cache, page_mapping
 from numalab.mm._huge_memory_reference import SIZE as HPAGE_PMD_SIZE
 from numalab.mm._huge_memory_reference import (
+    discard_huge_page,
+    free_huge_page,
     huge_page_pinned,
     is_huge,
+    is_huge_list,
     likely_mapped_shared,
+    maps_whole,
     partially_mapped,
     split_folio,
 )
 from numalab.mm._lru_chunks_reference import lru_check_holes
 from numalab.mm._lru_reference import (
     count_isolated,
+    folio_set_swapbacked,
     free_page,
+    is_lazyfree,
     isolate_batch,
     lru_add_batch,
     lru_del,
@@ -160,11 +166,18 @@ def cold_range(mem: MemMap, mm: MmStruct, start: int, end: int, pagelist: PageLi
         if pmd >= 0 and not split_for_part(m, pt.pte_pfn(m.ram[pmd])):
             continue
         table, _ = pte_table(m, mm.pgd, first)
+        whole = table >= 0 and stop - first == HPAGE_PMD_SIZE and maps_huge(m, table)
         for _, at in ptes(table, first, stop) if table >= 0 else ():
-            if is_page(m.ram[at]) and split_for_part(m, pt.pte_pfn(m.ram[at])) and is_page(m.ram[at]):
+            if is_page(m.ram[at]) and (whole or split_for_part(m, pt.pte_pfn(m.ram[at]))) and is_page(m.ram[at]):
                 make_cold(m, at, pt.pte_pfn(m.ram[at]), pagelist, pageout)
     tlb_flush_mm(m, mm.asid)
     m.charge(m.cost["flush"] + m.nr_cpus * m.cost["flush_cpu"])
+
+
+def maps_huge(m: View, table: int) -> bool:
+    """Whether all that a PTE table maps is a huge page."""
+    pte = m.ram[table]
+    return is_page(pte) and is_huge(m, pt.pte_pfn(pte)) and maps_whole(m, table, pt.pte_pfn(pte))
 
 
 def split_for_part(m: View, pfn: int) -> bool:
@@ -217,7 +230,9 @@ class Outgoing:
 
 
 def may_go(m: View, pfn: int, flags: int) -> Reason | None:
-    """None if a page can be unmapped now, an anonymous one with a slot and in the swap cache; else why not."""
+    """None if a page can be unmapped now, an anonymous one with a slot and in the swap cache, or lazyfree; else why
+    not.
+    """
     if m.hot.flags[pfn] & c.PG_locked:
         return Reason.LOCKED
     if m.hot.flags[pfn] & c.PG_mlocked and not flags & PAGEOUT_V5:  # folio_evictable()
@@ -227,14 +242,19 @@ def may_go(m: View, pfn: int, flags: int) -> Reason | None:
     reason = check_references(m, pfn) if flags & PAGEOUT_AGE else None
     if reason is not None:
         return reason
-    if m.hot.pincount[pfn]:
+    if m.hot.pincount[pfn] and not is_lazyfree(
+        m, pfn
+    ):  # held, it becomes an ordinary page (unmap_lazyfree())
         return Reason.PINNED
     if is_huge(m, pfn):
         if huge_page_pinned(m, pfn):
             return Reason.PINNED
         # Else Linux has it swapped out in one piece.
         split_folio(m, pfn, zeros=partially_mapped(m, pfn))
-    if not m.hot.flags[pfn] & c.PG_swapcache and page_mapping(m, pfn) is None:
+    if is_lazyfree(m, pfn) and flags & PAGEOUT_V5:  # in 2005 there were none
+        folio_set_swapbacked(m, pfn)
+    cached = m.hot.flags[pfn] & c.PG_swapcache or page_mapping(m, pfn) is not None
+    if not cached and not is_lazyfree(m, pfn):
         entry = slot_alloc(m)
         if not entry:
             return Reason.NO_SWAP
@@ -243,9 +263,42 @@ def may_go(m: View, pfn: int, flags: int) -> Reason | None:
     return Reason.ACCESSED if flags & PAGEOUT_YOUNG_STAYS and referenced(m, pfn) else None
 
 
-def unmap_outgoing(m: View, b: Outgoing, cpu: int, pfns: list[int], flags: int, stats: MigrateStats) -> None:
-    """Lock what may go, and unmap it."""
+def heads_lazyfree(m: View, pfn: int, flags: int) -> bool:
+    """Does a huge page begin here that MADV_PAGEOUT may discard as a whole?"""
+    head = m.hot.flags[pfn] & c.PG_head != 0
+    return head and is_lazyfree(m, pfn) and not flags & (PAGEOUT_AGE | PAGEOUT_V5)
+
+
+def discard_whole(m: View, b: Outgoing, head: int, stats: MigrateStats) -> None:
+    """shrink_folio_list() for a huge page that is lazyfree: all of it goes, or nothing."""
+    pages = range(head, head + c.HPAGE_PMD_NR)
+    reason = Reason.MAPPED
+    if any(m.hot.flags[pfn] & c.PG_locked for pfn in pages):
+        reason = Reason.LOCKED
+    elif any(m.hot.flags[pfn] & c.PG_mlocked for pfn in pages):
+        reason = Reason.MLOCKED
+    charge(m, stats, Phase.UNMAP, m.cost["unmap_page"])
+    if reason == Reason.MAPPED and discard_huge_page(m, head):
+        stats.charge(Phase.FLUSH, try_to_unmap_flush(m, set(), True))
+        for pfn in pages:
+            count_isolated(m, pfn, -1)
+            note(stats.log, Fate.FREED, pfn)
+        free_huge_page(m, head)
+        m.event[c.PGLAZYFREED] += c.HPAGE_PMD_NR
+        stats.freed += c.HPAGE_PMD_NR
+        m.charge(m.cost["free_page"])
+    else:
+        b.left += [(pfn, reason) for pfn in pages]
+
+
+def unmap_outgoing(m: View, b: Outgoing, cpu: int, pfns: list[int], flags: int, stats: MigrateStats) -> int:
+    """Lock what may go, and unmap it.
+
+    Returns how many of the pages have had their turn: those in front of a huge page that may be discarded.
+    """
     several: list[MigItem] = []
+    heads = (i for i, pfn in enumerate(pfns) if i and heads_lazyfree(m, pfn, flags))
+    pfns = pfns[: next(heads, len(pfns))]
     for pfn in pfns:
         if not m.hot.mapcount[pfn] and m.hot.refcount[pfn] == 1 and not flags & PAGEOUT_KEEP:
             # Only the isolation still holds it: its owner gave it up.
@@ -264,16 +317,17 @@ def unmap_outgoing(m: View, b: Outgoing, cpu: int, pfns: list[int], flags: int, 
         if m.hot.mapcount[pfn] == 1 and m.hot.rmap[pfn] and not locked:
             at = m.hot.rmap[pfn] // 8
             asid = m.cold.mapping[m.hot.rmap[pfn] >> pt.PAGE_SHIFT]
-            try_to_unmap_one(m, pfn, at, m.mem.mm_of(asid))
-            m.hot.rmap[pfn] = 0
-            m.node_stat[m.node(pfn), mapped_item(m, pfn)] -= 1
-            b.asids.add(asid)
+            if try_to_unmap_one(m, pfn, at, m.mem.mm_of(asid)):
+                m.hot.rmap[pfn] = 0
+                m.node_stat[m.node(pfn), mapped_item(m, pfn)] -= 1
+                b.asids.add(asid)
         elif m.hot.mapcount[pfn]:
             several.append(MigItem(pfn, anon=m.cold.mapping[pfn], index=m.cold.index[pfn]))
     if several:
         rmap_unmap(m, several, to_swap=True)
         b.flush_all = True
     charge(m, stats, Phase.UNMAP, len(pfns) * m.cost["unmap_page"])
+    return len(pfns)
 
 
 def pageout(m: View, pfn: int, flags: int, stats: MigrateStats) -> Reason | None:
@@ -305,19 +359,22 @@ def swap_writepage(m: View, pfn: int, flags: int, stats: MigrateStats) -> bool:
 
 def write_outgoing(m: View, b: Outgoing, cpu: int, flags: int, stats: MigrateStats) -> None:
     """pageout() and __remove_mapping(): write what is dirty; what is clean, and held by nobody else, is freed."""
-    gone = []
+    gone, lazyfree = [], 0
     for pfn in b.pfns:
         m.hot.flags[pfn] &= ~c.PG_locked
         if m.hot.mapcount[pfn]:
             b.left.append((pfn, Reason.MLOCKED if m.hot.flags[pfn] & c.PG_mlocked else Reason.MAPPED))
-        elif m.hot.refcount[pfn] != 2:  # the isolation and the cache
+        elif m.hot.refcount[pfn] != 2 - is_lazyfree(m, pfn):  # the isolation and the cache
             b.left.append((pfn, Reason.PINNED))
         elif m.hot.flags[pfn] & c.PG_dirty and (reason := pageout(m, pfn, flags, stats)) is not None:
             b.left.append((pfn, reason))
         else:
             swapped = m.hot.flags[pfn] & c.PG_swapcache
-            note(stats.log, Fate.EVICTED, pfn, m.cold.private[pfn] if swapped else 0)
-            if swapped:
+            fate = Fate.FREED if is_lazyfree(m, pfn) else Fate.EVICTED
+            note(stats.log, fate, pfn, m.cold.private[pfn] if swapped else 0)
+            if is_lazyfree(m, pfn):
+                lazyfree += 1
+            elif swapped:
                 delete_from_swap_cache(m, pfn)
             else:  # the disk has it too; shared memory: still zeros, as it began
                 delete_from_page_cache(m, pfn)
@@ -328,7 +385,9 @@ def write_outgoing(m: View, b: Outgoing, cpu: int, flags: int, stats: MigrateSta
             page_free_prepare(m, pfn)
             gone.append(pfn)
     free_pages_bulk(m, cpu, gone)
-    stats.moved += len(gone)
+    stats.moved += len(gone) - lazyfree
+    stats.freed += lazyfree
+    m.event[c.PGLAZYFREED] += lazyfree
     m.charge(len(gone) * m.cost["free_page"])
 
 
@@ -353,11 +412,15 @@ def pageout_batch(
         b = Outgoing()
         pages = pfns[at : at + BATCH].tolist()
         stats.batches += 1
-        unmap_outgoing(m, b, cpu, pages, flags, stats)
+        if heads_lazyfree(m, pages[0], flags) and is_huge_list(m, pfns[at : at + c.HPAGE_PMD_NR].tolist()):
+            discard_whole(m, b, pages[0], stats)
+            at += c.HPAGE_PMD_NR
+            continue
+        taken = unmap_outgoing(m, b, cpu, pages, flags, stats)
         if b.pfns:  # before anything is written or freed
             stats.charge(Phase.FLUSH, try_to_unmap_flush(m, b.asids, b.flush_all))
         write_outgoing(m, b, cpu, flags, stats)
-        at += len(pages)
+        at += taken
     for i, (pfn, reason) in enumerate(b.left):
         left[i], why_left[i] = pfn, reason
         stats.count(reason)

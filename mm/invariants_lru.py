@@ -156,12 +156,18 @@ def _check_states(state: State, report: Report) -> None:
     report.frames(
         4, "batch", "add batches that it is in", in_batch != says, frames.pfn, expected=says, got=in_batch
     )
-    nowhere = state.batches.index < 0
-    report.frames(4, "batch", "an add batch names a frame that nobody has", nowhere, state.batches.pfn)
-    for cpu in np.flatnonzero(mem.batches["count"] >= mem.batches["pfn"].shape[1]):
-        report.add(
-            4, "batch", f"cpu {cpu}'s add batch should have been emptied", got=int(mem.batches[cpu]["count"])
-        )
+    for name, waiting, batches in (
+        ("add", state.batches, mem.batches),
+        ("lazyfree", state.lazyfree, mem.lazyfree),
+    ):
+        nowhere = waiting.index < 0
+        report.frames(4, "batch", f"the {name} batch names a frame that nobody has", nowhere, waiting.pfn)
+        for cpu in np.flatnonzero(batches["count"] >= batches["pfn"].shape[1]):
+            what = f"cpu {cpu}'s {name} batch should have been emptied"
+            report.add(4, "batch", what, got=int(batches[cpu]["count"]))
+    lazyfree = frames.has(PG.ANON) & ~frames.has(PG.SWAPBACKED) & ~state.hugetlb
+    bad = ~state.free & lazyfree & frames.has(PG.SWAPCACHE)
+    report.frames(4, "lazyfree", "swap has a page that it does not stand behind", bad, frames.pfn)
     wrong = ~state.free & (frames.has(PG.ISOLATED) != state.isolated)
     report.frames(
         4, "isolated", "isolated", wrong, frames.pfn, expected=state.isolated, got=frames.has(PG.ISOLATED)

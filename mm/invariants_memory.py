@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from numalab.mm._mm_types import MemMap
 
 __all__ = [
-    "MAX_ORDER", "ORDER_FREE", "PG", "Bools", "Frames", "FreeBlocks", "Ints", "PerCpu", "Words", "add_batches",
+    "MAX_ORDER", "ORDER_FREE", "PG", "Bools", "Frames", "FreeBlocks", "Ints", "PerCpu", "Words", "cpu_batches",
     "page_sets",
 ]  # fmt: skip
 
@@ -142,9 +142,9 @@ def page_sets(mem: MemMap, frames: Frames) -> PerCpu:
     return PerCpu(cpu, zone, pfn, frames.index(pfn))
 
 
-def add_batches(mem: MemMap, frames: Frames) -> PerCpu:
-    """What waits in the CPUs' LRU add batches."""
-    counts = np.minimum(mem.batches["count"].astype(np.int64), mem.batches["pfn"].shape[1])
-    pfn = np.concatenate([b["pfn"][:n] for b, n in zip(mem.batches, counts, strict=True)]).astype(np.int64)
+def cpu_batches(batches: NDArray[Any], frames: Frames) -> PerCpu:
+    """What waits in the CPUs' batches of one kind."""
+    counts = np.minimum(batches["count"].astype(np.int64), batches["pfn"].shape[1])
+    pfn = np.concatenate([b["pfn"][:n] for b, n in zip(batches, counts, strict=True)]).astype(np.int64)
     cpu = np.repeat(np.arange(len(counts)), counts)
     return PerCpu(cpu, np.zeros_like(cpu), pfn, frames.index(pfn))

@@ -25,7 +25,7 @@ _ADDRESS = np.uint64(0x000FFFFFFFFFF000)
 def check_references(state: State, report: Report) -> None:
     """3: every reference is somebody's, every mapping is counted, and rmap is the address of the one PTE."""
     frames, pages = state.frames, state.pages
-    batch = frames.count(state.batches.index)
+    batch = frames.count(state.batches.index) + frames.count(state.lazyfree.index)
     expected = (
         state.mappings
         + batch

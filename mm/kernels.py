@@ -50,6 +50,7 @@ class Kernels:
     task_mmu: ModuleType
     rmap: ModuleType
     migrate: ModuleType
+    madvise: ModuleType
     swap: ModuleType
     shmem: ModuleType
     vmscan: ModuleType

@@ -1,17 +1,15 @@
 """What a program says about its memory: madvise(2).
 
 Three kinds of advice: what changes flags of the areas (fork, readahead, huge pages, core dumps) and may split and
-merge them; what drops the pages at once (DONTNEED, FREE; REMOVE drops them from their file); and what makes them
-present (POPULATE_*). A hole in the range is reported as ENOMEM, but only after everything else has been done, unlike
-in mlock() and mprotect(), which stop; an area that the advice does not suit ends the walk. Populating goes its own
-way: it stops at a hole.
+merge them; what drops the pages (DONTNEED at once, FREE when memory runs short; REMOVE drops them from their file);
+and what makes them present (POPULATE_*). A hole in the range is reported as ENOMEM, but only after everything else has
+been done, unlike in mlock() and mprotect(), which stop; an area that the advice does not suit ends the walk. Populating
+goes its own way: it stops at a hole.
 
 Mirrors mm/madvise.c. Deliberately different:
 
 * the machine answers like a kernel without memory failure injection: its advice is EINVAL;
 * MADV_MERGEABLE marks areas, and nobody merges their pages: there is no ksmd;
-* MADV_FREE checks as Linux does and then lets the pages live: Linux frees them when memory runs short, at the
-  earliest. A program sees the difference only in numa_maps, where such pages still count as dirty;
 * MADV_COLD moves pages to the inactive list at once, where Linux collects them per CPU first.
 """
 
@@ -176,7 +174,9 @@ def _vma_behavior(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int, a
 
 
 def _dontneed_free(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int, advice: int) -> None:
-    """Drop the pages: the next touch finds zeros. Locked pages only go if the advice says so."""
+    """Drop the pages: the next touch finds zeros. Locked pages only go if the advice says so. FREE: when memory runs
+    short, unless they are written to before.
+    """
     if vma.flags & VM_HUGETLB:
         if advice == MADV_FREE or start % PMD_SIZE:
             raise KernelError(EINVAL, "huge pages are dropped whole, and at once")
@@ -186,6 +186,8 @@ def _dontneed_free(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int, 
     if advice == MADV_FREE:
         if vma.file is not None or vma.flags & VM_SHARED:
             raise KernelError(EINVAL, "only private anonymous memory can be freed lazily")
+        lru_add_drain(mm.mem, ctx.cpu)
+        mm.mem.k.madvise.free_range(mm.mem, mm, ctx.cpu, start, end)
         return
     if start < end:
         zap_vma_range(mm, ctx, start, end)

@@ -87,9 +87,10 @@ NODE_STATS = (
     "numa_hit", "numa_miss", "numa_foreign", "numa_interleave", "numa_local", "numa_other",
 )  # fmt: skip
 VM_EVENTS = (
-    "pgalloc", "pgfree", "pgfault", "pgmajfault", "pgactivate", "pgdeactivate", "pgmigrate_success",
-    "pgmigrate_fail", "unevictable_pgs_culled", "unevictable_pgs_rescued", "unevictable_pgs_mlocked",
-    "unevictable_pgs_munlocked", "unevictable_pgs_cleared", "pswpin", "pswpout", "swap_ra", "swap_ra_hit",
+    "pgalloc", "pgfree", "pgfault", "pgmajfault", "pgactivate", "pgdeactivate", "pglazyfree", "pglazyfreed",
+    "pgmigrate_success", "pgmigrate_fail", "unevictable_pgs_culled", "unevictable_pgs_rescued",
+    "unevictable_pgs_mlocked", "unevictable_pgs_munlocked", "unevictable_pgs_cleared", "pswpin", "pswpout",
+    "swap_ra", "swap_ra_hit",
     "pgscan_kswapd", "pgscan_direct", "pgsteal_kswapd", "pgsteal_direct", "pgreuse", "pgrefill",
     "thp_fault_alloc", "thp_fault_fallback", "thp_collapse_alloc", "thp_collapse_alloc_failed", "thp_split_page",
     "thp_split_pmd", "thp_migration_success", "thp_migration_fail", "thp_migration_split",
@@ -164,6 +165,7 @@ def _bind_pages(mem: MemMap, topology: Topology) -> None:
     mem.chunks[2] = limit
     mem.bind("lrus", np.zeros(nr_lists, DTYPES["lru_list"]))
     mem.bind("batches", np.zeros(topology.nr_cpus, DTYPES["cpu_batch"]))
+    mem.bind("lazyfree", np.zeros(topology.nr_cpus, DTYPES["cpu_batch"]))
 
 
 def _bind_zones(mem: MemMap, topology: Topology) -> None:

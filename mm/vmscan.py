@@ -63,7 +63,8 @@ def shrink_folio_list(
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
     """Page out isolated pages, one try each; returns those that stay, isolated still, and why.
 
-    flags: PAGEOUT_AGE or 0, which takes pages in use as well. Pages that belong on the active list are marked so.
+    flags: PAGEOUT_AGE or 0, which takes pages in use as well. Pages that belong on the active list are marked so, and
+    with them those that are still mapped: written to, or held, since MADV_FREE.
     """
     left, why = np.empty(BATCH, np.uint32), np.empty(BATCH, np.uint8)
     staying, reasons = [], []
@@ -80,7 +81,7 @@ def shrink_folio_list(
     stay, because = np.concatenate(staying), np.concatenate(reasons)
     if (because == Reason.DIRTY).any():
         wakeup_flusher_threads(mem)
-    active = stay[because == Reason.ACTIVE]
+    active = stay[np.isin(because, (Reason.ACTIVE, Reason.MAPPED))]
     mem.hot["flags"][active] |= np.uint32(c.PG_active)
     mem.event[c.PGACTIVATE] += len(active)
     return stay, because

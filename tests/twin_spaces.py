@@ -24,7 +24,15 @@ from numalab.mm._reference import View, is_page, mapped_ptes
 from numalab.mm.madvise import do_madvise
 from numalab.mm.memory import handle_mm_fault, read_user, write_user
 from numalab.mm.mlock import do_mlock, do_munlock
-from numalab.mm.mman import MADV_DONTNEED, MADV_PAGEOUT, MREMAP_FIXED, MREMAP_MAYMOVE, PROT_READ, PROT_WRITE
+from numalab.mm.mman import (
+    MADV_DONTNEED,
+    MADV_FREE,
+    MADV_PAGEOUT,
+    MREMAP_FIXED,
+    MREMAP_MAYMOVE,
+    PROT_READ,
+    PROT_WRITE,
+)
 from numalab.mm.mmap import do_munmap
 from numalab.mm.mprotect import do_mprotect
 from numalab.mm.mremap import do_mremap
@@ -63,6 +71,8 @@ life = (
     st.tuples(st.just("read"), who, places, st.integers(1, 12)),
     st.tuples(st.just("unmap"), who, places, few),
     st.tuples(st.just("discard"), who, places, few),
+    st.tuples(st.just("give up"), who, places, few),
+    st.tuples(st.just("give up"), who, places, few),
     st.tuples(st.just("protect"), who, places, few, prots),
     st.tuples(st.just("lock"), who, places, few, st.booleans()),
     st.tuples(st.just("move"), who, places, places, few),
@@ -179,6 +189,13 @@ class Spaces:
             who,
             lambda m, mm, task: do_madvise(mm, task, where(place), pages * PAGE, MADV_DONTNEED),
             ("discard", who, place, pages),
+        )
+
+    def give_up(self, who: int, place: tuple[int, int], pages: int) -> None:
+        self.act(
+            who,
+            lambda m, mm, task: do_madvise(mm, task, where(place), pages * PAGE, MADV_FREE),
+            ("give up", who, place, pages),
         )
 
     def protect(self, who: int, place: tuple[int, int], pages: int, prot: int) -> None:

@@ -115,6 +115,7 @@ def _state(machine: Machine) -> Iterator[tuple[str, Array]]:
         yield f"ram {at}", hw.ram[used.start * 4096 : used.stop * 4096].view(np.uint64).reshape(-1, 512)
     yield "page sets", _live(mem.pcps)
     yield "add batches", _live(mem.batches)
+    yield "lazyfree batches", _live(mem.lazyfree)
     yield "lrus", mem.lrus
     yield "chunks", _chunks(mem.chunks)
     yield "node_stat", mem.node_stat

@@ -33,6 +33,7 @@ life = (
     st.tuples(st.just("write"), who, places, st.integers(1, 12), st.integers(0, 255)),
     st.tuples(st.just("unmap"), who, places, counts),
     st.tuples(st.just("discard"), who, places, counts),
+    st.tuples(st.just("give up"), who, places, counts),
     st.tuples(st.just("protect"), who, places, counts, prots),
     st.tuples(st.just("lock"), who, places, counts, st.booleans()),
     st.tuples(st.just("move"), who, places, places, counts),
@@ -90,6 +91,16 @@ def collapsed(who: int, pages: int, change: list[Step]) -> list[Step]:
     ]
 
 
+def given_up(who: int, blocks: int, change: list[Step], place: tuple[int, int]) -> list[Step]:
+    """Blocks are given up as a whole, or but for a part; then reclaim has them."""
+    return [
+        *fresh(who, blocks),
+        ("give up", who, place, 512 * blocks),
+        *change,
+        ("page out", who, (2, 0), 1027),
+    ]
+
+
 blocks = st.integers(1, 2)
 changes = st.lists(st.one_of(*life), max_size=2)
 queues = st.one_of(
@@ -113,6 +124,9 @@ script = st.lists(
         st.builds(moved, who, blocks, changes, queues, nids, st.one_of(st.none(), policies)),
         st.builds(hindered, who, places, st.sampled_from(("pin", "lock", "writeback")), nids),
         st.builds(collapsed, who, counts, changes),
+        st.builds(
+            given_up, who, blocks, changes, st.sampled_from(((2, 0), (2, 0), (2, 0), (2, 1), (2, 512)))
+        ),
     ),
     min_size=2,
     max_size=8,

@@ -50,6 +50,16 @@ def locked_by_one_of_two(who: int, place: tuple[int, int], pages: int, locker: i
     ]
 
 
+def given_up(who: int, place: tuple[int, int], pages: int, change: list[Step], nid: int) -> list[Step]:
+    """Pages are given up; something happens; reclaim looks at them, or an engine of migration does."""
+    return [
+        ("fault", who, place, pages, True),
+        ("give up", who, place, pages),
+        *change,
+        ("reclaim", nid, c.LRU_INACTIVE_FILE, 90, 0, 3),
+    ]
+
+
 script = steps(
     *life,
     st.tuples(
@@ -64,6 +74,7 @@ script = steps(
     stories=(
         st.builds(paged_and_shared, who, places, few, st.booleans()),
         st.builds(locked_by_one_of_two, who, places, few, who, nids),
+        st.builds(given_up, who, places, few, st.lists(st.one_of(*life), max_size=2), nids),
     ),
     least=10,
 )

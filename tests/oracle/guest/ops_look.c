@@ -15,7 +15,7 @@ static const char *const counters[] = {
 	"pgmigrate_success", "pgmigrate_fail", "numa_pages_migrated", "pswpin", "pswpout", "pgmajfault",
 	"thp_migration_success", "thp_migration_split", "thp_migration_fail", "thp_fault_alloc", "thp_fault_fallback",
 	"thp_collapse_alloc", "thp_collapse_alloc_failed", "thp_split_page", "thp_split_pmd",
-	"unevictable_pgs_mlocked", "unevictable_pgs_munlocked", "swap_ra",
+	"unevictable_pgs_mlocked", "unevictable_pgs_munlocked", "swap_ra", "pglazyfree", "pglazyfreed",
 	NULL,
 };
 

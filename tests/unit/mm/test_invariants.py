@@ -84,6 +84,7 @@ def test_a_check_changes_nothing(scene: Scene) -> None:
             mem.chunks,
             mem.lrus,
             mem.batches,
+            mem.lazyfree,
             mem.node_stat,
         )
         return tuple(a.tobytes() for a in (*arrays, mem.event, scene.hw.tlb, scene.hw.ram))

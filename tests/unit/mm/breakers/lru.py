@@ -130,7 +130,7 @@ def a_page_thinks_it_waits_in_a_batch(m: Scene) -> None:
     m.page(m.own)["flags"] |= PG.LRU_BATCH
 
 
-@breaks(4, "batch", "an add batch names a frame that nobody has")
+@breaks(4, "batch", "the add batch names a frame that nobody has")
 def a_batch_names_a_frame_never_used(m: Scene) -> None:
     m.mem.batches[1]["pfn"][0] = m.mem.zones[1]["virgin"]
 
@@ -138,6 +138,22 @@ def a_batch_names_a_frame_never_used(m: Scene) -> None:
 @breaks(4, "batch", "should have been emptied")
 def a_full_batch_is_left_standing(m: Scene) -> None:
     m.mem.batches[0]["count"] = 31
+
+
+@breaks(4, "batch", "the lazyfree batch names a frame that nobody has")
+def a_lazyfree_batch_names_a_frame_never_used(m: Scene) -> None:
+    m.mem.lazyfree[1]["pfn"][0] = m.mem.zones[1]["virgin"]
+    m.mem.lazyfree[1]["count"] = 1
+
+
+@breaks(4, "batch", "cpu 0's lazyfree batch should have been emptied")
+def a_full_lazyfree_batch_is_left_standing(m: Scene) -> None:
+    m.mem.lazyfree[0]["count"] = 31
+
+
+@breaks(4, "lazyfree", "swap has a page that it does not stand behind")
+def a_page_in_swaps_cache_is_lazyfree(m: Scene) -> None:
+    m.page(m.pfn(m.parent, m.swapped))["flags"] &= ~PG.SWAPBACKED & 0xFFFFFFFF
 
 
 @breaks(4, "isolated", "isolated")

@@ -1,0 +1,3 @@
+from numalab.mm._mm_types import MemMap, MmStruct
+
+def free_range(mem: MemMap, mm: MmStruct, cpu: int, start: int, end: int) -> None: ...
