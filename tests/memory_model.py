@@ -27,6 +27,8 @@ class Page:
     """One mapped page. fork: what becomes of it in a child, "copy", "drop" or "wipe".
 
     shared: the memory that it shows, at ``index``, which is what counts instead of ``content``; None: it is private.
+    lost: what it holds instead if the kernel has discarded what MADV_FREE gave up; ZEROS until somebody writes to it
+    again, None: that cannot be.
     """
 
     prot: int
@@ -36,6 +38,7 @@ class Page:
     fork: str = "copy"
     shared: Shared | None = None
     index: int = 0
+    lost: bytes | None = None
 
 
 class Image:
@@ -75,16 +78,28 @@ class Image:
         page = self.pages[vpn]
         return page.content if page.shared is None else page.shared.get(page.index, ZEROS)
 
+    def agrees(self, vpn: int, seen: bytes) -> bool:
+        """Whether a mapped page may look so."""
+        return seen in (self.content(vpn), self.pages[vpn].lost)
+
+    def settle(self, vpn: int, seen: bytes) -> None:
+        """What a mapped page holds has been seen: once it is lost, or written to again, there is no doubt."""
+        page = self.pages[vpn]
+        if page.lost is None:
+            return
+        if seen != page.content:
+            self.change([vpn], content=ZEROS if page.lost is ZEROS else seen, lost=None)
+        elif page.lost is not ZEROS:
+            self.change([vpn], lost=None)
+
     def remove(self, vpn: int, count: int) -> None:
         """Unmap a range."""
         for at in range(vpn, vpn + count):
             self.pages.pop(at, None)
 
-    def read(self, addr: int, size: int) -> bytes:
-        """Bytes of mapped memory."""
-        first, last = addr // PAGE, (addr + size - 1) // PAGE
-        whole = b"".join(self.content(vpn) for vpn in range(first, last + 1))
-        return whole[addr - first * PAGE :][:size]
+    def reads(self, vpn: int, seen: bytes) -> bool:
+        """Whether whole pages from ``vpn`` on may look so."""
+        return all(self.agrees(vpn + i, seen[i * PAGE : (i + 1) * PAGE]) for i in range(len(seen) // PAGE))
 
     def write(self, addr: int, data: bytes) -> None:
         """Store bytes in mapped memory."""
@@ -92,10 +107,14 @@ class Image:
         while done < len(data):
             vpn, offset = divmod(addr + done, PAGE)
             piece = data[done : done + PAGE - offset]
-            page, old = self.pages[vpn], self.content(vpn)
-            new = old[:offset] + piece + old[offset + len(piece) :]
+            page = self.pages[vpn]
+
+            def over(old: bytes, at: int = offset, data: bytes = piece) -> bytes:
+                return old[:at] + data + old[at + len(data) :]
+
             if page.shared is None:
-                self.change([vpn], content=new)
+                lost = None if page.lost is None else over(page.lost)
+                self.change([vpn], content=over(page.content), lost=lost)
             else:
-                page.shared[page.index] = new
+                page.shared[page.index] = over(self.content(vpn))
             done += len(piece)

@@ -14,7 +14,7 @@ GROUP = "/sys/fs/cgroup/t1"
 
 MODES = ("default", "preferred", "bind", "interleave", "local", "preferred_many", "weighted_interleave")
 ADVICE = (
-    *("dontneed", "pageout", "cold", "willneed") * 2,
+    *("dontneed", "free", "pageout", "cold", "willneed") * 2,
     *("populate_read", "populate_write", "dontfork", "dofork", "sequential", "random", "normal", "mergeable"),
     *(
         "unmergeable",
@@ -371,7 +371,7 @@ def cpuset(world: World, actor: Actor) -> Region | None:
     nodes = ",".join(map(str, world.nodes()))
     if world.chance(6):
         nodes = world.rng.choice(
-            (str(world.machine.missing), "", "x", "0-", f"{world.rng.choice(world.machine.cpus)}")
+            (str(world.machine.missing), "x", "0-", f"{world.rng.choice(world.machine.cpus)}")
         )
     what = world.rng.randrange(10)
     if what < 4:

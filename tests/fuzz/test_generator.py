@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import pytest
@@ -19,6 +20,8 @@ CALLS = {
     "exit", "exec", "setaffinity", "pin", "swapoff", "fallocate", "cgjoin", "mkdir", "setuid", "drop_cap",
 }  # fmt: skip
 ERRORS = {"EINVAL", "EFAULT", "EPERM", "ESRCH", "ENODEV", "EIO", "ENOMEM", "ENOENT"}
+
+VERIFY = re.compile(r" verify (\w+)")
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -41,10 +44,17 @@ def test_it_is_not_bland() -> None:
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("machine", MACHINES)
 def test_every_engine_keeps_invariants_and_contents(machine: str, seed: int) -> None:
-    """Where pages are is the engine's affair; what they say is not, nor what a call is refused for."""
+    """Where pages are is the engine's affair; what they say is not, nor what a call is refused for.
+
+    But what MADV_FREE gave up may be lost, and on its way through swap it is not.
+    """
     script = generate(machine, 7000 + seed)
+    given_up = set(re.findall(r"madvise (\w+)\S* free\b", script))
     said = {engine: list(checked(machine, script, engine)) for engine in ("batched", "direct", "swap")}
-    contents = {name: [line for line in lines if " verify " in line] for name, lines in said.items()}
+    contents = {
+        name: [line for line in lines if (found := VERIFY.search(line)) and found[1] not in given_up]
+        for name, lines in said.items()
+    }
     assert contents["direct"] == contents["batched"]
     assert contents["swap"] == contents["batched"]
     assert not any("script-error" in line for lines in said.values() for line in lines)

@@ -8,11 +8,14 @@ from itertools import takewhile
 import hypothesis.strategies as st
 from hypothesis.stateful import precondition, rule
 
+from numalab.arch._pagetable import PTE_DIRTY
+from numalab.mm._constants import PG_dirty
 from numalab.mm.mman import (
     MADV_COLD,
     MADV_DOFORK,
     MADV_DONTFORK,
     MADV_DONTNEED,
+    MADV_FREE,
     MADV_KEEPONFORK,
     MADV_PAGEOUT,
     MADV_POPULATE_READ,
@@ -34,7 +37,7 @@ from numalab.mm.mman import (
     PROT_WRITE,
 )
 
-from tests.machine_rules.base import Base, Process, counts, places, who
+from tests.machine_rules.base import MAPPED, PFN_MASK, Base, Process, counts, places, who
 from tests.memory_model import PAGE, ZEROS, Page, Shared
 
 __all__ = ["AreaRules"]
@@ -219,6 +222,37 @@ class AreaRules(Base):
         )
         assert result == (-EINVAL if locked else 0 if len(mapped) == count else -ENOMEM)
         process.image.change([page for page in mapped if not locked or page < locked[0]], content=ZEROS)
+
+    @rule(number=who, at=places, count=counts, page_out=st.booleans())
+    @precondition(Base.has_processes)
+    def madvise_free(self, number: int, at: int, count: int, page_out: bool) -> None:
+        """Pages may turn to zeros, up to the first that is locked or shared; holes are passed over, and complained
+        about. page_out: now, as far as nobody else has them.
+        """
+        process, count = self.pick(number), self.size(count)
+        vpn = self.place(process, at)
+        pages = process.image.pages
+        mapped = process.image.mapped(vpn, count)
+        refused = [page for page in mapped if pages[page].locked or pages[page].shared is not None]
+        result = self.act(process, lambda sys: sys.madvise(vpn * PAGE, count * PAGE, MADV_FREE), enomem=True)
+        assert result == (-EINVAL if refused else 0 if len(mapped) == count else -ENOMEM)
+        given_up = [page for page in mapped if not refused or page < refused[0]]
+        self.may_be_lost(given_up, process)
+        if page_out:
+            self.act(process, lambda sys: sys.madvise(vpn * PAGE, count * PAGE, MADV_PAGEOUT), enomem=True)
+
+    def may_be_lost(self, given_up: list[int], process: Process) -> None:
+        """Linux asks whether somebody has written to a page, and not whether he who did has given it up: who has read
+        it back from swap, or has it by a fork since, and never wrote to it may lose it too.
+        """
+        process.image.change(given_up, lost=ZEROS)
+        frames = {pte & PFN_MASK for pte in self.ptes(process, given_up).values() if pte & MAPPED}
+        for other in self.processes:
+            private = [page for page, what in other.image.pages.items() if what.shared is None]
+            for vpn, pte in self.ptes(other, private).items():
+                dirty = pte & PTE_DIRTY or int(self.mem.hot["flags"][(pte & PFN_MASK) >> 12]) & PG_dirty
+                if pte & MAPPED and pte & PFN_MASK in frames and not dirty:
+                    other.image.change([vpn], lost=ZEROS)
 
     @rule(number=who, at=places, count=counts, advice=fork_advice)
     @precondition(Base.has_processes)

@@ -196,7 +196,7 @@ class ProcessRules(Base):
         count = self.allowed(process, vpn, count, READABLE)
         if count:
             seen = self.act(process, lambda sys: sys.memory.read(vpn * PAGE, count * PAGE))
-            assert seen in (process.image.read(vpn * PAGE, count * PAGE), None)
+            assert seen is None or process.image.reads(vpn, seen)
 
     @rule(number=who, deep=st.integers(1, 300), seed=seeds)
     @precondition(Base.has_processes)

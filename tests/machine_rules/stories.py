@@ -77,7 +77,7 @@ class StoryRules(HugeRules, ProcessRules, AreaRules, CpusetRules, ObstacleRules)
         for process in (parent, child):
             if self.still_there(process):
                 seen = self.act(process, lambda sys: sys.memory.read(vpn * PAGE, count * PAGE))
-                assert seen in (process.image.read(vpn * PAGE, count * PAGE), None)
+                assert seen is None or process.image.reads(vpn, seen)
 
     @rule(number=who, at=places, count=counts, seed=seeds)
     @precondition(Base.has_a_parent_and_room)
