@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from numalab.mm._constants import GFP_DIRECT_RECLAIM
 from numalab.mm.kernels import Why
+from numalab.mm.rmap import anon_vma_prepare
 from numalab.mm.vm_flags import PMD_SIZE, VM_HUGEPAGE, VM_NOHUGEPAGE, VM_SHARED
 
 if TYPE_CHECKING:
@@ -56,11 +57,15 @@ def thp_vma_suitable(vma: VMA, addr: int) -> bool:
 def huge_fault(vma: VMA, ctx: AllocCtx, addr: int, write: bool) -> Why:
     """create_huge_pmd(): DONE when a huge page (for a read: zeros) maps the 2 MiB around ``addr``.
 
-    NO_TARGET: small pages must do; NEED_RECLAIM: no frame for a table.
+    NO_TARGET: small pages must do; NEED_RECLAIM: no frame for a table. Zeros too give the area an anon_vma, so that
+    fork() copies them, which it does not do with small pages of zeros.
     """
     thp = vma.mm.mem.thp
     if not thp_vma_suitable(vma, addr) or not (write or thp.use_zero_page):
         return Why.NO_TARGET
     fault = vma.mm.mem.k.huge_memory.do_huge_pmd_anonymous_page
     gfp = thp.gfp(bool(vma.flags & VM_HUGEPAGE))
-    return Why(fault(vma.mm.mem, vma.mm, vma, ctx, addr & -PMD_SIZE, write, gfp))
+    why = Why(fault(vma.mm.mem, vma.mm, vma, ctx, addr & -PMD_SIZE, write, gfp))
+    if why == Why.DONE:
+        anon_vma_prepare(vma.mm, vma)
+    return why
