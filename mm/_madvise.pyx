@@ -62,7 +62,7 @@ cdef bint free_huge_pmd(memmap *m, uint32_t cpu, uint64_t *pmd, uint64_t length)
         return False
     if length < HPAGE_PMD_SIZE:
         if not huge_page_pinned(m, head):
-            split_folio(m, head)
+            split_folio(m, head, True)
         return False
     if not free_whole(m, cpu, head) or not pmd[0] & USED:
         return False
@@ -99,7 +99,9 @@ cdef bint free_table_range(memmap *m, mm_c *mm, uint32_t cpu, uint64_t *table, u
                 return True
             if likely_mapped_shared(m, pfn) or m.hot[pfn].flags & PG_locked or huge_page_pinned(m, pfn):
                 continue
-            split_folio(m, pfn)
+            split_folio(m, pfn, True)
+            if pte[0] & PTE_SPECIAL:
+                continue
         bits = pte[0] & USED
         if free_folio(m, cpu, pfn) and bits:
             pte[0] &= ~<uint64_t>USED

@@ -67,7 +67,7 @@ def free_huge_pmd(m: View, cpu: int, pmd: int, length: int) -> bool:
         return False
     if length < SIZE:
         if not huge_page_pinned(m, head):
-            split_folio(m, head)
+            split_folio(m, head, zeros=True)
         return False
     if not free_whole(m, cpu, head) or not m.ram[pmd] & USED:
         return False
@@ -98,7 +98,9 @@ def free_table_range(m: View, mm: MmStruct, cpu: int, table: int, start: int, en
             stuck = m.hot.flags[pfn] & c.PG_locked or huge_page_pinned(m, pfn)
             if stuck or likely_mapped_shared(m, pfn):
                 continue
-            split_folio(m, pfn)
+            split_folio(m, pfn, zeros=True)
+            if not is_page(m.ram[at]):
+                continue
         if free_folio(m, cpu, pfn) and pte & USED:
             m.ram[at] &= ~USED
             changed = True
