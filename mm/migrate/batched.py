@@ -2,7 +2,7 @@
 
 Mirrors migrate_pages(), migrate_pages_sync() and migrate_pages_batch() of mm/migrate.c. Each batch is tried
 up to 3 times asynchronously (unmap all, one TLB flush, move all); what it leaves behind is tried up to 7
-times more, one page at a time, where waiting is allowed. A full target ends the whole call.
+times more, one page at a time, sleeping until nobody locks or writes it. A full target ends the whole call.
 
 A huge page moves as one, and counts as one where pages that failed are counted. Where the target has no block for it,
 it has failed, and is split; its pages are tried once more at the end, and if they all move, nothing has failed.
@@ -25,6 +25,7 @@ from numalab.mm._page_list import PageList
 from numalab.mm.kernels import Why
 from numalab.mm.migrate.hugetlb import migrate_hugetlbs, putback_hugetlbs
 from numalab.mm.migrate.ledger import Ledger, Pass, Reason
+from numalab.mm.migrate.passes import wait_for_pages
 from numalab.mm.mpol import MPOL_BIND
 from numalab.mm.page_alloc import OutOfMemory, Slowpath
 from numalab.mm.swap import lru_add_drain_all
@@ -47,12 +48,15 @@ __all__ = [
 ASYNC_PASSES = 3
 SYNC_PASSES = 7
 BATCH = 512
+#: What a synchronous pass sleeps out: folio_lock() and folio_wait_writeback() of migrate_folio_unmap().
+WAITED_FOR = (Reason.LOCKED, Reason.WRITEBACK)
 
 
 def lru_cache_disable(mem: MemMap) -> None:
     """lru_cache_disable(): no page may hide in a per-CPU batch while others are being isolated.
 
-    The batches are emptied; what the migration itself adds goes straight to the lists, and nobody else runs meanwhile.
+    The batches are emptied; what the migration itself adds goes straight to the lists, and nobody else runs during the
+    walk that comes next.
     """
     lru_add_drain_all(mem)
 
@@ -114,26 +118,38 @@ class _Run:
         self.full = False
 
     def one_pass(
-        self, pages: NDArray[np.uint32], at: int, name: str
+        self, pages: NDArray[np.uint32], at: int, name: str, *, sync: bool = False
     ) -> tuple[int, NDArray[np.uint32], NDArray[np.uint8]]:
-        """Try pages from ``at`` on until a batch leaves some behind: (next, those left, their reasons)."""
+        """Try pages from ``at`` on until a batch leaves some behind: (next, those left, their reasons).
+
+        sync: they are one folio, and this is MIGRATE_SYNC, which waits for it.
+        """
         self.ledger.begin(len(self.ledger.passes))
-        moved, began = self.stats.moved + self.stats.freed, self.mem.hw.now
-        reached, why, n = self.mem.k.migrate.migrate_batch(
-            self.mem, self.ctx, pages, at, self.target, self.stats, self.left, self.why
-        )
-        left, reasons = self.left[:n].copy(), self.why[:n].copy()
+        moved, began, waited = self.stats.moved + self.stats.freed, self.mem.hw.now, 0
+        reached, why, left, reasons = self._try(pages, at)
+        while sync and np.isin(reasons, WAITED_FOR).any():
+            waited += wait_for_pages(self.mem, left)
+            _, why, left, reasons = self._try(left, 0)
         moved = self.stats.moved + self.stats.freed - moved
         if moved:
             self.slow.progress()
         counts = {
             Reason(int(r)): int(n) for r, n in zip(*np.unique(reasons, return_counts=True), strict=True)
         }
-        self.ledger.passes.append(Pass(name, reached - at, moved, counts, began))
+        self.ledger.passes.append(Pass(name, reached - at, moved, counts, began, waited))
         self.full = why == Why.NO_TARGET
         if self.full:
             left, reasons = self._split_huge(left, reasons)
         return reached, left, reasons
+
+    def _try(
+        self, pages: NDArray[np.uint32], at: int
+    ) -> tuple[int, int, NDArray[np.uint32], NDArray[np.uint8]]:
+        """One crossing: (next, why it stopped, pages left, their reasons)."""
+        reached, why, n = self.mem.k.migrate.migrate_batch(
+            self.mem, self.ctx, pages, at, self.target, self.stats, self.left, self.why
+        )
+        return reached, why, self.left[:n].copy(), self.why[:n].copy()
 
     def _split_huge(
         self, left: NDArray[np.uint32], reasons: NDArray[np.uint8]
@@ -205,7 +221,7 @@ class _Run:
         reasons = self.why[:0]
         for n in range(1, SYNC_PASSES + 1):
             self.ledger.retried += 1
-            _, page, reasons = self.one_pass(page, 0, f"sync {n}")
+            _, page, reasons = self.one_pass(page, 0, f"sync {n}", sync=True)
             page, reasons = self._refill(page, reasons)
             if self.full or not len(page):
                 break

@@ -15,6 +15,7 @@ from numalab.arch.errno import ENOMEM
 from numalab.mm import _constants as c
 from numalab.mm.hugetlb import huge_node, mapped_at
 from numalab.mm.migrate.ledger import Fate, Pass, Reason
+from numalab.mm.migrate.passes import wait_for_pages
 from numalab.mm.vm_flags import PAGE_SHIFT
 
 if TYPE_CHECKING:
@@ -55,10 +56,15 @@ def migrate_hugetlbs(
     moved = 0
     stay: list[int] = []
     while pages.hugetlbs:
-        src = pages.hugetlbs.pop(0)
-        done.tried += NR
+        src = pages.hugetlbs[0]
         dst = _alloc_target(mem, ctx, src, target)
         why = Reason.TARGET_FULL if dst is None else _why_busy(mem, src)
+        if dst is not None and why == Reason.LOCKED:
+            mem.hstate.free_huge_folio(dst)
+            done.waited += wait_for_pages(mem, np.arange(src, src + NR, dtype=np.uint32))
+            continue
+        pages.hugetlbs.pop(0)
+        done.tried += NR
         if dst is not None and why == Reason.NONE:
             _note(ledger, Fate.MOVED, src, dst)
             _move(mem, src, dst)

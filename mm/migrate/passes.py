@@ -1,4 +1,4 @@
-"""What the engines of 2005 and 2006 have in common: passes over a list, and pages that are waited for.
+"""What engines have in common: pages that are waited for; and those of 2005 and 2006, passes over a list.
 
 A pass tries every page of the list once, in order. Kernels do not wait: a page that is locked or being written comes
 back, and where the pass may wait, this is where it sleeps, and then tries that page again in the same pass.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numalab.mm._mm_types import MemMap
 
-__all__ = ["one_pass"]
+__all__ = ["one_pass", "wait_for_pages"]
 
 Try = Callable[["NDArray[np.uint32]"], "tuple[int, NDArray[np.uint32], NDArray[np.uint8]]"]
 
@@ -58,7 +58,7 @@ def one_pass(
             break
         if patient.any():
             # Those that were waited for come next, all others behind them as before.
-            waited += _sleep(mem, stay[patient])
+            waited += wait_for_pages(mem, stay[patient])
             tried -= int(patient.sum())
             queue = np.concatenate([stay[patient], queue])
     rest, because = (
@@ -70,7 +70,7 @@ def one_pass(
     return rest, because
 
 
-def _sleep(mem: MemMap, pages: NDArray[np.uint32]) -> int:
+def wait_for_pages(mem: MemMap, pages: NDArray[np.uint32]) -> int:
     """Wait until none of these pages is locked or being written; returns how many ns that took."""
     begin = mem.hw.now
     for pfn in pages.tolist():

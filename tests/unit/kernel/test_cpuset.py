@@ -101,9 +101,9 @@ def test_a_child_inherits_and_keeps_the_wish_for_cpus(machine: Machine) -> None:
 def test_a_page_that_is_held_stays_behind_and_the_rest_moves(machine: Machine) -> None:
     program = Program.start(machine)
     addr = program.do(prepare)
-    unlock = Obstacles(machine.mem).lock_page(pfn_of(program, addr + PAGE))
+    release = Obstacles(machine.mem).hold(pfn_of(program, addr + PAGE))
     program.do(lambda sys: sys.write_file(f"{ROOT}/t/cpuset.mems", "3"))
-    unlock()
+    release()
     assert program.do(lambda sys: nodes(sys, addr, 4)) == [3, 0, 3, 3]
     program.do(lambda sys: sys.write_file(f"{ROOT}/t/cpuset.mems", "1"))
     assert program.do(lambda sys: nodes(sys, addr, 4)) == [1, 0, 1, 1], "only what is on the old nodes moves"

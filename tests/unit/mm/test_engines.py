@@ -408,6 +408,19 @@ def test_direct_moves_at_once_and_waits_for_locks_from_its_fourth_pass() -> None
         assert m.check() == []
 
 
+@pytest.mark.parametrize("obstacle", ["lock_page", "writeback"])
+def test_batched_sleeps_for_a_page_in_its_first_synchronous_pass(obstacle: str) -> None:
+    with Bench("batched") as m:
+        getattr(m.obstacles, obstacle)(m.frame(1), ns=10**7)
+        assert m.vacate() == 0
+        why = Reason.LOCKED if obstacle == "lock_page" else Reason.WRITEBACK
+        assert m.left() == [{why: 1}] * 3 + [{}]
+        assert [p.waited > 0 for p in m.passes] == [False, False, False, True]
+        assert {m.mem.node_of(m.frame(i)) for i in range(8)} == {1}
+        assert m.intact()
+        assert m.check() == []
+
+
 def test_direct_counts_what_is_pinned_after_ten_passes() -> None:
     with Bench("direct") as m:
         release = m.obstacles.pin(m.frame(1))

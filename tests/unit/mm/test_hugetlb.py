@@ -38,6 +38,7 @@ from numalab.mm.mmap import do_mmap, do_munmap
 from numalab.mm.mpol import MPOL_BIND
 from numalab.mm.mprotect import do_mprotect
 from numalab.mm.mremap import do_mremap
+from numalab.mm.obstacles import Obstacles
 from numalab.mm.swap import folio_get, folio_put
 from numalab.mm.vmscan import try_to_free_pages
 
@@ -284,6 +285,16 @@ def test_moves_take_everything_along(m: MmMachine) -> None:
     assert m.mem.event[c.PGMIGRATE_SUCCESS] == 1024
     assert m.mem.ledger.moved == m.mem.ledger.isolated == 1024
     assert m.mem.hstate.nr_huge_pages_node == [2, 2]
+
+
+def test_a_locked_page_is_waited_for(m: MmMachine) -> None:
+    mm = space(m, 1)
+    write_user(mm, m.ctx, AT, b"patience")
+    Obstacles(m.mem).lock_page(m.pfn(mm, AT + PAGE), ns=10**6)
+    assert do_migrate_pages(m.mem, mm, m.ctx, 0b01, 0b10, MOVE) == 0
+    assert m.mem.ledger.passes[0].waited > 0
+    assert node(m, mm) == 1
+    assert read_user(mm, m.ctx, AT, 8) == b"patience"
 
 
 def test_what_is_promised_to_others_is_no_target(m: MmMachine) -> None:

@@ -84,7 +84,7 @@ def test_in_a_migration_that_needs_room() -> None:
         assert m.check() == []
 
 
-@pytest.mark.parametrize("engine", ["swap", "direct"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_in_a_migration_that_waits_for_a_page(engine: str) -> None:
     with Watched("2x1M") as m:
         m.mem.engine = ENGINES[engine].name
