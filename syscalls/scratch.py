@@ -39,15 +39,19 @@ _ALIGN = 16
 
 
 class Scratch:
-    """The scratch area of one program. A child made by fork gets one with the same place, its copy of the memory."""
+    """The scratch area of one task. A child made by fork gets one with the same place, its copy of the memory.
+
+    Threads have one each, as they have a stack each: whoever runs while another one makes a call would write over it.
+    """
 
     def __init__(self, k: Kernel, task: Task, memory: UserMemory, parent: Scratch | None = None) -> None:
         self._k = k
         self._task = task
         self._memory = memory
-        self._base: int = parent._base if parent else 0
-        self._size: int = parent._size if parent else 0
-        self._tag: bytes = parent._tag if parent else b""
+        copied = parent is not None and parent._task.mm is not task.mm
+        self._base: int = parent._base if parent and copied else 0
+        self._size: int = parent._size if parent and copied else 0
+        self._tag: bytes = parent._tag if parent and copied else b""
 
     def place(self, *items: bytes | int) -> list[int]:
         """Addresses for several things that one call needs: bytes are stored, an int asks for so many bytes of room.
