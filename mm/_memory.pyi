@@ -10,7 +10,14 @@ def free_tables(
     mem: MemMap, mm: MmStruct, cpu: int, start: int, end: int, floor: int, ceiling: int
 ) -> None: ...
 def copy_range(
-    mem: MemMap, dst: MmStruct, src: MmStruct, dst_vma: VMA, src_vma: VMA, ctx: AllocCtx, start: int
+    mem: MemMap,
+    dst: MmStruct,
+    src: MmStruct,
+    dst_vma: VMA,
+    src_vma: VMA,
+    ctx: AllocCtx,
+    start: int,
+    end: int,
 ) -> tuple[int, int, int]: ...
 def protect_range(mem: MemMap, mm: MmStruct, vma: VMA, start: int, end: int) -> None: ...
 def dirty_range(mem: MemMap, mm: MmStruct, start: int, end: int) -> None: ...

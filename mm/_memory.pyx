@@ -651,9 +651,10 @@ cdef void copy_table(memmap *m, mm_c *dst, vma_c *v, uint64_t *to, uint64_t *frm
     m.h.now += copied * m.h.cost.fork_page
 
 
-def copy_range(MemMap mem, MmStruct dst, MmStruct src, VMA dst_vma, VMA src_vma, AllocCtx ctx, uint64_t start):
-    """copy_page_range() from ``start`` to the end of a private anonymous VMA; returns (next, why, 0)."""
-    cdef uint64_t va = start, next, end = src_vma.v.end, unused
+def copy_range(MemMap mem, MmStruct dst, MmStruct src, VMA dst_vma, VMA src_vma, AllocCtx ctx, uint64_t start,
+               uint64_t end):
+    """copy_page_range() for [start, end) of a private anonymous VMA; returns (next, why, 0)."""
+    cdef uint64_t va = start, next, unused
     cdef uint64_t *frm
     cdef uint64_t *to
     cdef int why = WHY_DONE

@@ -197,12 +197,19 @@ def copy_pte(m: View, dst: MmStruct, to: int, frm: int) -> None:
 
 
 def copy_range(
-    mem: MemMap, dst: MmStruct, src: MmStruct, dst_vma: VMA, src_vma: VMA, ctx: AllocCtx, start: int
+    mem: MemMap,
+    dst: MmStruct,
+    src: MmStruct,
+    dst_vma: VMA,
+    src_vma: VMA,
+    ctx: AllocCtx,
+    start: int,
+    end: int,
 ) -> tuple[int, int, int]:
-    """copy_page_range() from ``start`` to the end of a private anonymous VMA; returns (next, why, 0)."""
+    """copy_page_range() for [start, end) of a private anonymous VMA; returns (next, why, 0)."""
     m = View(mem)
-    reached, why = max(start, src_vma.end), Why.DONE
-    for table, va, stop in pte_tables(m, src.pgd, start, src_vma.end):
+    reached, why = max(start, end), Why.DONE
+    for table, va, stop in pte_tables(m, src.pgd, start, end):
         if table < 0:
             pmd = huge_pmd(m, src.pgd, va)
             if pmd >= 0 and copy_huge_pmd(m, ctx, dst, pmd, va) != Why.DONE:

@@ -1,9 +1,13 @@
 # Migration's C face: see _migrate.pyx.
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from numalab.mm._mm_types cimport MemPolicy
-from numalab.mm._page_list cimport PageLog, page_log
+from numalab.mm._mm_types cimport (
+    MemPolicy, PG_swapcache, WHY_DONE, WHY_NO_TARGET, alloc_ctx, memmap, page, page_mapping,
+)
+from numalab.mm._page_list cimport FATE_LEFT, PageLog, note, page_log
+from numalab.mm._rmap cimport mig_item
+from numalab.mm._tlbbatch cimport tlbflush_unmap_batch
 
 # Why a page was not moved (mm.migrate.ledger.Reason).
 cdef enum:
@@ -55,3 +59,57 @@ cdef class MigrateStats:
     cdef public int64_t moved
     cdef public int64_t freed       # given up by their owner meanwhile: counts as moved
     cdef public int64_t batches
+
+
+# One batch on its way.
+cdef struct batch:
+    uint32_t n                  # items
+    uint32_t nr_multi           # unmapped through the anon_vma
+    uint32_t nr_left
+    tlbflush_unmap_batch tlb
+    mig_item item[512]
+    mig_item *multi[512]
+    uint32_t left[512]          # pages that stay, and why
+    uint8_t why[512]
+
+cdef uint32_t unmap_batch(memmap *m, batch *b, uint32_t cpu, uint32_t *pfns, uint64_t left, MigrateStats stats
+                          ) noexcept nogil
+cdef void flush_batch(memmap *m, batch *b, MigrateStats stats) noexcept nogil
+cdef uint32_t target_pages(memmap *m, alloc_ctx *ctx, batch *b, uint32_t first, uint32_t n, Target target,
+                           uint32_t *dst) noexcept nogil
+cdef uint32_t sort_out(memmap *m, batch *b, uint32_t first, uint32_t n, uint32_t *dst, uint32_t nr_dst,
+                       mig_item **moving, MigrateStats stats) noexcept nogil
+cdef void copy_pages(memmap *m, mig_item **moving, uint32_t n, bint stream) noexcept nogil
+cdef void remap_pages(memmap *m, uint32_t cpu, batch *b, mig_item **moving, uint32_t n, MigrateStats stats
+                      ) noexcept nogil
+cdef bint still_movable(memmap *m, batch *b, mig_item *item) noexcept nogil
+
+
+cdef inline void leave(batch *b, uint32_t pfn, int reason) noexcept nogil:
+    b.left[b.nr_left] = pfn
+    b.why[b.nr_left] = <uint8_t>reason
+    b.nr_left += 1
+
+
+cdef inline int why_not(memmap *m, uint32_t src) noexcept nogil:
+    """What keeps an unmapped page from moving (REASON_*): it must be held by the isolation, and a cache, alone."""
+    cdef page *p = &m.hot[src]
+    if p.mapcount:
+        return REASON_MAPPED
+    if p.refcount != 1 + ((p.flags & PG_swapcache) != 0) + (page_mapping(m, src) != NULL):
+        return REASON_PINNED
+    return REASON_NONE
+
+
+cdef inline int report_left(const batch *b, MigrateStats stats, uint32_t *left, uint8_t *why_left) noexcept nogil:
+    """Tell the driver which pages stay, and why; NO_TARGET if some found no room."""
+    cdef uint32_t i
+    cdef int why = WHY_DONE
+    for i in range(b.nr_left):
+        left[i] = b.left[i]
+        why_left[i] = b.why[i]
+        note(stats.notes, FATE_LEFT, left[i], 0, 0, why_left[i])
+        if b.why[i] == REASON_TARGET_FULL:
+            why = WHY_NO_TARGET
+        stats.reason[b.why[i]] += 1
+    return why

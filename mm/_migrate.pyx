@@ -22,15 +22,15 @@ from numalab.mm._filemap cimport replace_in_page_cache
 from numalab.mm._huge_memory cimport (
     free_huge_page, huge_head, is_huge, is_huge_list, likely_mapped_shared, remap_huge_page, split_folio,
 )
-from numalab.mm._lru cimport isolate_batch, lru_add_batch, lru_check_holes, page_free_prepare
+from numalab.mm._lru cimport count_isolated, isolate_batch, lru_add_batch, lru_check_holes, page_free_prepare
 from numalab.mm._migrate_entry cimport mig_entry_make, mig_entry_pfn, mig_entry_restore
 from numalab.mm._mm_types cimport (
     AllocCtx, GFP_DIRECT_RECLAIM, GFP_THISNODE, GFP_USER_MOVABLE, HPAGE_PMD_NR, HPAGE_PMD_ORDER, MPOL_INTERLEAVE,
-    MPOL_WEIGHTED_INTERLEAVE, MemMap, MemPolicy, MmStruct, NO_PFN, NR_ANON_MAPPED, NR_ISOLATED_ANON, NR_ISOLATED_FILE,
+    MPOL_WEIGHTED_INTERLEAVE, MemMap, MemPolicy, MmStruct, NO_PFN, NR_ANON_MAPPED, NR_ISOLATED_ANON,
     NR_LRU_LISTS, NR_MLOCK, NR_NODE_STATS, PG_NODE_SHIFT, PG_active, PG_anon, PG_anon_exclusive, PG_dirty, PG_head,
     PG_hugetlb, PG_isolated, PG_locked, PG_lru, PG_migration_shared, PG_mlocked, PG_referenced, PG_reserved,
     PG_swapbacked, PG_swapcache, PG_tail, PG_unevictable, PG_uptodate, PG_workingset, PG_writeback, THP_MIGRATION_FAIL,
-    THP_MIGRATION_SPLIT, THP_MIGRATION_SUCCESS, VM_IO, VM_MAYWRITE, VM_PFNMAP, VM_SHARED, WHY_DONE, WHY_NO_TARGET,
+    THP_MIGRATION_SPLIT, THP_MIGRATION_SUCCESS, VM_IO, VM_MAYWRITE, VM_PFNMAP, VM_SHARED, WHY_DONE,
     WHY_STRICT, alloc_ctx, mapped_item, mapping_c, memmap, mm_c, mpol, page, page_mapping, pfn_zone, vma_c, zone,
 )
 from numalab.mm._page_alloc cimport (
@@ -38,12 +38,12 @@ from numalab.mm._page_alloc cimport (
     nl_prefetch, nl_prefetchw,
 )
 from numalab.mm._page_list cimport (
-    FATE_FREED, FATE_LEFT, FATE_MOVED, FATE_PASSED, FATE_QUEUED, PageList, PageLog, log_of, note, page_log,
+    FATE_FREED, FATE_MOVED, FATE_PASSED, FATE_QUEUED, PageList, PageLog, log_of, note, page_log,
     passed_batch,
 )
 from numalab.mm._rmap cimport mig_item, rmap_remap, rmap_unmap
 from numalab.mm._swap cimport replace_in_swap_cache
-from numalab.mm._tlbbatch cimport set_tlb_ubc_flush_pending, tlb_batch_begin, tlbflush_unmap_batch, try_to_unmap_flush
+from numalab.mm._tlbbatch cimport set_tlb_ubc_flush_pending, tlb_batch_begin, try_to_unmap_flush
 
 cdef enum:
     BATCH = 512                 # NR_MAX_BATCHED_MIGRATION
@@ -427,29 +427,9 @@ def queue_addresses(MemMap mem, MmStruct mm, uint64_t[::1] addresses, int node, 
 
 # ---------------------------------------------------------------- one batch
 
-cdef struct batch:
-    uint32_t n                  # items
-    uint32_t nr_single          # unmapped through struct page's own PTE address
-    uint32_t nr_multi           # unmapped through the anon_vma
-    uint32_t nr_left
-    tlbflush_unmap_batch tlb
-    mig_item item[512]
-    mig_item *multi[512]
-    uint32_t left[512]          # pages that stay, and why
-    uint8_t why[512]
-
-
-cdef inline void leave(batch *b, uint32_t pfn, int reason) noexcept nogil:
-    b.left[b.nr_left] = pfn
-    b.why[b.nr_left] = <uint8_t>reason
-    b.nr_left += 1
-
-
 cdef void free_isolated(memmap *m, uint32_t cpu, uint32_t pfn, MigrateStats stats) noexcept nogil:
     """Only the isolation still holds a page: its owner gave it up."""
-    cdef uint32_t flags = m.hot[pfn].flags
-    m.node_stat[(flags >> PG_NODE_SHIFT) * NR_NODE_STATS
-                + (NR_ISOLATED_ANON if flags & PG_swapbacked else NR_ISOLATED_FILE)] -= 1
+    count_isolated(m, &m.hot[pfn], -1)
     page_free_prepare(m, pfn)
     free_pages_bulk(m, cpu, &pfn, 1)
     stats.freed += 1
@@ -508,7 +488,6 @@ cdef uint32_t unmap_batch(memmap *m, batch *b, uint32_t cpu, uint32_t *pfns, uin
             m.node_stat[(p.flags >> 26) * NR_NODE_STATS + mapped_item(p)] -= 1
             table = <uint32_t>(item.pte >> PAGE_SHIFT)
             set_tlb_ubc_flush_pending(&b.tlb, <uint32_t>m.cold[table].mapping)
-            b.nr_single += 1
         elif p.mapcount:
             item.anon = <uint32_t>m.cold[pfn].mapping
             item.index = m.cold[pfn].index
@@ -528,20 +507,22 @@ cdef void flush_batch(memmap *m, batch *b, MigrateStats stats) noexcept nogil:
         stats.phase[PHASE_FLUSH] += try_to_unmap_flush(m, &b.tlb)
 
 
-cdef uint32_t target_pages(memmap *m, alloc_ctx *ctx, batch *b, Target target, uint32_t *dst) noexcept nogil:
-    """alloc_migration_target(): a frame for each item of the batch; returns how many there were."""
+cdef uint32_t target_pages(memmap *m, alloc_ctx *ctx, batch *b, uint32_t first, uint32_t n, Target target,
+                           uint32_t *dst) noexcept nogil:
+    """alloc_migration_target(): a frame for each of ``n`` items of the batch; returns how many there were."""
     cdef uint32_t i
     cdef mpol *pol
     cdef uint32_t gfp = GFP_USER_MOVABLE | GFP_DIRECT_RECLAIM
     if target.nid >= 0:
-        return alloc_pages_bulk(m, ctx, target.nid, 0, gfp | GFP_THISNODE, b.n, dst)
+        return alloc_pages_bulk(m, ctx, target.nid, 0, gfp | GFP_THISNODE, n, dst)
     pol = &target.policy.p if target.policy is not None else NULL
     if pol != NULL and (pol.mode == MPOL_INTERLEAVE or pol.mode == MPOL_WEIGHTED_INTERLEAVE):
-        for i in range(b.n):
-            if alloc_pages_mpol(m, ctx, pol, True, target.ilx + m.cold[b.item[i].src].index, gfp, 1, dst + i) == 0:
+        for i in range(n):
+            if alloc_pages_mpol(m, ctx, pol, True, target.ilx + m.cold[b.item[first + i].src].index, gfp, 1,
+                                dst + i) == 0:
                 return i
-        return b.n
-    return alloc_pages_mpol(m, ctx, pol, True, 0, gfp, b.n, dst)
+        return n
+    return alloc_pages_mpol(m, ctx, pol, True, 0, gfp, n, dst)
 
 
 cdef inline void remap_single(memmap *m, mig_item *item, uint32_t pfn) noexcept nogil:
@@ -603,78 +584,97 @@ cdef inline void copy_page_state(memmap *m, uint32_t src, uint32_t dst) noexcept
         m.cold[src].mlock_count = 0
 
 
-cdef void move_batch(memmap *m, alloc_ctx *ctx, batch *b, uint32_t *dst, uint32_t nr_dst, bint stream,
-                     MigrateStats stats) noexcept nogil:
-    """migrate_folio_move() for a batch: check references, copy, map the new pages, free the old ones."""
-    cdef hw *h = m.h
-    cdef uint32_t i, k = 0, orphans, src
-    cdef uint32_t done[512]
-    cdef uint32_t gone[512]
-    cdef uint64_t cost = 0
+cdef uint32_t sort_out(memmap *m, batch *b, uint32_t first, uint32_t n, uint32_t *dst, uint32_t nr_dst,
+                       mig_item **moving, MigrateStats stats) noexcept nogil:
+    """Give each of ``n`` items that may move its target, in order, and map the others again; returns how many move."""
+    cdef uint32_t i, k = 0
+    cdef int reason
     cdef mig_item *item
-    cdef mig_item *moved[512]
-    cdef uint8_t *here
-    cdef uint8_t *there
-    cdef page *p
-    cdef page_log *log = stats.notes
     b.nr_multi = 0
-    for i in range(b.n):                        # who may move: mapped no more, and held by the isolation alone
+    for i in range(first, first + n):
         item = &b.item[i]
-        p = &m.hot[item.src]
-        if p.mapcount:
-            undo_item(m, b, item, REASON_MAPPED)
-        elif p.refcount != 1 + ((p.flags & PG_swapcache) != 0) + (page_mapping(m, item.src) != NULL):
-            undo_item(m, b, item, REASON_PINNED)
+        reason = why_not(m, item.src)
+        if reason != REASON_NONE:
+            undo_item(m, b, item, reason)
         elif k == nr_dst:
             undo_item(m, b, item, REASON_TARGET_FULL)
         else:
             item.dst = dst[k]
-            moved[k] = item
+            moving[k] = item
             k += 1
     if b.nr_multi:
         rmap_remap(m, b.multi, b.nr_multi, False)
-        b.nr_multi = 0
-    if k < nr_dst:
-        free_pages_bulk(m, ctx.cpu, dst + k, nr_dst - k)
-    for i in range(k):                          # nothing but copies, so that the next page is always on its way
-        src = moved[i].src
-        here = h.ram + (<uint64_t>src << PAGE_SHIFT)
-        there = h.ram + (<uint64_t>moved[i].dst << PAGE_SHIFT)
+    stats.phase[PHASE_REMAP] += n * m.h.cost.remap_page     # each is mapped again, here or there
+    m.h.now += n * m.h.cost.remap_page
+    return k
+
+
+cdef bint still_movable(memmap *m, batch *b, mig_item *item) noexcept nogil:
+    """Has nobody taken a reference while the page was being copied? If somebody has, the old page is mapped again."""
+    cdef int reason = why_not(m, item.src)
+    b.nr_multi = 0
+    if reason != REASON_NONE:
+        undo_item(m, b, item, reason)
+        if b.nr_multi:
+            rmap_remap(m, b.multi, b.nr_multi, False)
+    return reason == REASON_NONE
+
+
+cdef void copy_pages(memmap *m, mig_item **moving, uint32_t n, bint stream) noexcept nogil:
+    """Nothing but copies, so that the next page is always on its way."""
+    cdef hw *h = m.h
+    cdef uint32_t i
+    cdef uint8_t *here
+    cdef uint8_t *there
+    for i in range(n):
+        here = h.ram + (<uint64_t>moving[i].src << PAGE_SHIFT)
+        there = h.ram + (<uint64_t>moving[i].dst << PAGE_SHIFT)
         if stream:
-            copy_page_nt(there, here, NULL if i + 1 == k else h.ram + (<uint64_t>moved[i + 1].src << PAGE_SHIFT))
+            copy_page_nt(there, here, NULL if i + 1 == n else h.ram + (<uint64_t>moving[i + 1].src << PAGE_SHIFT))
         else:
             memcpy(there, here, PAGE_SIZE)
     if stream:
         copy_fence()
-    for i in range(k):
-        item = moved[i]
+
+
+cdef void remap_pages(memmap *m, uint32_t cpu, batch *b, mig_item **moving, uint32_t n, MigrateStats stats
+                      ) noexcept nogil:
+    """The copies take over, are mapped and go to the LRU; the old pages are free."""
+    cdef hw *h = m.h
+    cdef uint32_t i, k = n, orphans, src
+    cdef uint32_t done[512]
+    cdef uint32_t gone[512]
+    cdef uint64_t cost = 0
+    cdef mig_item *item
+    cdef page_log *log = stats.notes
+    b.nr_multi = 0
+    for i in range(n):
+        item = moving[i]
         src = item.src
-        if i + 16 < k:
-            nl_prefetchw(&m.hot[moved[i + 16].src])
-            nl_prefetchw(&m.cold[moved[i + 16].src])
-            nl_prefetchw(&m.hot[moved[i + 16].dst])
-            nl_prefetchw(&m.cold[moved[i + 16].dst])
+        if i + 16 < n:
+            nl_prefetchw(&m.hot[moving[i + 16].src])
+            nl_prefetchw(&m.cold[moving[i + 16].src])
+            nl_prefetchw(&m.hot[moving[i + 16].dst])
+            nl_prefetchw(&m.cold[moving[i + 16].dst])
         cost += h.copy_cost[(m.hot[src].flags >> 26) * 64 + (m.hot[item.dst].flags >> 26)]
         copy_page_state(m, src, item.dst)
         if still_single(m, item):
             remap_single(m, item, item.dst)
         else:
             queue_multi(m, b, item)
-        m.node_stat[(m.hot[src].flags >> 26) * NR_NODE_STATS
-                    + (NR_ISOLATED_ANON if m.hot[src].flags & PG_swapbacked else NR_ISOLATED_FILE)] -= 1
+        count_isolated(m, &m.hot[src], -1)
         page_free_prepare(m, src)
         gone[i] = src
         done[i] = item.dst
         note(log, FATE_MOVED, src, 0, item.dst, REASON_NONE)
     orphans = rmap_remap(m, b.multi, b.nr_multi, True) if b.nr_multi else 0
-    free_pages_bulk(m, ctx.cpu, gone, k)
-    stats.moved += k
+    free_pages_bulk(m, cpu, gone, n)
+    stats.moved += n
     if orphans:                                 # unmapped by their owner while they moved
-        k = keep_used(m, ctx.cpu, done, k)
+        k = keep_used(m, cpu, done, n)
     lru_add_batch(m, done, k)
     stats.phase[PHASE_COPY] += cost
-    stats.phase[PHASE_REMAP] += b.n * h.cost.remap_page
-    h.now += cost + b.n * h.cost.remap_page
+    h.now += cost
 
 
 cdef uint32_t keep_used(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noexcept nogil:
@@ -761,17 +761,16 @@ def migrate_batch(MemMap mem, AllocCtx ctx, uint32_t[::1] pfns, uint64_t at, Tar
     NO_TARGET when the target filled up, with the pages that found no room among those left.
     """
     cdef uint64_t total = <uint64_t>pfns.shape[0]
-    cdef uint32_t i, got
+    cdef uint32_t i, got, k
     cdef uint32_t dst[512]
+    cdef mig_item *moving[512]
     cdef batch b
-    cdef int why = WHY_DONE
     cdef bint stream = total >= NT_MIN
     cdef memmap *m = &mem.m
     b.nr_left = 0
     with nogil:
         while at < total:
             b.n = 0
-            b.nr_single = 0
             b.nr_multi = 0
             tlb_batch_begin(&b.tlb)
             m.h.now += m.h.cost.migrate_call
@@ -782,17 +781,14 @@ def migrate_batch(MemMap mem, AllocCtx ctx, uint32_t[::1] pfns, uint64_t at, Tar
             else:
                 at += unmap_batch(m, &b, ctx.c.cpu, &pfns[at], total - at, stats)
                 flush_batch(m, &b, stats)
-                got = target_pages(m, &ctx.c, &b, target, dst) if b.n else 0
-                move_batch(m, &ctx.c, &b, dst, got, stream, stats)
+                got = target_pages(m, &ctx.c, &b, 0, b.n, target, dst) if b.n else 0
+                k = sort_out(m, &b, 0, b.n, dst, got, moving, stats)
+                if k < got:
+                    free_pages_bulk(m, ctx.c.cpu, dst + k, got - k)
+                copy_pages(m, moving, k, stream)
+                remap_pages(m, ctx.c.cpu, &b, moving, k, stats)
             if b.nr_left:
                 break
         for i in range(m.nr_nodes * NR_LRU_LISTS):
             lru_check_holes(m, &m.lrus[i])
-    for i in range(b.nr_left):
-        left[i] = b.left[i]
-        why_left[i] = b.why[i]
-        note(stats.notes, FATE_LEFT, left[i], 0, 0, why_left[i])
-        if b.why[i] == REASON_TARGET_FULL:
-            why = WHY_NO_TARGET
-        stats.reason[b.why[i]] += 1
-    return at, why, b.nr_left
+    return at, report_left(&b, stats, &left[0], &why_left[0]), b.nr_left

@@ -49,7 +49,7 @@ from numalab.mm._mempolicy_reference import (
     alloc_pages_mpol,
 )
 from numalab.mm._migrate_entry_reference import mig_entry_pfn
-from numalab.mm._reference import View, is_page, mapped_ptes, pte_tables, try_to_unmap_flush
+from numalab.mm._reference import View, charge, is_page, mapped_ptes, note, pte_tables, try_to_unmap_flush
 from numalab.mm._rmap_reference import MigItem, mapped_item, remap_pte, rmap_remap, rmap_unmap, unmap_pte
 from numalab.mm._swap_reference import replace_in_swap_cache
 from numalab.mm.kernels import Why
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
     from numalab.mm._migrate import MigrateStats, Target
     from numalab.mm._mm_types import AllocCtx, MemMap, MmStruct
-    from numalab.mm._page_list import PageList, PageLog
+    from numalab.mm._page_list import PageList
 
 BATCH = 512
 MF_STRICT, MF_MOVE, MF_MOVE_ALL, MF_V5_FILTER = 1, 2, 4, 16
@@ -123,12 +123,6 @@ def is_wanted(m: View, pte: int, nodes: int, invert: bool) -> bool:
     pfn = pt.pte_pfn(pte)
     on_them = nodes >> m.pfn_to_nid(pfn) & 1 != 0
     return on_them != invert and not m.hot.flags[pfn] & c.PG_reserved
-
-
-def note(log: PageLog | None, fate: Fate, pfn: int, at: int = 0, to: int = 0, why: int = 0) -> None:
-    """Write a decision down; None: nobody wants to know."""
-    if log is not None:
-        log.note(fate, pfn, at, to, why)
 
 
 def whole(m: View, pfn: int) -> int:
@@ -372,12 +366,6 @@ def unmap_single(m: View, b: Batch, item: MigItem) -> None:
     b.asids.add(m.cold.mapping[item.pte >> pt.PAGE_SHIFT])
 
 
-def charge(m: View, stats: MigrateStats, phase: Phase, ns: int) -> None:
-    """Time passes, and the ledger hears where it went."""
-    stats.charge(phase, ns)
-    m.charge(ns)
-
-
 # ---------------------------------------------------------------- flush, target
 
 
@@ -387,16 +375,16 @@ def flush_batch(m: View, b: Batch, stats: MigrateStats) -> None:
         stats.charge(Phase.FLUSH, try_to_unmap_flush(m, b.asids, b.flush_all))
 
 
-def target_pages(m: View, ctx: AllocCtx, b: Batch, target: Target) -> list[int]:
-    """alloc_migration_target(): a frame for each item of the batch, or fewer."""
+def target_pages(m: View, ctx: AllocCtx, items: list[MigItem], target: Target) -> list[int]:
+    """alloc_migration_target(): a frame for each of these items, or fewer."""
     gfp = c.GFP_USER_MOVABLE | c.GFP_DIRECT_RECLAIM
     policy = target.policy
     if target.nid >= 0:
-        return alloc_pages_bulk(m, ctx, target.nid, 0, gfp | c.GFP_THISNODE, len(b.items))
+        return alloc_pages_bulk(m, ctx, target.nid, 0, gfp | c.GFP_THISNODE, len(items))
     if policy is None or policy.mode not in (MPOL_INTERLEAVE, MPOL_WEIGHTED_INTERLEAVE):
-        return alloc_pages_mpol(m, ctx, policy, 0, gfp, len(b.items))
+        return alloc_pages_mpol(m, ctx, policy, 0, gfp, len(items))
     got: list[int] = []
-    for item in b.items:
+    for item in items:
         page = alloc_pages_mpol(m, ctx, policy, target.ilx + item.index, gfp, 1)
         if not page:
             break
@@ -437,11 +425,11 @@ def why_not(m: View, pfn: int) -> Reason | None:
     return Reason.PINNED if m.hot.refcount[pfn] != expected else None
 
 
-def sort_out(m: View, b: Batch, dst: list[int]) -> list[MigItem]:
-    """Give each page that may move its target, in order; the others are mapped again. Returns those that move."""
+def sort_out(m: View, b: Batch, items: list[MigItem], dst: list[int], stats: MigrateStats) -> list[MigItem]:
+    """Give each page that may move its target, in order, and map the others again; returns those that move."""
     moving: list[MigItem] = []
-    staying: list[MigItem] = []
-    for item in b.items:
+    staying: list[tuple[MigItem, Reason]] = []
+    for item in items:
         reason = why_not(m, item.src)
         if reason is None and len(moving) == len(dst):
             reason = Reason.TARGET_FULL
@@ -449,12 +437,26 @@ def sort_out(m: View, b: Batch, dst: list[int]) -> list[MigItem]:
             item.dst = dst[len(moving)]
             moving.append(item)
         else:
-            staying.append(item)
-            b.left.append((item.src, reason))
-    remap(m, staying, to_dst=False)
-    for item in staying:
-        m.hot.flags[item.src] &= ~(c.PG_locked | c.PG_migration_shared)
+            staying.append((item, reason))
+    undo(m, b, staying)
+    charge(m, stats, Phase.REMAP, len(items) * m.cost["remap_page"])  # each is mapped again, here or there
     return moving
+
+
+def undo(m: View, b: Batch, staying: list[tuple[MigItem, Reason]]) -> None:
+    """migrate_folio_undo_src(): the old pages are mapped again, and stay."""
+    remap(m, [item for item, _ in staying], to_dst=False)
+    for item, reason in staying:
+        m.hot.flags[item.src] &= ~(c.PG_locked | c.PG_migration_shared)
+        b.left.append((item.src, reason))
+
+
+def still_movable(m: View, b: Batch, item: MigItem) -> bool:
+    """Has nobody taken a reference while the page was being copied? If somebody has, the old page is mapped again."""
+    reason = why_not(m, item.src)
+    if reason is not None:
+        undo(m, b, [(item, reason)])
+    return reason is None
 
 
 def copy_page_state(m: View, src: int, dst: int) -> None:
@@ -476,28 +478,28 @@ def copy_page_state(m: View, src: int, dst: int) -> None:
         m.cold.mlock_count[src] = 0
 
 
-def move_batch(m: View, ctx: AllocCtx, b: Batch, dst: list[int], stats: MigrateStats) -> None:
-    """migrate_folio_move() for a batch: check references, copy, map the new pages, free the old ones."""
-    moving = sort_out(m, b, dst)
-    if len(moving) < len(dst):
-        free_pages_bulk(m, ctx.cpu, dst[len(moving) :])
+def copy_pages(m: View, moving: list[MigItem]) -> None:
+    """Nothing but copies."""
     for item in moving:
         m.copy_page(item.dst, item.src)
-        ns = int(m.hw.copy_cost[m.node(item.src), m.node(item.dst)])
-        charge(m, stats, Phase.COPY, ns)
+
+
+def remap_pages(m: View, cpu: int, moving: list[MigItem], stats: MigrateStats) -> None:
+    """The copies take over, are mapped and go to the LRU; the old pages are free."""
+    for item in moving:
+        charge(m, stats, Phase.COPY, int(m.hw.copy_cost[m.node(item.src), m.node(item.dst)]))
         copy_page_state(m, item.src, item.dst)
     remap(m, moving, to_dst=True)
     for item in moving:
         count_isolated(m, item.src, -1)
         page_free_prepare(m, item.src)
         note(stats.log, Fate.MOVED, item.src, to=item.dst)
-    free_pages_bulk(m, ctx.cpu, [item.src for item in moving])
+    free_pages_bulk(m, cpu, [item.src for item in moving])
     for item in moving:
         if not m.hot.refcount[item.dst]:  # unmapped by its owner while it moved
-            free_page(m, ctx.cpu, item.dst)
+            free_page(m, cpu, item.dst)
     lru_add_batch(m, [item.dst for item in moving if m.hot.refcount[item.dst]])
     stats.moved += len(moving)
-    charge(m, stats, Phase.REMAP, len(b.items) * m.cost["remap_page"])
 
 
 def huge_page_stays(m: View, head: int) -> Reason | None:
@@ -580,12 +582,21 @@ def migrate_batch(
         else:
             at += unmap_batch(m, b, ctx.cpu, pages, stats)
             flush_batch(m, b, stats)
-            dst = target_pages(m, ctx, b, target) if b.items else []
-            move_batch(m, ctx, b, dst, stats)
+            dst = target_pages(m, ctx, b.items, target) if b.items else []
+            moving = sort_out(m, b, b.items, dst, stats)
+            if len(moving) < len(dst):
+                free_pages_bulk(m, ctx.cpu, dst[len(moving) :])
+            copy_pages(m, moving)
+            remap_pages(m, ctx.cpu, moving, stats)
     lru_check_holes(m)
+    return at, report_left(b, stats, left, why_left), len(b.left)
+
+
+def report_left(b: Batch, stats: MigrateStats, left: NDArray[np.uint32], why_left: NDArray[np.uint8]) -> Why:
+    """Tell the driver which pages stay, and why; NO_TARGET if some found no room."""
     for i, (pfn, reason) in enumerate(b.left):
         left[i], why_left[i] = pfn, reason
         stats.count(reason)
         note(stats.log, Fate.LEFT, pfn, why=reason)
     full = any(reason == Reason.TARGET_FULL for _, reason in b.left)
-    return at, Why.NO_TARGET if full else Why.DONE, len(b.left)
+    return Why.NO_TARGET if full else Why.DONE

@@ -18,6 +18,7 @@ from numalab.mm.huge_memory import ThpSettings
 from numalab.mm.kernels import Kernels
 from numalab.mm.migrate.ledger import Ledger
 from numalab.mm.mmap_lock import MmapLock
+from numalab.mm.preempt import Point
 from numalab.mm.swapfile import SwapArea
 from numalab.mm.waits import Waits
 
@@ -52,6 +53,8 @@ class MemMap:
     bdis: list[FileDisk | None]
     timers: Timers
     waits: Waits
+    preempt: Callable[[Point], None] | None
+    unflushed: list[Callable[[], None]]
     wake_kswapd: Callable[[int], None]
     page_cluster: int
     swappiness: int

@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from numalab.arch._hw import Hardware
+    from numalab.mm._migrate import MigrateStats
     from numalab.mm._mm_types import MemMap
+    from numalab.mm._page_list import PageLog
     from numalab.mm.backing_dev import FileDisk
+    from numalab.mm.migrate.ledger import Fate, Phase
     from numalab.mm.swapfile import SwapArea
 
 
@@ -359,3 +362,18 @@ def tlb_insert(m: View, cpu: int, asid: int, va: int, pte: int) -> None:
     """What the CPU remembers of a walk."""
     row = m.hw.tlb[cpu]
     row[(va >> pt.PAGE_SHIFT) % len(row)] = (tlb_tag(va, asid), pte)
+
+
+# ---------------------------------------------------------------- the ledger
+
+
+def charge(m: View, stats: MigrateStats, phase: Phase, ns: int) -> None:
+    """Time passes, and the ledger hears where it went."""
+    stats.charge(phase, ns)
+    m.charge(ns)
+
+
+def note(log: PageLog | None, fate: Fate, pfn: int, at: int = 0, to: int = 0, why: int = 0) -> None:
+    """Write a decision down; None: nobody wants to know."""
+    if log is not None:
+        log.note(fate, pfn, at, to, why)

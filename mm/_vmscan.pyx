@@ -40,12 +40,12 @@ from numalab.mm._mm_types cimport (
     SWP_SYNCHRONOUS_IO, lru_list, mapped_item, mapping_c, memmap, page, page_mapping,
 )
 from numalab.mm._page_alloc cimport free_pages_bulk, nl_prefetchw
-from numalab.mm._page_list cimport FATE_EVICTED, FATE_FREED, FATE_LEFT, PageList, note
+from numalab.mm._page_list cimport FATE_EVICTED, FATE_FREED, PageList, note
 from numalab.mm._rmap cimport mig_item, rmap_referenced, rmap_unmap, try_to_unmap_one
 from numalab.mm._shmem cimport shmem_writepage
 from numalab.mm._swap cimport add_to_swap_cache, area_of, delete_from_swap_cache, slot_alloc, slot_bytes, slot_zero
 from numalab.mm._writeback cimport write_page
-from numalab.mm._tlbbatch cimport set_tlb_ubc_flush_pending, tlb_batch_begin, tlbflush_unmap_batch, try_to_unmap_flush
+from numalab.mm._tlbbatch cimport set_tlb_ubc_flush_pending, tlb_batch_begin, try_to_unmap_flush
 
 cdef enum:
     BATCH = 512
@@ -291,23 +291,6 @@ cdef inline void move_to_inactive(memmap *m, uint32_t pfn) noexcept nogil:
 
 # ---------------------------------------------------------------- page-out
 
-cdef struct outgoing:
-    uint32_t n                  # pages that may go
-    uint32_t nr_multi
-    uint32_t nr_left
-    tlbflush_unmap_batch tlb
-    mig_item item[512]
-    mig_item *multi[512]
-    uint32_t left[512]
-    uint8_t why[512]
-
-
-cdef inline void stay(outgoing *b, uint32_t pfn, int reason) noexcept nogil:
-    b.left[b.nr_left] = pfn
-    b.why[b.nr_left] = <uint8_t>reason
-    b.nr_left += 1
-
-
 cdef int may_go(memmap *m, uint32_t pfn, uint32_t flags) noexcept nogil:
     """0 if a page can be unmapped now, an anonymous one with a slot and in the swap cache, or lazyfree; or why not."""
     cdef page *p = &m.hot[pfn]
@@ -430,9 +413,12 @@ cdef uint32_t unmap_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t *pfn
     return n
 
 
-cdef void write_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t flags, bint stream, MigrateStats stats
-                         ) noexcept nogil:
-    """pageout() and __remove_mapping(): write what is dirty; what is clean, and held by nobody else, is freed."""
+cdef uint32_t write_outgoing(memmap *m, outgoing *b, uint32_t first, uint32_t last, uint32_t cpu, uint32_t flags,
+                             bint stream, bint pause, MigrateStats stats) noexcept nogil:
+    """pageout() and __remove_mapping(): write what is dirty; what is clean, and held by nobody else, is freed.
+
+    [first, last): which items. Returns the next; with ``pause`` that is one that has just been written, and may go.
+    """
     cdef hw *h = m.h
     cdef uint32_t i, k = 0, lazyfree = 0, pfn
     cdef uint32_t gone[512]
@@ -441,7 +427,7 @@ cdef void write_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t flags, b
     cdef uint8_t *next
     cdef page *p
     cdef mapping_c *mapping
-    for i in range(b.n):
+    for i in range(first, last):
         pfn = b.item[i].src
         p = &m.hot[pfn]
         p.flags &= ~<uint32_t>PG_locked
@@ -468,7 +454,7 @@ cdef void write_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t flags, b
             slot_zero(m, m.cold[pfn].private)[0] = not flags & PAGEOUT_V5 and zero_filled(here)
             if not slot_zero(m, m.cold[pfn].private)[0]:
                 if stream:
-                    next = h.ram + (<uint64_t>b.item[i + 1 if i + 1 < b.n else i].src << PAGE_SHIFT)
+                    next = h.ram + (<uint64_t>b.item[i + 1 if i + 1 < last else i].src << PAGE_SHIFT)
                     copy_page_nt(slot_bytes(m, m.cold[pfn].private), here, next)
                 else:
                     memcpy(slot_bytes(m, m.cold[pfn].private), here, PAGE_SIZE)
@@ -480,6 +466,9 @@ cdef void write_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t flags, b
             if p.flags & PG_writeback or flags & PAGEOUT_V5:
                 stay(b, pfn, REASON_WRITING)
                 continue
+            if pause:
+                last = i
+                break
         note(stats.notes, FATE_FREED if is_lazyfree(p) else FATE_EVICTED, pfn,
              m.cold[pfn].private if p.flags & PG_swapcache else 0, 0, REASON_NONE)
         if is_lazyfree(p):
@@ -503,6 +492,7 @@ cdef void write_outgoing(memmap *m, outgoing *b, uint32_t cpu, uint32_t flags, b
     m.event[PGLAZYFREED] += lazyfree
     stats.phase[PHASE_COPY] += cost
     h.now += cost + k * h.cost.free_page
+    return last
 
 
 def pageout_batch(MemMap mem, uint32_t cpu, uint32_t[::1] pfns, uint64_t at, uint32_t flags, MigrateStats stats,
@@ -513,7 +503,7 @@ def pageout_batch(MemMap mem, uint32_t cpu, uint32_t[::1] pfns, uint64_t at, uin
     those WRITING are under writeback, and the driver hands them to the disk. Returns (next, number left).
     """
     cdef uint64_t total = <uint64_t>pfns.shape[0]
-    cdef uint32_t n, i
+    cdef uint32_t n
     cdef outgoing b
     cdef bint stream = total >= NT_MIN
     cdef memmap *m = &mem.m
@@ -532,14 +522,9 @@ def pageout_batch(MemMap mem, uint32_t cpu, uint32_t[::1] pfns, uint64_t at, uin
             n = unmap_outgoing(m, &b, cpu, &pfns[at], n, flags, stats)
             if b.n:                             # before anything is written or freed
                 stats.phase[PHASE_FLUSH] += try_to_unmap_flush(m, &b.tlb)
-            write_outgoing(m, &b, cpu, flags, stream, stats)
+            write_outgoing(m, &b, 0, b.n, cpu, flags, stream, False, stats)
             at += n
-    for i in range(b.nr_left):
-        left[i] = b.left[i]
-        why_left[i] = b.why[i]
-        if why_left[i] != REASON_NONE:
-            note(stats.notes, FATE_LEFT, left[i], 0, 0, why_left[i])
-        stats.reason[b.why[i]] += 1
+    report_staying(&b, stats, &left[0], &why_left[0])
     return at, b.nr_left
 
 

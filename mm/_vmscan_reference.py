@@ -47,11 +47,12 @@ from numalab.mm._lru_reference import (
     lru_del,
     page_free_prepare,
 )
-from numalab.mm._migrate_reference import charge, note
 from numalab.mm._reference import (
     View,
+    charge,
     huge_pmd,
     is_page,
+    note,
     pte_table,
     pte_tables,
     ptes,
@@ -357,17 +358,26 @@ def swap_writepage(m: View, pfn: int, flags: int, stats: MigrateStats) -> bool:
     return False
 
 
-def write_outgoing(m: View, b: Outgoing, cpu: int, flags: int, stats: MigrateStats) -> None:
-    """pageout() and __remove_mapping(): write what is dirty; what is clean, and held by nobody else, is freed."""
+def write_outgoing(
+    m: View, b: Outgoing, pfns: list[int], cpu: int, flags: int, stats: MigrateStats, *, pause: bool = False
+) -> bool:
+    """pageout() and __remove_mapping(): write what is dirty; what is clean, and held by nobody else, is freed.
+
+    pause: stop behind a page that has just been written, and may go. Returns whether it did.
+    """
     gone, lazyfree = [], 0
-    for pfn in b.pfns:
+    for pfn in pfns:
         m.hot.flags[pfn] &= ~c.PG_locked
         if m.hot.mapcount[pfn]:
             b.left.append((pfn, Reason.MLOCKED if m.hot.flags[pfn] & c.PG_mlocked else Reason.MAPPED))
         elif m.hot.refcount[pfn] != 2 - is_lazyfree(m, pfn):  # the isolation and the cache
             b.left.append((pfn, Reason.PINNED))
-        elif m.hot.flags[pfn] & c.PG_dirty and (reason := pageout(m, pfn, flags, stats)) is not None:
+        elif (dirty := m.hot.flags[pfn] & c.PG_dirty) and (
+            reason := pageout(m, pfn, flags, stats)
+        ) is not None:
             b.left.append((pfn, reason))
+        elif dirty and pause:
+            return True
         else:
             swapped = m.hot.flags[pfn] & c.PG_swapcache
             fate = Fate.FREED if is_lazyfree(m, pfn) else Fate.EVICTED
@@ -389,6 +399,7 @@ def write_outgoing(m: View, b: Outgoing, cpu: int, flags: int, stats: MigrateSta
     stats.freed += lazyfree
     m.event[c.PGLAZYFREED] += lazyfree
     m.charge(len(gone) * m.cost["free_page"])
+    return False
 
 
 def pageout_batch(
@@ -419,14 +430,21 @@ def pageout_batch(
         taken = unmap_outgoing(m, b, cpu, pages, flags, stats)
         if b.pfns:  # before anything is written or freed
             stats.charge(Phase.FLUSH, try_to_unmap_flush(m, b.asids, b.flush_all))
-        write_outgoing(m, b, cpu, flags, stats)
+        write_outgoing(m, b, b.pfns, cpu, flags, stats)
         at += taken
+    report_staying(b, stats, left, why_left)
+    return at, len(b.left)
+
+
+def report_staying(
+    b: Outgoing, stats: MigrateStats, left: NDArray[np.uint32], why_left: NDArray[np.uint8]
+) -> None:
+    """Tell the driver which pages stay, and why."""
     for i, (pfn, reason) in enumerate(b.left):
         left[i], why_left[i] = pfn, reason
         stats.count(reason)
         if reason != Reason.NONE:
             note(stats.log, Fate.LEFT, pfn, why=reason)
-    return at, len(b.left)
 
 
 def end_writeback(mem: MemMap, pfns: NDArray[np.uint32], ok: bool) -> None:

@@ -14,6 +14,7 @@ from numalab.mm.invariants_memory import PG
 from numalab.mm.invariants_report import LIMIT, Report
 from numalab.mm.invariants_state import State
 from numalab.mm.invariants_walk import MIGRATION, SPECIAL, SWAP, page_key
+from numalab.mm.vm_flags import PAGE_SHIFT
 
 __all__ = ["check_contents", "check_migration_entries", "check_references", "check_tables"]
 
@@ -132,7 +133,8 @@ def check_contents(state: State, report: Report) -> None:
 def _check_tlb(state: State, report: Report) -> None:
     """A TLB entry may be missing or stricter than the tables, but it names the same frame and allows no more.
 
-    Its DIRTY bit is a right too: with it, a store leaves no trace in the table.
+    Its DIRTY bit is a right too: with it, a store leaves no trace in the table. An isolated page that is locked has
+    been unmapped by somebody who flushes before he does anything else with it.
     """
     tlb, leaves = state.mem.hw.tlb, state.leaves
     entries = tlb[tlb["tag"] & np.uint64(1) != 0]
@@ -148,6 +150,8 @@ def _check_tlb(state: State, report: Report) -> None:
     there = (known[at] == wanted) & (np.append(leaves.kind, SWAP)[at] <= SPECIAL)
     found = np.where(there, np.append(leaves.pte, np.uint64(0))[at], np.uint64(0))
     stale = ((entries["pte"] ^ found) & _ADDRESS != 0) | (entries["pte"] & ~found & _RIGHTS != 0) | ~there
+    index = state.frames.index((entries["pte"] & _ADDRESS).astype(np.int64) >> PAGE_SHIFT)
+    stale &= ~((index >= 0) & state.isolated[index] & state.frames.has(PG.LOCKED)[index] & ~there)
     for i in np.flatnonzero(stale)[:LIMIT]:
         what = f"asid {asid[i]} at {int(vpn[i]) << 12:#x}: a TLB says otherwise than the tables"
         report.add(8, "tlb", what, expected=hex(found[i]), got=hex(entries["pte"][i]))

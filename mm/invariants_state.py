@@ -10,7 +10,7 @@ import numpy as np
 from numalab.mm import _constants as c
 from numalab.mm._mm_types import MemMap, MmStruct
 from numalab.mm.invariants_memory import PG, Bools, Frames, FreeBlocks, Ints, cpu_batches, page_sets
-from numalab.mm.invariants_walk import PAGE, Areas, reserve, walk
+from numalab.mm.invariants_walk import MIGRATION, PAGE, Areas, reserve, walk
 from numalab.mm.vm_flags import VM_LOCKED
 
 __all__ = ["State"]
@@ -65,7 +65,9 @@ class State:
         #: Number of the area that each leaf lies in, -1 = none.
         self.area_of: Ints = areas.covering(self.leaves.owner, self.leaves.va)
         in_locked = (self.area_of >= 0) & (np.append(areas.flags, 0)[self.area_of] & VM_LOCKED != 0)
-        self.locked_mappings = frames.count(self.leaves.index[in_locked & (self.leaves.kind == PAGE)])
+        # A page under migration counts as mapped.
+        named = (self.leaves.kind == PAGE) | (self.leaves.kind == MIGRATION)
+        self.locked_mappings = frames.count(self.leaves.index[in_locked & named])
 
     def _hugetlb_frames(self, heads: list[int]) -> Ints:
         """Places of the frames of these pages among the used ones."""

@@ -149,9 +149,6 @@ def _leaves(frames: Frames, owner: Ints, va: Ints, pte: Words, where: Ints, pfn:
     migration = pte >> np.uint64(59) >= SWP_MIGRATION_READ
     special = pte & np.uint64(PTE_SPECIAL) != 0
     kind = np.where(mapped, np.where(special, SPECIAL, PAGE), np.where(migration, MIGRATION, SWAP))
-    # The offset of a migration entry starts at bit 9; its low 32 bits are the frame.
-    offset = (pte >> np.uint64(9) & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    pfn = np.where(mapped, pfn, offset)
     return Leaves(owner, va, pte, where, kind, pfn, np.where(kind == SWAP, -1, frames.index(pfn)))
 
 

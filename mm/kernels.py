@@ -54,6 +54,7 @@ class Kernels:
     swap: ModuleType
     shmem: ModuleType
     vmscan: ModuleType
+    steps: ModuleType
 
     @classmethod
     def load(cls, twins: bool = False) -> Kernels:

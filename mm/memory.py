@@ -16,6 +16,7 @@ from numalab.mm.hugetlb import copy_hugetlb_page_range, hugetlb_fault, unmap_hug
 from numalab.mm.kernels import Why
 from numalab.mm.mpol import MPOL_BIND
 from numalab.mm.page_alloc import OutOfMemory, Slowpath
+from numalab.mm.preempt import Point, flush_tlb_batched_pending, piece_end
 from numalab.mm.readahead import filemap_fault
 from numalab.mm.rmap import anon_vma_prepare
 from numalab.mm.shared_policy import get_vma_policy, interleave_index
@@ -91,6 +92,7 @@ def handle_mm_fault(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bo
     if write:
         balance_dirty_pages(mem)
     while va < end:
+        limit = end if mem.preempt is None else piece_end(mem, va, end, PAGE_SIZE, Point.FAULT)
         mm.mmap_lock.wait_for_writer(mem.waits, ctx)
         try:
             vma = _accessible_vma(mm, max(va, start), write)
@@ -100,7 +102,7 @@ def handle_mm_fault(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bo
             raise
         if write and not vma.flags & VM_SHARED:
             anon_vma_prepare(mm, vma)
-        stop, why = min(end, vma.end), Why.NO_TARGET
+        stop, why = min(limit, vma.end), Why.NO_TARGET
         hugetlb = vma.flags & VM_HUGETLB != 0
         if hugetlb or thp_vma_allowable(vma):
             stop = min(stop, (va & -PMD_SIZE) + PMD_SIZE)
@@ -229,6 +231,7 @@ def zap_vma_range(mm: MmStruct, ctx: AllocCtx, start: int, end: int) -> None:
     if vma.flags & VM_HUGETLB:
         unmap_hugepage_range(vma, start, end)
         return
+    flush_tlb_batched_pending(mm.mem)
     file = vma.file is not None
     mm.mem.k.memory.zap_range(mm.mem, mm, ctx.cpu, start, end, bool(vma.flags & VM_LOCKED), file)
 
@@ -242,7 +245,8 @@ def copy_page_range(dst: MmStruct, src: MmStruct, dst_vma: VMA, src_vma: VMA, ct
     slow = Slowpath(mem, ctx)
     va = src_vma.start
     while va < src_vma.end:
-        reached, why, _ = mem.k.memory.copy_range(mem, dst, src, dst_vma, src_vma, ctx, va)
+        stop = piece_end(mem, va, src_vma.end, PMD_SIZE, Point.FORK)
+        reached, why, _ = mem.k.memory.copy_range(mem, dst, src, dst_vma, src_vma, ctx, va, stop)
         if reached > va:
             slow.progress()
         va = reached

@@ -111,6 +111,8 @@ def build(hw: Hardware, *, twins: bool = False, debug_vm: bool = False) -> MemMa
     mem.debug = debug_vm
     mem.timers = Timers(hw)
     mem.waits = ClockWaits(mem.timers)
+    mem.preempt = None
+    mem.unflushed = []
     mem.wake_kswapd = lambda nodes: None
     mem.page_cluster = topology.boot["page_cluster"]
     mem.swappiness = topology.boot["swappiness"]

@@ -16,6 +16,7 @@ from numalab.mm._mm_types import VMA, AddressSpace, AllocCtx
 from numalab.mm.filemap import bring_in
 from numalab.mm.kernels import Why
 from numalab.mm.page_alloc import Slowpath
+from numalab.mm.preempt import flush_tlb_batched_pending
 from numalab.mm.swap_state import wait_on_page
 from numalab.mm.vm_flags import PAGE_SHIFT, PAGE_SIZE, VM_LOCKED, page_align
 from numalab.mm.vma_tree import vma_pages
@@ -114,4 +115,5 @@ def _zap_file_pages(vma: VMA, cpu: int, start: int, end: int) -> None:
 
 def _zap(vma: VMA, cpu: int, start: int, end: int) -> None:
     mem = vma.mm.mem
+    flush_tlb_batched_pending(mem)
     mem.k.memory.zap_range(mem, vma.mm, cpu, start, end, bool(vma.flags & VM_LOCKED), True)

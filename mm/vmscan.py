@@ -22,6 +22,7 @@ from numalab.mm._migrate import MigrateStats
 from numalab.mm._page_list import PageList
 from numalab.mm.migrate.ledger import Reason
 from numalab.mm.nodemask import nodes_in
+from numalab.mm.steps import pageout_batch
 from numalab.mm.swap import lru_add_drain, nr_swap_pages
 from numalab.mm.writeback import submit_writes, wakeup_flusher_threads
 
@@ -70,7 +71,7 @@ def shrink_folio_list(
     staying, reasons = [], []
     at = 0
     while at < len(pages):
-        at, n = mem.k.vmscan.pageout_batch(mem, cpu, pages, at, flags, stats, left, why)
+        at, n = pageout_batch(mem, cpu, pages, at, flags, stats, left, why)
         staying.append(left[:n].copy())
         reasons.append(why[:n].copy())
         writing = staying[-1][reasons[-1] == Reason.WRITING]

@@ -42,11 +42,18 @@ Action = Callable[[Machine], object]
 
 
 class Pair:
-    """The two machines; ``tune`` is applied to both before anything else."""
+    """The two machines; ``tune`` is applied to both before anything else.
 
-    def __init__(self, spec: Topology, tune: Action | None = None, *, debug_vm: bool = False) -> None:
+    stepwise: batches go page by page and phase by phase, as under the explorer, though nobody comes in between.
+    """
+
+    def __init__(
+        self, spec: Topology, tune: Action | None = None, *, debug_vm: bool = False, stepwise: bool = False
+    ) -> None:
         self.ours = Machine(spec, debug_vm=debug_vm)
         self.theirs = Machine(spec, debug_vm=debug_vm, twins=True)
+        for machine in (self.ours, self.theirs) if stepwise else ():
+            machine.mem.preempt = lambda point: None
         assert self.theirs.k.memory.__name__.endswith("_reference")
         if tune is not None:
             self.both(tune)

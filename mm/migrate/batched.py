@@ -28,6 +28,7 @@ from numalab.mm.migrate.ledger import Ledger, Pass, Reason
 from numalab.mm.migrate.passes import wait_for_pages
 from numalab.mm.mpol import MPOL_BIND
 from numalab.mm.page_alloc import OutOfMemory, Slowpath
+from numalab.mm.steps import migrate_batch
 from numalab.mm.swap import lru_add_drain_all
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class _Run:
         self, pages: NDArray[np.uint32], at: int
     ) -> tuple[int, int, NDArray[np.uint32], NDArray[np.uint8]]:
         """One crossing: (next, why it stopped, pages left, their reasons)."""
-        reached, why, n = self.mem.k.migrate.migrate_batch(
+        reached, why, n = migrate_batch(
             self.mem, self.ctx, pages, at, self.target, self.stats, self.left, self.why
         )
         return reached, why, self.left[:n].copy(), self.why[:n].copy()

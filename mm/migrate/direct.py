@@ -18,6 +18,7 @@ from numalab.mm._migrate import MigrateStats
 from numalab.mm._page_list import PageList
 from numalab.mm.migrate.ledger import Reason
 from numalab.mm.migrate.passes import one_pass
+from numalab.mm.steps import migrate_batch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,7 +44,7 @@ def migrate_pages(mem: MemMap, ctx: AllocCtx, pages: PageList, target: Target, l
     reasons = why[:0]
 
     def attempt(some: NDArray[np.uint32]) -> tuple[int, NDArray[np.uint32], NDArray[np.uint8]]:
-        tried, _, n = mem.k.migrate.migrate_batch(mem, ctx, some, 0, target, stats, left, why)
+        tried, _, n = migrate_batch(mem, ctx, some, 0, target, stats, left, why)
         return tried, left[:n].copy(), why[:n].copy()
 
     for number in range(PASSES):

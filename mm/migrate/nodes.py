@@ -16,9 +16,12 @@ from numalab.mm.migrate.batched import (
 from numalab.mm.migrate.engine import Engine, engine_of, why_passed_over
 from numalab.mm.migrate.ledger import Ledger, open_ledger
 from numalab.mm.mmap_lock import mmap_read_lock
+from numalab.mm.preempt import Point, piece_end
+from numalab.mm.vm_flags import PMD_SIZE
 
 if TYPE_CHECKING:
-    from numalab.mm._mm_types import AllocCtx, MemMap, MmStruct
+    from numalab.mm._mm_types import VMA, AllocCtx, MemMap, MmStruct
+    from numalab.mm._page_list import PageList
 
 __all__ = ["do_migrate_pages"]
 
@@ -35,9 +38,9 @@ def do_migrate_pages(
     """
     engine = engine_of(mem)
     ledger = open_ledger(mem, ctx, engine.name, "syscall_or_cpuset")
-    lru_cache_disable(mem)
     nr_failed = 0
     for sources, dest in engine.pairs(from_nodes, to_nodes):
+        lru_cache_disable(mem)
         moved = ledger.moved
         err = _migrate_to_node(mem, mm, ctx, engine, sources, dest, flags, ledger)
         ledger.pairs.append((sources, dest, ledger.moved - moved))
@@ -66,8 +69,16 @@ def _migrate_to_node(
                 if vma.flags & engine.passes_over:
                     ledger.areas.append((vma.start, vma.end, why_passed_over(vma.flags)))
                 else:
-                    mem.k.migrate.queue_range(mem, mm, vma.start, vma.end, sources, False, flags, pages)
+                    _queue_area(mem, mm, vma, sources, flags, pages)
         isolating = len(pages) * mem.hw.cost["isolate_page"]
         ledger.walked(mem.hw.now - before, pages.scanned, isolating, pages.nr_shared, pages.nr_failed)
         err = engine.migrate(mem, ctx, pages, Target(nid=dest), ledger) if len(pages) else 0
     return err if err < 0 else err + pages.nr_failed
+
+
+def _queue_area(mem: MemMap, mm: MmStruct, vma: VMA, sources: int, flags: int, pages: PageList) -> None:
+    """Isolate the pages of an area that lie on the nodes to vacate."""
+    va = vma.start
+    while va < vma.end:
+        stop = piece_end(mem, va, vma.end, PMD_SIZE, Point.QUEUE)
+        va, _, _ = mem.k.migrate.queue_range(mem, mm, va, stop, sources, False, flags, pages)

@@ -21,6 +21,7 @@ from numalab.mm._migrate import MigrateStats
 from numalab.mm._page_list import PageList
 from numalab.mm.migrate.ledger import Reason
 from numalab.mm.migrate.passes import one_pass
+from numalab.mm.steps import pageout_batch
 from numalab.mm.writeback import submit_writes
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _try(
     mem: MemMap, cpu: int, pages: NDArray[np.uint32], flags: int, stats: MigrateStats
 ) -> tuple[int, NDArray[np.uint32], NDArray[np.uint8]]:
     left, why = np.empty(BATCH, np.uint32), np.empty(BATCH, np.uint8)
-    tried, n = mem.k.vmscan.pageout_batch(mem, cpu, pages, 0, flags, stats, left, why)
+    tried, n = pageout_batch(mem, cpu, pages, 0, flags, stats, left, why)
     left, why = left[:n], why[:n]
     writing = (why == Reason.WRITING) & (mem.hot["flags"][left] & np.uint32(c.PG_writeback) != 0)
     if writing.any():

@@ -16,6 +16,7 @@ from numalab.mm._migrate import MigrateStats, Target
 from numalab.mm._mm_types import AllocCtx, MmStruct
 from numalab.mm._page_list import PageList, PageLog
 from numalab.mm._reference import View
+from numalab.mm.steps import migrate_batch
 
 from tests.strategies import Step, policies, policy, small_machines, steps
 from tests.twin_spaces import PAGE, Spaces, few, life, pages_of, places, tune, where, who
@@ -187,7 +188,7 @@ class Driver(Spaces):
                 target = Target(policy=policy(drawn, mem.memory_nodes), ilx=ilx)
             left, why = np.zeros(BATCH, np.uint32), np.zeros(BATCH, np.uint8)
             stats = MigrateStats(PageLog())
-            at, reason, n = machine.k.migrate.migrate_batch(mem, task, todo, 0, target, stats, left, why)
+            at, reason, n = migrate_batch(mem, task, todo, 0, target, stats, left, why)
             pagelist(machine).extend(np.concatenate([left[:n], todo[at:]]))
             counted = stats.moved, stats.freed, stats.batches, stats.reasons, stats.phases
             return (at, reason, n), left[:n], why[:n], counted, noted(stats.log)
@@ -240,9 +241,14 @@ def look(pages: PageList) -> object:
     return on_it, pages.scanned, pages.nr_failed, pages.nr_shared, noted(pages.log)
 
 
-@given(topology=small_machines(most=400), sets=st.sampled_from(((1, 4), (7, 9), (31, 60))), script=script)
-def test_migrate(topology: Topology, sets: tuple[int, int], script: list[Step]) -> None:
-    with Pair(topology, tune(*sets)) as pair:
+@given(
+    topology=small_machines(most=400),
+    sets=st.sampled_from(((1, 4), (7, 9), (31, 60))),
+    script=script,
+    stepwise=st.booleans(),
+)
+def test_migrate(topology: Topology, sets: tuple[int, int], script: list[Step], stepwise: bool) -> None:
+    with Pair(topology, tune(*sets), stepwise=stepwise) as pair:
         driver = Driver(pair)
         for step in script:
             driver.step(step)

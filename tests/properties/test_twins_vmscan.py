@@ -158,9 +158,14 @@ class Driver(Spaces):
         self.pair.both(action, "swap off")
 
 
-@given(topology=small_machines(most=400), sets=st.sampled_from(((1, 4), (7, 9), (31, 60))), script=script)
-def test_vmscan(topology: Topology, sets: tuple[int, int], script: list[Step]) -> None:
-    with Pair(topology, tune(*sets), debug_vm=True) as pair:
+@given(
+    topology=small_machines(most=400),
+    sets=st.sampled_from(((1, 4), (7, 9), (31, 60))),
+    script=script,
+    stepwise=st.booleans(),
+)
+def test_vmscan(topology: Topology, sets: tuple[int, int], script: list[Step], stepwise: bool) -> None:
+    with Pair(topology, tune(*sets), debug_vm=True, stepwise=stepwise) as pair:
         driver = Driver(pair)
         for step in script:
             driver.step(step)

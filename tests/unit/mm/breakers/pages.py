@@ -142,7 +142,7 @@ def a_page_belongs_to_another_anon_vma(m: Scene) -> None:
 
 
 def leave_entry(m: Scene) -> None:
-    m.store(m.pte_address(m.parent, m.data), SWP_MIGRATION_WRITE << SWP_TYPE_SHIFT | m.own << 9)
+    m.store(m.pte_address(m.parent, m.data), SWP_MIGRATION_WRITE << SWP_TYPE_SHIFT | m.own << 12)
 
 
 @breaks(7, "entry", "a migration entry is left behind")
