@@ -89,6 +89,7 @@ cdef class Hardware:
     cdef readonly object costs      # arch.costs.Costs: the preset that h.cost was filled from
     cdef readonly bint closed
     cdef object _map                # the mmap object; unmapped last
+    cdef uint64_t _skip             # where RAM begins in it
 
     cdef uint8_t *_at(self, uint64_t pa, uint64_t n) except NULL
 

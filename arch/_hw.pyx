@@ -53,6 +53,7 @@ cdef class Hardware:
         start = -<uint64_t>&bytes_of_map[0] & (_HUGE - 1)
         self.ram = whole[start:start + size]
         self.h.ram = &bytes_of_map[0] + start
+        self._skip = start
         self.h.nr_frames = size >> PAGE_SHIFT
 
         self.h.levels = self.topology.boot["page_table_levels"]
@@ -79,6 +80,13 @@ cdef class Hardware:
         self.closed = True
         self._map.madvise(mmap.MADV_DONTNEED)
         self.ram = None
+
+    def discard(self, uint64_t start, uint64_t end):
+        """Take frames [start, end) out of the machine: the host gets their memory back, and they are zeros."""
+        cdef uint64_t offset = self._skip
+        if self.closed or end < start or end > self.h.nr_frames:
+            raise ValueError(f"no frames {start}..{end}")
+        self._map.madvise(mmap.MADV_DONTNEED, offset + (start << PAGE_SHIFT), (end - start) << PAGE_SHIFT)
 
     def __enter__(self):
         return self

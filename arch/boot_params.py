@@ -112,6 +112,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "thp": Word("never", ("always", "madvise", "never")),
     "swap": Size(64 << 20, 2),
     "page_table_levels": Number(4, (range(4, 5), range(5, 6))),
+    "memhp_default_state": Word("online", ("online", "online_kernel", "online_movable", "offline")),
 }
 """The defaults are those under which the conformance answers were recorded, so that `4x512M` answers as `quad` does.
 page_cluster: 2**n pages of swap readahead. percpu_pagelist_high_fraction: 1000 keeps the per-CPU page lists small, so

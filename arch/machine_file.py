@@ -7,6 +7,7 @@
     id = 0                        # default: 0, 1, 2... in order; 0..63, gaps are fine
     size = "512M"                 # or pages: "16p"; leave it out for a node without memory
     cpus = 2                      # a count, or numbers: [0, 1] or "0-1,4"; leave it out for a node without CPUs
+    hotplug = true                # its memory is in slots and comes after boot, as memhp_default_state says
 
     [[node]]
     id = 3
@@ -41,7 +42,7 @@ from numalab.arch.node import (
 PRESETS = Path(__file__).with_name("presets")
 
 _TOP_KEYS = ("name", "node", "distances", "boot")
-_NODE_KEYS = ("id", "size", "ranges", "cpus")
+_NODE_KEYS = ("id", "size", "ranges", "cpus", "hotplug")
 
 
 def preset_names() -> tuple[str, ...]:
@@ -101,7 +102,8 @@ def parse(data: Mapping[str, Any], name: str) -> Topology:
     ids = [_node_id(table, i) for i, table in enumerate(tables)]
     cpus = _cpus(tables, ids)
     ranges = _ranges(tables, ids)
-    nodes = [Node(nid, ranges[i], cpus[i]) for i, nid in enumerate(ids)]
+    hotplug = [_hotplug(table, nid) for table, nid in zip(tables, ids, strict=True)]
+    nodes = [Node(nid, ranges[i], cpus[i], hotplug[i]) for i, nid in enumerate(ids)]
     return Topology(
         title, tuple(nodes), _distances(data.get("distances"), sorted(ids)), _boot(data.get("boot", {}))
     )
@@ -124,6 +126,13 @@ def _node_id(table: Mapping[str, Any], i: int) -> int:
     if not _is_int(nid):
         raise TopologyError(f"[[node]] number {i + 1}: id is {nid!r}: write a number, 0..63")
     return int(nid)
+
+
+def _hotplug(table: Mapping[str, Any], nid: int) -> bool:
+    value = table.get("hotplug", False)
+    if not isinstance(value, bool):
+        raise TopologyError(f"node {nid}: hotplug is {value!r}: write true or false")
+    return value
 
 
 def _ranges(tables: Sequence[Mapping[str, Any]], ids: Sequence[int]) -> list[tuple[tuple[int, int], ...]]:

@@ -35,12 +35,13 @@ class Node:
     """One NUMA node.
 
     ranges: `(start_pfn, end_pfn)` pairs, ascending, starts on section boundaries; empty for a node without memory.
-    cpus: ascending CPU numbers; empty for a node without CPUs.
+    cpus: ascending CPU numbers; empty for a node without CPUs. hotplug: its memory is in slots, and comes after boot.
     """
 
     id: int
     ranges: tuple[tuple[int, int], ...] = ()
     cpus: tuple[int, ...] = ()
+    hotplug: bool = False
 
     @property
     def nr_frames(self) -> int:
@@ -84,7 +85,7 @@ class Topology:
 
     @cached_property
     def memory_nodes(self) -> int:
-        """Mask of the nodes with memory (N_MEMORY)."""
+        """Mask of the nodes with memory, as long as all of it is there."""
         return sum(1 << node.id for node in self.nodes if node.ranges)
 
     @cached_property
@@ -156,6 +157,11 @@ def _check_nodes(nodes: Sequence[Node]) -> None:
 def _check_ranges(nodes: Sequence[Node]) -> None:
     """Memory ranges: whole, in reach, and nobody else's."""
     spans = sorted((start, end, node.id) for node in nodes for start, end in node.ranges)
+    for node in nodes:
+        if node.hotplug and (not node.ranges or spans[0][2] == node.id):
+            raise TopologyError(
+                f"node {node.id}: hotplug is for memory above that of another node, where the kernel is: leave it out"
+            )
     if len(spans) > NR_NODE_MEMBLKS:
         raise TopologyError(f"the machine has {len(spans)} memory ranges: {NR_NODE_MEMBLKS} is the limit")
     last, last_id = 0, -1

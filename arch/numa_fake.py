@@ -153,6 +153,7 @@ def _limited(base: Topology, mem: int, nr_cpus: int) -> Topology:
                 node.id,
                 tuple(kept[node.id]),
                 tuple(cpu for cpu in node.cpus if cpu < (nr_cpus or base.nr_cpus)),
+                node.hotplug and bool(kept[node.id]),
             )
             for node in base.nodes
         ),

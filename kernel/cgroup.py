@@ -137,10 +137,13 @@ class Cgroup:
         return not any(above.is_thread_root for above in self.ancestors() if above is not self)
 
 
-def cgroup_init(topology: Topology) -> Cgroup:
-    """The root group. Its children have cpusets at once, as programs at boot (systemd) see to."""
+def cgroup_init(topology: Topology, memory_nodes: int) -> Cgroup:
+    """The root group. Its children have cpusets at once, as programs at boot (systemd) see to.
+
+    memory_nodes: those that have memory.
+    """
     root = Cgroup("", None)
-    root.cpuset = top_cpuset(root, topology)
+    root.cpuset = top_cpuset(root, topology, memory_nodes)
     root.subtree_control = set(CONTROLLERS)
     return root
 

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from numalab.mm._mm_types import MmStruct
 
 __all__ = [
-    "MAX_NUMNODES", "Cpuset", "cpuset_attach", "cpuset_can_attach", "cpuset_css_online", "top_cpuset",
-    "update_cpumask", "update_nodemask",
+    "MAX_NUMNODES", "Cpuset", "cpuset_attach", "cpuset_can_attach", "cpuset_css_online",
+    "cpuset_handle_hotplug", "top_cpuset", "update_cpumask", "update_nodemask",
 ]  # fmt: skip
 
 MAX_NUMNODES = 1024
@@ -64,9 +64,9 @@ class Cpuset:
         self.old_mems_allowed = 0
 
 
-def top_cpuset(cgroup: Cgroup, topology: Topology) -> Cpuset:
+def top_cpuset(cgroup: Cgroup, topology: Topology, memory_nodes: int) -> Cpuset:
     """The cpuset of the root: all CPUs, all nodes with memory. The nodes without may be written into those below."""
-    top = Cpuset(cgroup, None, (1 << topology.nr_cpus) - 1, topology.memory_nodes)
+    top = Cpuset(cgroup, None, (1 << topology.nr_cpus) - 1, memory_nodes)
     top.cpus_allowed = top.effective_cpus
     top.mems_allowed = top.old_mems_allowed = sum(1 << nid for nid in topology.node_ids)
     return top
@@ -102,6 +102,20 @@ def update_nodemask(k: Kernel, cs: Cpuset, text: str) -> None:
     changed = [cp for cp in _descendants(cs) if _update_effective_mems(cp)]
     moves = [move for cp in changed for move in _update_tasks_nodemask(k, cp)]
     _migrate(k, moves)
+
+
+def cpuset_handle_hotplug(k: Kernel) -> None:
+    """A node has got memory, or has none any more: what is in force changes, from the root downwards.
+
+    A wish for a node that went holds on: when it comes back, so do the tasks that wanted it, with their pages.
+    """
+    top = k.cgroup_root.cpuset
+    if top.effective_mems == k.mem.memory_nodes:
+        return
+    top.effective_mems = k.mem.memory_nodes
+    _update_tasks_nodemask(k, top)  # in the root no pages follow: it has no memory_migrate
+    changed = [cp for cp in _descendants(top) if cp is not top and _update_effective_mems(cp)]
+    _migrate(k, [move for cp in changed for move in _update_tasks_nodemask(k, cp)])
 
 
 def _validate_change(cs: Cpuset, old: int, new: int) -> None:

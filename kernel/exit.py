@@ -30,7 +30,8 @@ from numalab.kernel.state import Kernel
 from numalab.kernel.task import State, Task, TaskExit
 
 __all__ = [
-    "WNOHANG", "Waited", "do_exit", "do_group_exit", "exit_to_user_mode", "force_sig_fault", "kernel_wait4", "oops",
+    "WNOHANG", "Waited", "do_exit", "do_group_exit", "exit_to_user_mode", "force_sig_fault", "kernel_wait4",
+    "kthread_exit", "oops",
 ]  # fmt: skip
 
 WNOHANG, WUNTRACED, WCONTINUED = 1, 2, 8
@@ -150,6 +151,12 @@ def _release_task(k: Kernel, task: Task) -> None:
     if task.parent is not None and task in task.parent.children:
         task.parent.children.remove(task)
     task.signal.threads.remove(task)
+
+
+def kthread_exit(k: Kernel, task: Task) -> None:
+    """A kernel task that has nothing left to do is gone; nobody waits for it."""
+    cgroup_exit(task)
+    _release_task(k, task)
 
 
 # Returning to the program

@@ -96,9 +96,10 @@ def _shut_down(k: Kernel) -> None:
         task.children.clear()
         task.signal.threads.clear()
     cgroup_release(k.cgroup_root)
-    k.mem.wake_kswapd = lambda nodes: None
+    k.mem.wake_kswapd = k.mem.node_states_changed = lambda nodes: None
     k.mem.swap_areas.clear()
     k.pids.clear()
+    k.kswapd.clear()
     k.root.entries.clear()
     k.mounts.clear()
     k.super_blocks.clear()

@@ -12,12 +12,14 @@ from numalab.kernel.cgroup import cgroup_init
 from numalab.kernel.fork import create_init, create_kthread
 from numalab.kernel.fs.block import add_disks
 from numalab.kernel.fs.tree import build_tree
-from numalab.kernel.kswapd import kswapd_run
+from numalab.kernel.hotplug import hotplug_init
+from numalab.kernel.kswapd import kswapd_init
 from numalab.kernel.sched import Scheduler
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import KTHREADD_PID
 from numalab.kernel.ucount import fork_init
 from numalab.mm import mmzone
+from numalab.mm.memory_hotplug import add_memory
 
 __all__ = ["start_kernel"]
 
@@ -39,12 +41,16 @@ def start_kernel(
     """
     hw = Hardware(topology, costs)
     mem = mmzone.build(hw, twins=twins, debug_vm=debug_vm)
-    k = Kernel(hw, mem, topology, Scheduler(hw, seed, mem.timers), cgroup_init(topology), debug_vm=debug_vm)
+    add_memory(mem)
+    cgroup_root = cgroup_init(topology, mem.memory_nodes)
+    k = Kernel(hw, mem, topology, Scheduler(hw, seed, mem.timers), cgroup_root, debug_vm=debug_vm)
     mem.waits = k.sched
     k.syscall_cost = hw.cost["syscall"]
+    k.memhp_default_online_type = topology.boot["memhp_default_state"]
     create_init(k)
     create_kthread(k, "kthreadd", pid=KTHREADD_PID)
-    kswapd_run(k)
+    kswapd_init(k)
+    hotplug_init(k)
     fork_init(k)
     build_tree(k)
     add_disks(k)

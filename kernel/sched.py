@@ -30,7 +30,7 @@ import greenlet
 from numalab.arch._hw import EV_SCHED_SWITCH
 from numalab.arch.errno import EINTR, EINVAL, KernelError
 from numalab.kernel.rq import RunQueue
-from numalab.kernel.task import State, Task
+from numalab.kernel.task import State, Task, has_signal
 from numalab.kernel.wait import WaitQueue
 from numalab.mm.waits import ClockWaits
 
@@ -143,7 +143,7 @@ class Scheduler:
         """
         task = self._me()
         while not condition():
-            if task.signal.pending or task.signal.group_exit_code is not None:
+            if has_signal(task):
                 raise KernelError(EINTR)
             if deadline is not None and self.hw.now >= deadline:
                 return False
@@ -170,6 +170,11 @@ class Scheduler:
             finally:
                 self._uninterruptible.pop(task, None)
                 task.waiting_on = ""
+
+    def signal_pending(self) -> Callable[[], bool]:
+        """mm's Waits: what tells whether the task that runs now has a signal to take."""
+        task = self.current
+        return lambda: task is not None and has_signal(task)
 
     def _wake_uninterruptible(self) -> None:
         for task, done in list(self._uninterruptible.items()):

@@ -61,6 +61,8 @@ class Kernel:
     mounts: list[Mount] = field(default_factory=list)
     super_blocks: list[SuperBlock] = field(default_factory=list)  # on disks, mounted or not
     shm_mnt: SuperBlock = NO_SUPER  # where files without a name are: shared anonymous memory and memfds
+    memhp_default_online_type: str = "online"
+    kswapd: dict[int, Task] = field(default_factory=dict)  # by node
     demotion_enabled: bool = False  # reclaim does not demote yet
     abandoned: list[MmStruct | None] = field(default_factory=list)  # by tasks that the kernel failed (oops)
     closed: bool = False

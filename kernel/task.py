@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "INIT_PID", "KTHREADD_PID", "RLIMIT_MEMLOCK", "RLIMIT_NPROC", "RLIMIT_SIGPENDING", "RLIMIT_STACK", "RLIM_INFINITY",
-    "RLIM_NLIMITS", "MmUsers", "PidMap", "Signal", "State", "Task", "TaskExit", "capable",
+    "RLIM_NLIMITS", "MmUsers", "PidMap", "Signal", "State", "Task", "TaskExit", "capable", "has_signal",
 ]  # fmt: skip
 
 INIT_PID, KTHREADD_PID = 1, 2
@@ -263,3 +263,8 @@ class PidMap:
 def capable(task: Task, cap: Cap) -> bool:
     """Whether the task has a capability in its effective set."""
     return has_cap(task.cred, cap)
+
+
+def has_signal(task: Task) -> bool:
+    """signal_pending(): there is something to take on the way back to the program."""
+    return bool(task.signal.pending) or task.signal.group_exit_code is not None

@@ -18,7 +18,9 @@ from numalab.mm import _constants as c
 from numalab.mm._reference import View
 from numalab.mm.nodemask import first_node
 
-__all__ = ["buddy_free", "buddy_take", "free_pages_block", "free_pages_bulk", "zone_alloc_bulk"]
+__all__ = [
+    "buddy_free", "buddy_take", "free_pages_block", "free_pages_bulk", "free_run", "list_remove", "zone_alloc_bulk",
+]  # fmt: skip
 
 RUN_MIN = 8
 """A run of frames at least this long is freed as blocks, past the per-CPU set."""
@@ -186,7 +188,7 @@ def free_pages_bulk(m: View, cpu: int, pfns: Sequence[int]) -> None:
     while i < len(pfns):
         z = m.pfn_zone(pfns[i])
         j = i + 1
-        while j < len(pfns) and pfns[j] == pfns[j - 1] + 1 and pfns[j] < m.zones.end[z]:
+        while j < len(pfns) and pfns[j] == pfns[j - 1] + 1 and m.pfn_zone(pfns[j]) == z:
             j += 1
         if j - i >= RUN_MIN:
             free_run(m, z, pfns[i], j - i)

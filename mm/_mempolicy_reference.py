@@ -196,6 +196,9 @@ def alloc_pages_mpol(
     if policy is not None and policy.mode in (MPOL_INTERLEAVE, MPOL_WEIGHTED_INTERLEAVE):
         return alloc_interleaved(m, ctx, policy, ilx, gfp, want)
     nid, nodes = policy_node(ctx, policy)
+    if policy is not None and policy.mode == MPOL_BIND and not gfp & c.GFP_USER_MOVABLE:
+        # apply_policy_zone(): where the kernel itself can have nothing, it is not bound.
+        nodes = nodes if nodes & m.mem.normal_nodes else 0
     if policy is not None and policy.mode == MPOL_PREFERRED_MANY:
         got = alloc_pages_bulk(m, ctx, nid, nodes, gfp & ~c.GFP_DIRECT_RECLAIM, want)
         if len(got) < want:

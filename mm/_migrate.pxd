@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from numalab.mm._mm_types cimport (
     MemPolicy, PG_swapcache, WHY_DONE, WHY_NO_TARGET, alloc_ctx, memmap, page, page_mapping,
 )
-from numalab.mm._page_list cimport FATE_LEFT, PageLog, note, page_log
+from numalab.mm._page_list cimport FATE_LEFT, PageList, PageLog, note, page_log
 from numalab.mm._rmap cimport mig_item
 from numalab.mm._tlbbatch cimport tlbflush_unmap_batch
 
@@ -46,9 +46,11 @@ cdef enum:
 
 
 cdef class Target:
-    cdef readonly int nid           # this node and no other; -1 = as policy says
+    cdef readonly int nid           # this node; -1 = as policy says
     cdef readonly MemPolicy policy
     cdef readonly uint64_t ilx
+    cdef readonly uint64_t nodes    # with nid: else one of these, the nearest first; 0 = no other
+    cdef readonly uint32_t gfp
 
 
 cdef class MigrateStats:
@@ -82,6 +84,7 @@ cdef uint32_t sort_out(memmap *m, batch *b, uint32_t first, uint32_t n, uint32_t
 cdef void copy_pages(memmap *m, mig_item **moving, uint32_t n, bint stream) noexcept nogil
 cdef void remap_pages(memmap *m, uint32_t cpu, batch *b, mig_item **moving, uint32_t n, MigrateStats stats
                       ) noexcept nogil
+cdef bint isolate_huge(memmap *m, PageList pagelist, uint32_t pfn, uint64_t va, page_log *log) except -1 nogil
 cdef bint still_movable(memmap *m, batch *b, mig_item *item) noexcept nogil
 
 

@@ -7,13 +7,24 @@ from numalab.mm._page_list import PageList, PageLog
 
 @disjoint_base
 class Target:
-    def __init__(self, nid: int = -1, policy: MemPolicy | None = None, ilx: int = 0) -> None: ...
+    def __init__(
+        self,
+        nid: int = -1,
+        policy: MemPolicy | None = None,
+        ilx: int = 0,
+        nodes: int = 0,
+        movable: bool = True,
+    ) -> None: ...
     @property
     def nid(self) -> int: ...
     @property
     def policy(self) -> MemPolicy | None: ...
     @property
     def ilx(self) -> int: ...
+    @property
+    def nodes(self) -> int: ...
+    @property
+    def gfp(self) -> int: ...
 
 @disjoint_base
 class MigrateStats:

@@ -59,16 +59,19 @@ cdef enum:
 
 
 cdef class Target:
-    """Where pages are to go: one node and no other, or wherever a policy puts them.
+    """Where pages are to go: struct migration_target_control, or wherever a policy puts them.
 
-    nid: the node, or -1 with ``policy`` (None = default policy) and ``ilx``, added to each page's index for
-    interleaving.
+    nid: the node, and no other, or with ``nodes`` the nearest of these to it; or -1 with ``policy`` (None = default
+    policy) and ``ilx``, added to each page's index for interleaving. movable: they may go to ZONE_MOVABLE.
     """
 
-    def __init__(self, int nid=-1, MemPolicy policy=None, uint64_t ilx=0):
+    def __init__(self, int nid=-1, MemPolicy policy=None, uint64_t ilx=0, uint64_t nodes=0, bint movable=True):
         self.nid = nid
         self.policy = policy
         self.ilx = ilx
+        self.nodes = nodes
+        self.gfp = GFP_DIRECT_RECLAIM | (GFP_USER_MOVABLE if movable else 0) | (
+            GFP_THISNODE if nid >= 0 and not nodes else 0)
 
 
 cdef class MigrateStats:
@@ -512,9 +515,9 @@ cdef uint32_t target_pages(memmap *m, alloc_ctx *ctx, batch *b, uint32_t first, 
     """alloc_migration_target(): a frame for each of ``n`` items of the batch; returns how many there were."""
     cdef uint32_t i
     cdef mpol *pol
-    cdef uint32_t gfp = GFP_USER_MOVABLE | GFP_DIRECT_RECLAIM
+    cdef uint32_t gfp = target.gfp
     if target.nid >= 0:
-        return alloc_pages_bulk(m, ctx, target.nid, 0, gfp | GFP_THISNODE, n, dst)
+        return alloc_pages_bulk(m, ctx, target.nid, target.nodes, gfp, n, dst)
     pol = &target.policy.p if target.policy is not None else NULL
     if pol != NULL and (pol.mode == MPOL_INTERLEAVE or pol.mode == MPOL_WEIGHTED_INTERLEAVE):
         for i in range(n):
@@ -710,16 +713,16 @@ cdef void migrate_huge(memmap *m, alloc_ctx *ctx, batch *b, uint32_t src, Target
     """One huge page, all of it or nothing. It is mapped at both ends of the copy: nobody runs in between."""
     cdef uint32_t pfns[512]
     cdef int reason = huge_page_stays(m, src)
-    cdef uint32_t gfp = GFP_USER_MOVABLE | GFP_DIRECT_RECLAIM, dst, i, k = HPAGE_PMD_NR
+    cdef uint32_t dst, i, k = HPAGE_PMD_NR
     cdef int64_t mapped = 0
     cdef uint64_t cost
     cdef int64_t *stat
     if reason == REASON_NONE:
         if target.nid >= 0:
-            dst = alloc_huge_node(m, ctx, target.nid, 0, gfp | GFP_THISNODE)
+            dst = alloc_huge_node(m, ctx, target.nid, target.nodes, target.gfp)
         else:
             dst = alloc_huge_mpol(m, ctx, &target.policy.p if target.policy is not None else NULL,
-                                  target.ilx + (m.cold[src].index >> HPAGE_PMD_ORDER), gfp)
+                                  target.ilx + (m.cold[src].index >> HPAGE_PMD_ORDER), target.gfp)
         reason = REASON_TARGET_FULL if dst == NO_PFN else REASON_NONE
     if reason != REASON_NONE:
         for i in range(512):

@@ -377,10 +377,9 @@ def flush_batch(m: View, b: Batch, stats: MigrateStats) -> None:
 
 def target_pages(m: View, ctx: AllocCtx, items: list[MigItem], target: Target) -> list[int]:
     """alloc_migration_target(): a frame for each of these items, or fewer."""
-    gfp = c.GFP_USER_MOVABLE | c.GFP_DIRECT_RECLAIM
-    policy = target.policy
+    gfp, policy = target.gfp, target.policy
     if target.nid >= 0:
-        return alloc_pages_bulk(m, ctx, target.nid, 0, gfp | c.GFP_THISNODE, len(items))
+        return alloc_pages_bulk(m, ctx, target.nid, target.nodes, gfp, len(items))
     if policy is None or policy.mode not in (MPOL_INTERLEAVE, MPOL_WEIGHTED_INTERLEAVE):
         return alloc_pages_mpol(m, ctx, policy, 0, gfp, len(items))
     got: list[int] = []
@@ -519,12 +518,11 @@ def migrate_huge(m: View, ctx: AllocCtx, b: Batch, src: int, target: Target, sta
     nr = c.HPAGE_PMD_NR
     reason, dst = huge_page_stays(m, src), c.NO_PFN
     if reason is None:
-        gfp = c.GFP_USER_MOVABLE | c.GFP_DIRECT_RECLAIM
         if target.nid >= 0:
-            dst = alloc_huge_node(m, ctx, target.nid, 0, gfp | c.GFP_THISNODE)
+            dst = alloc_huge_node(m, ctx, target.nid, target.nodes, target.gfp)
         else:
             ilx = target.ilx + (m.cold.index[src] >> c.HPAGE_PMD_ORDER)
-            dst = alloc_huge_mpol(m, ctx, target.policy, ilx, gfp)
+            dst = alloc_huge_mpol(m, ctx, target.policy, ilx, target.gfp)
         reason = Reason.TARGET_FULL if dst == c.NO_PFN else None
     if reason is not None:
         b.left += [(pfn, reason) for pfn in range(src, src + nr)]

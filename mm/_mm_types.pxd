@@ -355,6 +355,7 @@ cdef struct memmap:
     backing_dev *bdi            # [NR_BDIS]
     uint8_t *weight             # [MAX_NUMNODES] weighted interleave, 1..255
     uint64_t memory_nodes       # N_MEMORY
+    uint64_t normal_nodes       # N_NORMAL_MEMORY: with zones that the kernel itself may use
     anon_c **anon               # [anon_size] AnonVmas by id; NULL = no such
     mm_c **mms                  # [65536] address spaces by asid
     uint32_t anon_size

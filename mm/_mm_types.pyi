@@ -18,9 +18,11 @@ from numalab.mm.huge_memory import ThpSettings
 from numalab.mm.kernels import Kernels
 from numalab.mm.migrate.ledger import Ledger
 from numalab.mm.mmap_lock import MmapLock
+from numalab.mm.mutex import Mutex
 from numalab.mm.preempt import Point
 from numalab.mm.swapfile import SwapArea
 from numalab.mm.waits import Waits
+from numalab.mm.zones import ZoneRows
 
 @disjoint_base
 class MemMap:
@@ -34,6 +36,7 @@ class MemMap:
     zones: npt.NDArray[Any]
     zonelist: npt.NDArray[np.int32]
     pcps: npt.NDArray[Any]
+    trail_top: npt.NDArray[np.uint32]
     lrus: npt.NDArray[Any]
     chunks: npt.NDArray[np.uint32]
     batches: npt.NDArray[Any]
@@ -56,6 +59,12 @@ class MemMap:
     preempt: Callable[[Point], None] | None
     unflushed: list[Callable[[], None]]
     wake_kswapd: Callable[[int], None]
+    node_states_changed: Callable[[int], None]
+    zone_rows: ZoneRows
+    isolate_zone: int  # the zone of what is isolated or offline, -1 = there is none yet
+    isolating: int  # the zone whose frames it has now, -1 = nobody's
+    offline_blocks: set[int]
+    hotplug_lock: Mutex
     page_cluster: int
     swappiness: int
     max_map_count: int
@@ -70,6 +79,7 @@ class MemMap:
     asid_top: int
     anon_top: int
     memory_nodes: int
+    normal_nodes: int
     zero_pfn: int
     debug: bool
     def __new__(cls, hw: Hardware) -> Self: ...

@@ -103,6 +103,15 @@ cdef class MemMap:
         self.m.memory_nodes = mask
 
     @property
+    def normal_nodes(self) -> int:
+        """N_NORMAL_MEMORY: nodes with memory that is not all movable."""
+        return self.m.normal_nodes
+
+    @normal_nodes.setter
+    def normal_nodes(self, uint64_t mask):
+        self.m.normal_nodes = mask
+
+    @property
     def zero_pfn(self) -> int:
         """The shared zero page."""
         return self.m.zero_pfn

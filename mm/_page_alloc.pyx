@@ -21,7 +21,8 @@ from numalab.mm._mm_types cimport (
     AllocCtx, GFP_DIRECT_RECLAIM, GFP_HARDWALL, GFP_HIGH, GFP_MEMALLOC, GFP_THISNODE, GFP_USER_MOVABLE, HPAGE_PMD_NR,
     HPAGE_PMD_ORDER, MAX_NUMNODES, MPOL_BIND, MPOL_INTERLEAVE, MPOL_PREFERRED, MPOL_PREFERRED_MANY,
     MPOL_WEIGHTED_INTERLEAVE, MemMap, MemPolicy, MmStruct, NO_PFN, NR_NODE_STATS, NR_PAGETABLE, NUMA_FOREIGN, NUMA_HIT,
-    NUMA_INTERLEAVE_HIT, NUMA_LOCAL, NUMA_MISS, NUMA_OTHER, ORDER_FREE, PGALLOC, PGFREE, PG_table, alloc_ctx, memmap,
+    NUMA_INTERLEAVE_HIT, NUMA_LOCAL, NUMA_MISS, NUMA_OTHER, ORDER_FREE, PGALLOC, PGFREE, PG_table, SECTION_SHIFT,
+    alloc_ctx, memmap,
     mm_c, mpol, page, page_cold, pcp, pfn_zone, zone,
 )
 
@@ -285,6 +286,14 @@ cdef inline uint32_t run_length(const uint32_t *pfns, uint32_t n) noexcept nogil
     return j
 
 
+cdef uint32_t within_zone(memmap *m, zone *z, uint32_t pfn, uint32_t n) noexcept nogil:
+    """How many of n frames lie in the zone of the first one: its span may have sections of another zone inside."""
+    cdef uint32_t next = ((pfn >> SECTION_SHIFT) + 1) << SECTION_SHIFT
+    while next < pfn + n and pfn_zone(m, next) == z:
+        next += <uint32_t>1 << SECTION_SHIFT
+    return n if next >= pfn + n else next - pfn
+
+
 cdef void free_pages_bulk(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noexcept nogil:
     """Free n order-0 frames whose struct pages are already clean; ascending neighbours go as blocks."""
     cdef uint32_t i = 0, j, length
@@ -299,6 +308,8 @@ cdef void free_pages_bulk(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) n
         run = pfns + i
         z = pfn_zone(m, run[0])
         length = run_length(run, n - i if n - i < z.end - run[0] else z.end - run[0])
+        if (run[0] + length - 1) >> SECTION_SHIFT != run[0] >> SECTION_SHIFT:
+            length = within_zone(m, z, run[0], length)
         i += length
         if length >= RUN_MIN:
             free_run(m, z, run[0], length)
@@ -523,6 +534,8 @@ cdef uint32_t alloc_pages_mpol(memmap *m, alloc_ctx *ctx, mpol *pol, bint has_il
         nodes = pol.nodes
         if ctx.gfp & GFP_HARDWALL and not nodes & ctx.mems_allowed:
             nodes = 0           # cpuset_nodemask_valid_mems_allowed(): the cpuset moved away; it wins
+        if not gfp & GFP_USER_MOVABLE and not nodes & m.normal_nodes:
+            nodes = 0           # apply_policy_zone(): bound to nodes where the kernel itself can have nothing
         if pol.home_node >= 0:
             nid = pol.home_node
     elif pol.mode == MPOL_PREFERRED_MANY:
@@ -695,6 +708,30 @@ cdef void free_pages_block(memmap *m, uint32_t pfn, int order) noexcept nogil:
 def free_block(MemMap mem, uint32_t pfn, int order) -> None:
     """Free one block of 2^order frames straight to the buddy lists."""
     free_pages_block(&mem.m, pfn, order)
+
+
+def free_range(MemMap mem, uint32_t dest, uint32_t start, uint32_t end) -> None:
+    """Put the frames [start, end), which no list has, on the free lists of a zone."""
+    with nogil:
+        free_run(&mem.m, &mem.m.zones[dest], start, end - start)
+
+
+def move_freepages(MemMap mem, uint32_t source, uint32_t dest, uint32_t start, uint32_t end) -> None:
+    """move_freepages_block(): free blocks in [start, end) go from the lists of one zone to those of another."""
+    cdef memmap *m = &mem.m
+    cdef zone *old = &m.zones[source]
+    cdef uint32_t pfn = start
+    cdef int order
+    with nogil:
+        while pfn < end:
+            if not m.order[pfn] & ORDER_FREE:
+                pfn += 1
+                continue
+            order = m.order[pfn] & ~ORDER_FREE
+            list_remove(m, old, order, pfn)
+            old.free -= <int64_t>1 << order
+            buddy_free(m, &m.zones[dest], pfn, order)
+            pfn += <uint32_t>1 << order
 
 
 def drain_pages(MemMap mem, uint32_t cpu) -> int:

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 
 from numalab.arch import _pagetable_reference as pt
 from numalab.mm import _constants as c
-from numalab.mm._buddy_reference import buddy_free, buddy_take, free_pages_block, free_pages_bulk
+from numalab.mm._buddy_reference import (
+    buddy_free,
+    buddy_take,
+    free_pages_block,
+    free_pages_bulk,
+    free_run,
+    list_remove,
+)
 from numalab.mm._mempolicy_reference import (
     WMARK_MIN,
     alloc_pages_bulk,
@@ -129,6 +136,26 @@ def free_bulk(mem: MemMap, cpu: int, pfns: NDArray[np.uint32]) -> None:
 def free_block(mem: MemMap, pfn: int, order: int) -> None:
     """Free one block of 2^order frames straight to the buddy lists."""
     free_pages_block(View(mem), pfn, order)
+
+
+def free_range(mem: MemMap, dest: int, start: int, end: int) -> None:
+    """Put the frames [start, end), which no list has, on the free lists of a zone."""
+    free_run(View(mem), dest, start, end - start)
+
+
+def move_freepages(mem: MemMap, source: int, dest: int, start: int, end: int) -> None:
+    """move_freepages_block(): free blocks in [start, end) go from the lists of one zone to those of another."""
+    m = View(mem)
+    pfn = start
+    while pfn < end:
+        if not m.order[pfn] & c.ORDER_FREE:
+            pfn += 1
+            continue
+        order = m.order[pfn] & ~c.ORDER_FREE
+        list_remove(m, source, order, pfn)
+        m.zones.free[source] -= 1 << order
+        buddy_free(m, dest, pfn, order)
+        pfn += 1 << order
 
 
 def drain_pages(mem: MemMap, cpu: int) -> int:

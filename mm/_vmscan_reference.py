@@ -169,7 +169,11 @@ def cold_range(mem: MemMap, mm: MmStruct, start: int, end: int, pagelist: PageLi
         table, _ = pte_table(m, mm.pgd, first)
         whole = table >= 0 and stop - first == HPAGE_PMD_SIZE and maps_huge(m, table)
         for _, at in ptes(table, first, stop) if table >= 0 else ():
-            if is_page(m.ram[at]) and (whole or split_for_part(m, pt.pte_pfn(m.ram[at]))) and is_page(m.ram[at]):
+            if (
+                is_page(m.ram[at])
+                and (whole or split_for_part(m, pt.pte_pfn(m.ram[at])))
+                and is_page(m.ram[at])
+            ):
                 make_cold(m, at, pt.pte_pfn(m.ram[at]), pagelist, pageout)
     tlb_flush_mm(m, mm.asid)
     m.charge(m.cost["flush"] + m.nr_cpus * m.cost["flush_cpu"])

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numalab.arch.errno import ENOMEM, KernelError
+from numalab.arch.errno import EBUSY, ENOMEM, KernelError
 from numalab.mm import _constants as c
 from numalab.mm.mpol import MPOL_BIND
 from numalab.mm.nodemask import MAX_NUMNODES, next_node_in, nodes_weight
+from numalab.mm.zones import in_zone_movable
 
 if TYPE_CHECKING:
+    from numalab.mm._migrate import Target
     from numalab.mm._mm_types import AllocCtx, MemMap
     from numalab.mm.hugetlbfs import HugetlbFile
 
@@ -125,7 +127,7 @@ class Hstate:
     def _alloc_pool_huge_folio(self, ctx: AllocCtx, nodes: int) -> bool:
         """One page more, on the node whose turn it is or the next that has room."""
         for nid in self._nodes_to_alloc(nodes):
-            head = self._alloc_fresh(ctx, nid, 0, c.GFP_THISNODE)
+            head = self._alloc_fresh(ctx, nid, 0, c.GFP_USER_MOVABLE | c.GFP_THISNODE)
             if head is not None:
                 self.free_lists[nid].append(head)
                 return True
@@ -143,9 +145,7 @@ class Hstate:
 
     def _alloc_fresh(self, ctx: AllocCtx, nid: int, nodes: int, gfp: int) -> int | None:
         """alloc_fresh_hugetlb_folio(): from the buddy allocator, counted, and not yet in any list."""
-        head: int = self.mem.k.hugetlb.alloc_fresh_hugetlb_folio(
-            self.mem, ctx, nid, nodes, c.GFP_USER_MOVABLE | gfp
-        )
+        head: int = self.mem.k.hugetlb.alloc_fresh_hugetlb_folio(self.mem, ctx, nid, nodes, gfp)
         if head == c.NO_PFN:
             return None
         self.nr_huge_pages_node[self.mem.node_of(head)] += 1
@@ -158,30 +158,65 @@ class Hstate:
         self.surplus_huge_pages_node[nid] -= surplus
         self.mem.k.hugetlb.free_hugetlb_folio(self.mem, head)
 
-    def dequeue(self, ctx: AllocCtx, nid: int, nodes: int, *, thisnode: bool = False) -> int | None:
+    def dissolve_free_hugetlb_folios(self, start: int, end: int) -> None:
+        """Frames [start, end) go away: give up what the pool has there.
+
+        Raises KernelError(EBUSY): a free page has been promised to somebody.
+        """
+        for free in self.free_lists:
+            for head in [head for head in free if start <= head < end]:
+                if self.available_huge_pages <= 0:
+                    raise KernelError(EBUSY, "all free huge pages are reserved")
+                free.remove(head)
+                self.max_huge_pages -= 1
+                self._remove(head, surplus=self.surplus_huge_pages_node[self.mem.node_of(head)] > 0)
+
+    def _usable(self, nid: int, movable: bool) -> int | None:
+        """The page of a node that goes out next: not one that is about to go offline, or in ZONE_MOVABLE if that
+        will not do.
+        """
+        mem, isolated = self.mem, self.mem.isolate_zone
+        for head in reversed(self.free_lists[nid]):
+            if mem.section_zone[head >> c.SECTION_SHIFT] != isolated and (
+                movable or not in_zone_movable(mem, head)
+            ):
+                return head
+        return None
+
+    def dequeue(
+        self, ctx: AllocCtx, nid: int, nodes: int, *, thisnode: bool = False, movable: bool = True
+    ) -> int | None:
         """dequeue_hugetlb_folio_nodemask(): a free page of the nearest of ``nodes`` (0 = all) to nid."""
         zones = self.mem.zonelist[nid]
         order = [nid] if thisnode else dict.fromkeys(self.mem.zones["node"][zones[zones >= 0]].tolist())
         allowed = ctx.mems_allowed & (nodes or ctx.mems_allowed)
         for node in order:
-            if allowed >> node & 1 and self.free_lists[node]:
-                return self.free_lists[node].pop()
+            if allowed >> node & 1 and (head := self._usable(node, movable)) is not None:
+                self.free_lists[node].remove(head)
+                return head
         return None
 
     def alloc_surplus(self, ctx: AllocCtx, nid: int, nodes: int) -> int | None:
         """alloc_surplus_hugetlb_folio(): a page above the size of the pool, if there may be one more."""
         if self.surplus_huge_pages >= self.nr_overcommit_huge_pages:
             return None
-        head = self._alloc_fresh(ctx, nid, nodes, c.GFP_DIRECT_RECLAIM)
+        head = self._alloc_fresh(ctx, nid, nodes, c.GFP_USER_MOVABLE | c.GFP_DIRECT_RECLAIM)
         if head is not None:
             self.surplus_huge_pages_node[self.mem.node_of(head)] += 1
         return head
 
-    def alloc_for_migration(self, ctx: AllocCtx, nid: int, nodes: int, *, thisnode: bool) -> int | None:
-        """alloc_hugetlb_folio_nodemask(): a free page that is nobody's, else one that did not exist before."""
-        head = self.dequeue(ctx, nid, nodes, thisnode=thisnode) if self.available_huge_pages > 0 else None
+    def alloc_for_migration(self, ctx: AllocCtx, target: Target) -> int | None:
+        """alloc_hugetlb_folio_nodemask(): a free page that is nobody's, else one that did not exist before.
+
+        target: a node, and perhaps others.
+        """
+        nid, nodes, thisnode = target.nid, target.nodes, bool(target.gfp & c.GFP_THISNODE)
+        head = None
+        if self.available_huge_pages > 0:
+            movable = bool(target.gfp & c.GFP_USER_MOVABLE)
+            head = self.dequeue(ctx, nid, nodes, thisnode=thisnode, movable=movable)
         if head is None:
-            head = self._alloc_fresh(ctx, nid, nodes, c.GFP_THISNODE if thisnode else c.GFP_DIRECT_RECLAIM)
+            head = self._alloc_fresh(ctx, nid, nodes, target.gfp)
             if head is not None:
                 self.temporary.add(head)
         return head

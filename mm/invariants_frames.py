@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from numalab.mm._mm_types import MemMap
 from numalab.mm.invariants_memory import MAX_ORDER, ORDER_FREE, PG, Bools, Ints
 from numalab.mm.invariants_report import Report
 from numalab.mm.invariants_state import State
 from numalab.mm.invariants_walk import SPECIAL
+from numalab.mm.memory_block import memory_block
+from numalab.mm.zones import populated_zones
 
 __all__ = ["check_buddies", "check_frames", "check_freed"]
 
@@ -23,15 +26,21 @@ _CHUNK = 64
 
 def check_frames(state: State, report: Report) -> None:
     """1: every used frame is in one free block, or in one per-CPU set, or somebody has it."""
-    frames, blocks = state.frames, state.blocks
-    for i, zone in enumerate(state.mem.zones):
+    mem, frames, blocks = state.mem, state.frames, state.blocks
+    spans = frames.spans
+    lengths = np.bincount(spans[:, 0], spans[:, 2] - spans[:, 1], len(mem.zones)).astype(np.int64)
+    if mem.isolating >= 0:  # what is isolated is still the zone's
+        lengths[mem.isolating] += lengths[mem.isolate_zone]
+        lengths[mem.isolate_zone] = 0
+    for i, zone in enumerate(mem.zones):
         start, end, virgin = int(zone["start"]), int(zone["end"]), int(zone["virgin"])
         node = int(zone["node"])
         if not start <= virgin <= end:
             report.add(
                 1, "virgin", f"the frontier of zone {i} is outside [{start}, {end}]", node=node, got=virgin
             )
-        report.same(1, "managed", f"frames of zone {i}", end - start, int(zone["managed"]), node=node)
+        report.same(1, "managed", f"frames of zone {i}", int(lengths[i]), int(zone["managed"]), node=node)
+    check_offline(mem, report)
 
     marked = frames.order != 0
     wrong = marked & ((frames.order & ORDER_FREE == 0) | (frames.order & ~ORDER_FREE > MAX_ORDER))
@@ -53,6 +62,28 @@ def check_frames(state: State, report: Report) -> None:
     )
     _check_page_sets(state, report)
     _check_struct_pages(state, report)
+
+
+def check_offline(mem: MemMap, report: Report) -> None:
+    """1: of an offline block nothing is left; nodes, and the lists of zones that are tried, are as zones are."""
+    for number in sorted(mem.offline_blocks):
+        block = memory_block(mem, number)
+        assert block is not None
+        hot = mem.hot[block.start : block.end]
+        left = mem.order[block.start : block.end] != 0
+        for field in ("flags", "refcount", "mapcount", "lru"):
+            left |= hot[field] != 0
+        what = "struct page of an offline frame"
+        report.frames(1, "offline", what, left, np.arange(block.start, block.end))
+    populated = populated_zones(mem)
+    for name, kinds in (("memory_nodes", 4), ("normal_nodes", 3)):
+        nodes = sum(
+            1 << nid for nid in {int(mem.zones["node"][i]) for i in populated if mem.zones["type"][i] < kinds}
+        )
+        report.same(1, "offline", name, nodes, getattr(mem, name))
+    for nid in mem.topology.node_ids:
+        listed = [int(i) for i in mem.zonelist[nid] if i >= 0]
+        report.same(1, "offline", "zones that a node tries", sorted(populated), sorted(listed), node=nid)
 
 
 def _check_page_sets(state: State, report: Report) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numalab.mm._mm_types import MemMap
+from numalab.mm.zones import zone_spans
 
 __all__ = [
     "MAX_ORDER", "ORDER_FREE", "PG", "Bools", "Frames", "FreeBlocks", "Ints", "PerCpu", "Words", "cpu_batches",
@@ -58,16 +59,15 @@ class Frames:
     """Every frame that was ever used, zone by zone in the order of addresses."""
 
     def __init__(self, mem: MemMap) -> None:
-        zones = mem.zones
-        self.by_address: Ints = np.argsort(zones["start"], kind="stable")
-        self.start = zones["start"][self.by_address].astype(np.int64)
-        end = zones["end"][self.by_address].astype(np.int64)
-        self.stop = np.clip(zones["virgin"][self.by_address].astype(np.int64), self.start, end)
+        #: Parts of zones without holes: number of the zone, and where it begins and ends.
+        self.spans: Ints = np.array(zone_spans(mem), np.int64).reshape(-1, 3)
+        zone, self.start, end = self.spans.T
+        self.stop = np.clip(mem.zones["virgin"][zone].astype(np.int64), self.start, end)
         lengths = self.stop - self.start
         self.offset = np.concatenate([[0], np.cumsum(lengths)])
         self.pfn: Ints = np.concatenate([np.arange(a, b) for a, b in self._spans()])
         #: Number of its zone in mem.zones.
-        self.zone = np.repeat(self.by_address, lengths)
+        self.zone = np.repeat(zone, lengths)
         hot = np.concatenate([mem.hot[a:b] for a, b in self._spans()])
         self.flags: Ints = hot["flags"].astype(np.int64)
         self.refcount: Ints = hot["refcount"].astype(np.int64)

@@ -51,6 +51,7 @@ class Kernels:
     rmap: ModuleType
     migrate: ModuleType
     madvise: ModuleType
+    memory_hotplug: ModuleType
     swap: ModuleType
     shmem: ModuleType
     vmscan: ModuleType

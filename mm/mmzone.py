@@ -12,9 +12,7 @@ their top byte for any number of sections.
 
 from __future__ import annotations
 
-import math
 from collections import Counter, deque
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +24,10 @@ from numalab.mm._mm_types import MemMap
 from numalab.mm.hstate import Hstate
 from numalab.mm.huge_memory import ThpSettings
 from numalab.mm.kernels import Kernels
+from numalab.mm.mutex import Mutex
 from numalab.mm.vm_flags import MAX_MAP_COUNT
 from numalab.mm.waits import ClockWaits
+from numalab.mm.zones import ZoneRows, build_zonelists, setup_pagesets, setup_watermarks
 
 if TYPE_CHECKING:
     from numalab.arch._hw import Hardware
@@ -49,10 +49,6 @@ MIN_FRAMES = 4
 #: Zone types and the frame below which each ends on x86-64; MOVABLE takes no frames by address.
 ZONE_NAMES = ("DMA", "DMA32", "Normal", "Movable")
 ZONE_ENDS = (1 << 12, 1 << 20, 1 << 40)
-
-#: sysctl_lowmem_reserve_ratio: how much of a lower zone is kept from requests that may use a higher one.
-LOWMEM_RESERVE_RATIO = (256, 256, 32, 0)
-WATERMARK_SCALE_FACTOR = 10
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "page": np.dtype([
@@ -114,6 +110,8 @@ def build(hw: Hardware, *, twins: bool = False, debug_vm: bool = False) -> MemMa
     mem.preempt = None
     mem.unflushed = []
     mem.wake_kswapd = lambda nodes: None
+    mem.node_states_changed = lambda nid: None
+    mem.hotplug_lock = Mutex(mem, "memory hotplug")
     mem.page_cluster = topology.boot["page_cluster"]
     mem.swappiness = topology.boot["swappiness"]
     mem.max_map_count = MAX_MAP_COUNT
@@ -129,9 +127,8 @@ def build(hw: Hardware, *, twins: bool = False, debug_vm: bool = False) -> MemMa
     _bind_pages(mem, topology)
     _bind_zones(mem, topology)
     _bind_counters(mem, topology)
-    mem.memory_nodes = sum(1 << node.id for node in topology.nodes if node.ranges)
     mem.hstate = Hstate(mem)
-    build_zonelists(mem)
+    build_zonelists(mem, boot=True)
     setup_watermarks(mem)
     setup_pagesets(mem)
     _reserve_zero_page(mem)
@@ -172,7 +169,8 @@ def _bind_pages(mem: MemMap, topology: Topology) -> None:
 
 def _bind_zones(mem: MemMap, topology: Topology) -> None:
     rows = []
-    for node in topology.nodes:
+    at_boot = [node for node in topology.nodes if not node.hotplug]
+    for node in at_boot:
         cuts = [
             (max(start, low, 1), min(end, high), node.id, kind)  # frame 0 belongs to the firmware
             for start, end in sorted(node.ranges)
@@ -183,24 +181,29 @@ def _bind_zones(mem: MemMap, topology: Topology) -> None:
     sections = (topology.max_pfn >> SECTION_SHIFT) + 1
     section_node = np.full(sections, 0xFF, np.uint8)
     section_zone = np.zeros(sections, np.uint16)
+    for node in topology.nodes:
+        for start, end in node.ranges:
+            section_node[start >> SECTION_SHIFT : (end - 1 >> SECTION_SHIFT) + 1] = node.id
     for i, (start, end, node_id, kind) in enumerate(rows):
         zones[i]["start"], zones[i]["end"], zones[i]["virgin"] = start, end, start
         zones[i]["node"], zones[i]["type"] = node_id, kind
         zones[i]["managed"] = zones[i]["free"] = end - start
         zones[i]["place"] = node_id << 26 | kind << 24
-    zones["head"] = NO_PFN
     # By address, so that where two zones share a section (DMA and DMA32) the later one is its zone: pfn_zone()
     # steps back from there.
     for i in np.argsort(zones["start"], kind="stable"):
         first, last = int(zones[i]["start"]) >> SECTION_SHIFT, (int(zones[i]["end"]) - 1) >> SECTION_SHIFT
-        section_node[first : last + 1] = zones[i]["node"]
         section_zone[first : last + 1] = i
-    mem.bind("zones", zones)
+    mem.memory_nodes = sum(1 << node.id for node in at_boot if node.ranges)
+    mem.normal_nodes = mem.memory_nodes
     mem.bind("trail", sparse(topology.max_pfn, np.uint32))
-    mem.bind("trail_top", np.zeros(len(rows), np.uint32))
     mem.bind("section_node", section_node)
     mem.bind("section_zone", section_zone)
-    mem.bind("pcps", sparse(len(rows) * topology.nr_cpus, DTYPES["pcp"]))
+    # Later each node may get two more zones, Normal and Movable, and the machine one for what is isolated.
+    mem.zone_rows = ZoneRows(zones, len(rows) + 2 * len(topology.nodes) + 1, topology.nr_cpus, DTYPES["pcp"])
+    mem.zone_rows.bind(mem, len(rows))
+    mem.isolate_zone = mem.isolating = -1
+    mem.offline_blocks = set()
 
 
 def _bind_counters(mem: MemMap, topology: Topology) -> None:
@@ -211,83 +214,6 @@ def _bind_counters(mem: MemMap, topology: Topology) -> None:
     mem.bind("bdi", np.zeros(NR_BDIS, DTYPES["backing_dev"]))
     mem.bdis = [None] * NR_BDIS
     mem.bind("weights", np.ones(MAX_NUMNODES, np.uint8))
-
-
-def fallback_order(topology: Topology, local: int, load: dict[int, int]) -> list[int]:
-    """Nodes with memory in the order in which a request that starts on ``local`` tries them.
-
-    find_next_best_node(): itself first, then by distance, next higher numbers before lower ones, and ``load``
-    (kept over all nodes of a boot) to take turns at equal distance. Its small preference for nodes without CPUs has
-    no effect at boot, where Linux builds the lists before any CPU is known to any node.
-    """
-    memory = [n.id for n in topology.nodes if n.ranges]
-    distance = topology.distance[local]
-    others = sorted(
-        (n for n in memory if n != local), key=lambda n: (distance[n] + (n < local), load.get(n, 0), n)
-    )
-    # The first node of each distance has had its turn; the next node of this boot tries another one first.
-    for previous, node in pairwise([local, *others]):
-        if distance[node] != distance[previous]:
-            load[node] = load.get(node, 0) + 1
-    return [local, *others] if local in memory else others
-
-
-def build_zonelists(mem: MemMap) -> None:
-    """ZONELIST_FALLBACK of every node: node by node, within a node from the highest zone to the lowest."""
-    topology: Topology = mem.topology
-    zones = mem.zones
-    lists = np.full((topology.nr_node_ids, len(zones) + 1), -1, np.int32)
-    of_node: dict[int, list[int]] = {}
-    for i in np.argsort(-zones["type"].astype(np.int32), kind="stable"):
-        of_node.setdefault(int(zones[i]["node"]), []).append(int(i))
-    load: dict[int, int] = {}
-    for node in sorted(topology.nodes, key=lambda n: n.id):
-        order = fallback_order(topology, node.id, load)
-        numbers = [z for n in order for z in of_node[n]]
-        lists[node.id, : len(numbers)] = numbers
-    mem.bind("zonelist", lists)
-
-
-def setup_watermarks(mem: MemMap) -> None:
-    """min, low, high and promo of every zone, and what each keeps from requests for a higher one.
-
-    __setup_per_zone_wmarks() and setup_per_zone_lowmem_reserve(). On a machine so small that Linux's lower
-    bound of 128 kB would be more than a sixteenth of it, that sixteenth is the bound: a toy machine of a few
-    pages must be able to use them.
-    """
-    zones = mem.zones
-    total = int(zones["managed"].sum())
-    min_kb = min(max(math.isqrt(total * 4 * 16), 128), 262144)
-    pages_min = min(min_kb // 4, total // 16)
-    for z in zones:
-        managed = int(z["managed"])
-        low = pages_min * managed // total
-        step = max(low // 4, managed * WATERMARK_SCALE_FACTOR // 10000)
-        z["watermark"] = [low + i * step for i in range(4)]
-        above = 0
-        reserve = [0, 0, 0, 0]
-        for kind in range(int(z["type"]) + 1, 4):
-            same = (zones["node"] == z["node"]) & (zones["type"] == kind)
-            above += int(zones["managed"][same].sum())
-            reserve[kind] = above // LOWMEM_RESERVE_RATIO[int(z["type"])]
-        z["lowmem_reserve"] = reserve
-
-
-def setup_pagesets(mem: MemMap) -> None:
-    """Sizes of the per-CPU page sets: zone_batchsize() and zone_highsize().
-
-    The boot parameter ``percpu_pagelist_high_fraction`` works as the sysctl of that name.
-    """
-    topology: Topology = mem.topology
-    fraction = topology.boot["percpu_pagelist_high_fraction"]
-    cpus_of = {n.id: max(1, len(n.cpus)) for n in topology.nodes}
-    for z in mem.zones:
-        managed = int(z["managed"])
-        batch = max(1, min(managed >> 10, 256) // 4)
-        batch = max(1, (1 << ((batch + batch // 2).bit_length() - 1)) - 1)
-        pages = managed // fraction if fraction else int(z["watermark"][1])
-        z["pcp_batch"] = batch
-        z["pcp_high"] = min(max(pages // cpus_of[int(z["node"])], 4 * batch), 1024 - batch)
 
 
 def _reserve_zero_page(mem: MemMap) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from numalab.mm import _constants as c
+from numalab.mm.gup_longterm import check_and_migrate_movable_pages
 from numalab.mm.swap import folio_get, folio_put
 
 if TYPE_CHECKING:
@@ -57,8 +58,15 @@ class Obstacles:
         return self._held(pfn, ns, end)
 
     def pin(self, pfn: int, ns: int | None = None) -> Callable[[], None]:
-        """A long-term pin (FOLL_PIN), as direct I/O or a device has one: a reference that says what it is for."""
+        """A long-term pin (FOLL_PIN | FOLL_LONGTERM), as a device has one: a reference that says what it is for.
+
+        A page in ZONE_MOVABLE is moved out of it before. Raises ValueError if it cannot be.
+        """
         hot = self._mem.hot
+        there = check_and_migrate_movable_pages(self._mem, pfn)
+        if there is None:
+            raise ValueError(f"page {pfn:#x} cannot leave ZONE_MOVABLE")
+        pfn = there
         hot["refcount"][pfn] += 1
         hot["pincount"][pfn] += 1
 

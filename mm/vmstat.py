@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from numalab.mm.mmzone import NODE_STATS, VM_EVENTS, ZONE_NAMES
+from numalab.mm.zones import nr_free_pages, populated_zones
 
 if TYPE_CHECKING:
     from numalab.mm._mm_types import MemMap
@@ -24,10 +25,10 @@ _NEVER = ("numa_pages_migrated",)
 
 def vmstat(mem: MemMap) -> dict[str, int]:
     """/proc/vmstat: counters in pages, events since boot."""
-    rows = {"nr_free_pages": int(mem.zones["free"].sum())}
+    rows = {"nr_free_pages": nr_free_pages(mem)}
     rows |= {name: int(mem.node_stat[:, i].sum()) for i, name in enumerate(NODE_STATS)}
     events = {name: int(mem.event[i]) for i, name in enumerate(VM_EVENTS)}
-    used = {str(ZONE_NAMES[kind]).lower() for kind in mem.zones["type"]}
+    used = {str(ZONE_NAMES[mem.zones["type"][i]]).lower() for i in populated_zones(mem)}
     # Which zone an allocation came from is not kept: all are shown under the highest zone that the machine has.
     top = max((name for name in used), key=[name.lower() for name in ZONE_NAMES].index)
     rows[f"pgalloc_{top}"] = events["pgalloc"]

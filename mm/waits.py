@@ -26,6 +26,10 @@ class Waits(Protocol):
         """Return once ``done()`` holds. what: completes "waits for ..." in the report of a deadlock."""
         ...
 
+    def signal_pending(self) -> Callable[[], bool]:
+        """What tells whether a signal is there for the current task: for loops that one may end."""
+        ...
+
 
 class ClockWaits:
     """Waiting where there are no tasks: time passes from timer to timer until it is so."""
@@ -38,3 +42,6 @@ class ClockWaits:
         while not done():
             if not self._timers.skip():
                 raise Stuck(f"nothing ends the wait for {what}")
+
+    def signal_pending(self) -> Callable[[], bool]:
+        return lambda: False

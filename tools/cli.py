@@ -26,7 +26,7 @@ from numalab.tools.errors import UsageError, one_line
 
 __all__ = ["main"]
 
-_MACHINE_HELP = "quad, dual, asym, odd, 4x512M, 'numa=fake=4 mem=2G' or a .toml file (default: quad)"
+_MACHINE_HELP = "quad, dual, asym, odd, movable, 4x512M, 'numa=fake=4 mem=2G' or a .toml file (default: quad)"
 
 
 class _Parser(argparse.ArgumentParser):

@@ -18,6 +18,7 @@ from numalab.mm.swap import nr_swap_pages
 from numalab.mm.swapfile import swap_areas
 from numalab.mm.vm_flags import PMD_SIZE
 from numalab.mm.vmstat import node_meminfo, vmstat
+from numalab.mm.zones import nr_free_pages, populated_zones
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,7 +81,7 @@ def _available(k: Kernel) -> int:
         int(k.mem.node_stat[:, NODE_STATS.index(f"nr_{kind}_file")].sum()) for kind in ("active", "inactive")
     )
     cache -= min(cache // 2, int(zones["watermark"][:, 1].sum()))
-    return max(0, int(zones["free"].sum()) - kept + cache)
+    return max(0, nr_free_pages(k.mem) - kept + cache)
 
 
 def _buddyinfo(k: Kernel) -> str:
@@ -89,7 +90,7 @@ def _buddyinfo(k: Kernel) -> str:
         *(
             f"Node {zone['node']}, zone {ZONE_NAMES[zone['type']]:>8} "
             + "".join(f"{count:6} " for count in _free_blocks(zone))
-            for zone in k.mem.zones
+            for zone in k.mem.zones[populated_zones(k.mem)]
         )
     )
 
@@ -110,7 +111,8 @@ def _free_blocks(zone: np.void) -> list[int]:
 def _zoneinfo(k: Kernel) -> Iterator[str]:
     """zoneinfo_show_print() for each zone; the first one of a node comes with the node's own counters."""
     seen: set[int] = set()
-    for number, zone in enumerate(k.mem.zones):
+    for number in (populated := populated_zones(k.mem)):
+        zone = k.mem.zones[number]
         nid = int(zone["node"])
         yield f"Node {nid}, zone {ZONE_NAMES[zone['type']]:>8}"
         if nid not in seen:
@@ -123,7 +125,7 @@ def _zoneinfo(k: Kernel) -> Iterator[str]:
             )
         yield from _zone_rows(zone)
         # numa_* are kept by node, so its last zone, where nearly all pages are, has them.
-        last = max(i for i, other in enumerate(k.mem.zones) if other["node"] == nid)
+        last = [i for i in populated if k.mem.zones["node"][i] == nid][-1]
         yield from (
             f"\n      {name:<12} {k.mem.node_stat[nid][NODE_STATS.index(name)] if number == last else 0}"
             for name in _NUMA_STATS
@@ -143,7 +145,9 @@ def _zone_rows(zone: np.void) -> Iterator[str]:
     low, high = int(zone["start"]), int(zone["end"])
     yield f"\n  pages free     {zone['free']}"
     marks = zip(("min", "low", "high", "promo"), zone["watermark"], strict=True)
-    spanned = (("spanned", high - low), ("present", high - low), ("managed", zone["managed"]), ("cma", 0))
+    spanned = (
+        ("spanned", high - low), ("present", zone["managed"]), ("managed", zone["managed"]), ("cma", 0),
+    )  # fmt: skip
     yield from (f"\n        {name:<8} {value}" for name, value in (("boost", 0), *marks, *spanned))
     yield f"\n        protection: ({', '.join(str(pages) for pages in zone['lowmem_reserve'])})"
     yield f"\n      {'nr_free_pages':<12} {zone['free']}"

@@ -16,8 +16,8 @@ from numalab.kernel.fs.inode import Directory, Opening, PseudoFile
 from numalab.kernel.fs.sysfs_mm import kstrtoint
 from numalab.kernel.state import Kernel
 from numalab.kernel.ucount import MAX_THREADS
-from numalab.mm.mmzone import LOWMEM_RESERVE_RATIO, WATERMARK_SCALE_FACTOR, setup_pagesets
 from numalab.mm.vm_flags import MMAP_MIN_ADDR
+from numalab.mm.zones import LOWMEM_RESERVE_RATIO, WATERMARK_SCALE_FACTOR, setup_pagesets
 
 __all__ = ["add_sysctl"]
 

@@ -5,12 +5,14 @@ Mirrors drivers/base/node.c and cpu.c; Documentation/ABI/stable/sysfs-devices-no
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from numalab.arch.topology import Node
-from numalab.kernel.fs.inode import Directory, text_file
+from numalab.kernel.fs.inode import Directory, Inode, PseudoFile, Symlink, text_file
 from numalab.kernel.fs.seq import bitmap_hex, bitmap_list, lines
+from numalab.kernel.fs.sysfs_memory import find_block
 from numalab.kernel.state import Kernel
+from numalab.mm.memory_block import memory_blocks
 from numalab.mm.vmstat import node_meminfo, numastat
 
 __all__ = ["add_sysfs_node"]
@@ -22,23 +24,46 @@ _CPUS = "devices/system/cpu"
 def add_sysfs_node(k: Kernel, sys: Directory) -> None:
     """Fill /sys/devices/system/{node,cpu}."""
     topology = k.topology
-    # Nodes are neither added nor removed yet, so possible and online are the same.
+    # A node stays online when its memory goes: it keeps its directory, and may have CPUs.
     online = sum(1 << nid for nid in topology.node_ids)
-    masks = {
-        "possible": online,
-        "online": online,
-        "has_normal_memory": topology.memory_nodes,
-        "has_memory": topology.memory_nodes,
-        "has_cpu": topology.cpu_nodes,
-        "has_generic_initiator": 0,
+    masks: dict[str, Callable[[], int]] = {
+        "possible": lambda: online,
+        "online": lambda: online,
+        "has_normal_memory": lambda: k.mem.normal_nodes,
+        "has_memory": lambda: k.mem.memory_nodes,
+        "has_cpu": lambda: topology.cpu_nodes,
+        "has_generic_initiator": lambda: 0,
     }
     for name, mask in masks.items():
-        sys.add(f"{_NODES}/{name}", text_file(_constant(bitmap_list(mask))))
+        sys.add(f"{_NODES}/{name}", _mask_file(mask))
     cpus = (1 << topology.nr_cpus) - 1
     for name in ("possible", "present", "online"):
         sys.add(f"{_CPUS}/{name}", text_file(_constant(bitmap_list(cpus))))
     for node in topology.nodes:
         _add_node(k, sys, node)
+
+
+def _mask_file(mask: Callable[[], int]) -> PseudoFile:
+    return text_file(lambda: bitmap_list(mask()) + "\n")
+
+
+class NodeDirectory(Directory):
+    """nodeN: its files, and a link to each of its memory blocks, made when somebody looks."""
+
+    def __init__(self, k: Kernel, nid: int) -> None:
+        super().__init__()
+        self._k = k
+        self._nid = nid
+
+    def lookup(self, name: str) -> Inode | None:
+        block = None if name in self.entries else find_block(self._k, name)
+        if block is not None and block.number in memory_blocks(self._k.mem, self._nid):
+            self.link(name, Symlink(lambda: f"../../memory/{name}"))
+        return self.entries.get(name)
+
+    def names(self) -> Iterable[str]:
+        blocks = [f"memory{number}" for number in memory_blocks(self._k.mem, self._nid)]
+        return [*blocks, *(name for name in self.entries if name not in blocks)]
 
 
 def _constant(text: str) -> Callable[[], str]:
@@ -49,6 +74,7 @@ def _add_node(k: Kernel, sys: Directory, node: Node) -> None:
     """One nodeN directory; a node without CPUs has an empty cpulist, one without memory a meminfo of zeros."""
     topology = k.topology
     base = f"{_NODES}/node{node.id}/"
+    sys.add(base.rstrip("/"), NodeDirectory(k, node.id))
     cpus = sum(1 << cpu for cpu in node.cpus)
     distances = " ".join(str(topology.distance[node.id][other]) for other in topology.node_ids)
     sys.add(base + "distance", text_file(_constant(distances)))

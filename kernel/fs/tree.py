@@ -18,6 +18,7 @@ from numalab.kernel.fs.proc_system import add_proc_system
 from numalab.kernel.fs.super import SuperBlock
 from numalab.kernel.fs.sysctl import add_sysctl
 from numalab.kernel.fs.sysfs_hugetlb import add_hugetlb
+from numalab.kernel.fs.sysfs_memory import add_sysfs_memory
 from numalab.kernel.fs.sysfs_mm import add_sysfs_mm
 from numalab.kernel.fs.sysfs_node import add_sysfs_node
 from numalab.kernel.fs.sysfs_thp import add_sysfs_thp
@@ -64,6 +65,7 @@ def build_tree(k: Kernel) -> None:
     proc.add("self", Symlink(lambda: str((k.sched.current or k.init).tgid)))
     add_proc_system(k, proc)
     add_sysctl(k, proc)
+    add_sysfs_memory(k, sys)
     add_sysfs_node(k, sys)
     add_sysfs_mm(k, sys)
     add_sysfs_thp(k, sys)

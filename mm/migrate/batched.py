@@ -87,7 +87,7 @@ def movable_pages(mem: MemMap, ctx: AllocCtx, ledger: Ledger) -> Iterator[PageLi
 def _nodes_of(mem: MemMap, target: Target) -> int:
     """Where room for a target can be made: reclaim anywhere else would be of no use."""
     if target.nid >= 0:
-        return 1 << target.nid
+        return target.nodes or 1 << target.nid
     policy = target.policy
     return policy.nodes if policy is not None and policy.mode == MPOL_BIND else mem.memory_nodes
 

@@ -13,13 +13,13 @@ import numpy as np
 from numalab.arch._pagetable import PTE_ADDR_MASK, PTE_DIRTY
 from numalab.arch.errno import ENOMEM
 from numalab.mm import _constants as c
+from numalab.mm._migrate import Target
 from numalab.mm.hugetlb import huge_node, mapped_at
 from numalab.mm.migrate.ledger import Fate, Pass, Reason
 from numalab.mm.migrate.passes import wait_for_pages
 from numalab.mm.vm_flags import PAGE_SHIFT
 
 if TYPE_CHECKING:
-    from numalab.mm._migrate import Target
     from numalab.mm._mm_types import AllocCtx, MemMap
     from numalab.mm._page_list import PageList
     from numalab.mm.migrate.ledger import Ledger
@@ -91,10 +91,10 @@ def _note(ledger: Ledger, fate: Fate, src: int, dst: int, why: Reason = Reason.N
 
 def _alloc_target(mem: MemMap, ctx: AllocCtx, src: int, target: Target) -> int | None:
     if target.nid >= 0:
-        return mem.hstate.alloc_for_migration(ctx, target.nid, 0, thisnode=True)
+        return mem.hstate.alloc_for_migration(ctx, target)
     ilx = target.ilx + (int(mem.cold["index"][src]) >> c.HPAGE_PMD_ORDER)
     nid, nodes, _ = huge_node(mem, ctx, target.policy, ilx)
-    return mem.hstate.alloc_for_migration(ctx, nid, nodes, thisnode=False)
+    return mem.hstate.alloc_for_migration(ctx, Target(nid=nid, nodes=nodes or mem.memory_nodes))
 
 
 def _why_busy(mem: MemMap, src: int) -> Reason:

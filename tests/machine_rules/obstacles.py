@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from signal import SIGBUS
 
 import hypothesis.strategies as st
@@ -33,7 +34,8 @@ class ObstacleRules(Base):
         for page in process.image.mapped(vpn, count):
             pfn = self.frame(process, page)
             if pfn is not None and not int(self.mem.hot["flags"][pfn]) & (PG_locked | PG_writeback):
-                getattr(self.machine.obstacles, what)(pfn, ns)
+                with suppress(ValueError):  # a pin on what cannot leave ZONE_MOVABLE
+                    getattr(self.machine.obstacles, what)(pfn, ns)
 
     @rule(ns=durations)
     def time_passes(self, ns: int) -> None:

@@ -10,7 +10,7 @@ from numalab.mm.mman import MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE
 
 from tests.machine_rules.areas import RW, AreaRules
 from tests.machine_rules.base import Base, Process, counts, places, who
-from tests.machine_rules.cpusets import CpusetRules
+from tests.machine_rules.hotplug import HotplugRules
 from tests.machine_rules.huge import HugeRules
 from tests.machine_rules.numa import masks, modes
 from tests.machine_rules.obstacles import ObstacleRules
@@ -22,7 +22,7 @@ __all__ = ["StoryRules"]
 moves = st.sampled_from((MREMAP_MAYMOVE | MREMAP_FIXED, MREMAP_MAYMOVE | MREMAP_DONTUNMAP))
 
 
-class StoryRules(HugeRules, ProcessRules, AreaRules, CpusetRules, ObstacleRules):
+class StoryRules(HugeRules, ProcessRules, AreaRules, HotplugRules, ObstacleRules):
     """All rules: the single calls, and these."""
 
     def still_there(self, process: Process) -> bool:

@@ -43,6 +43,19 @@ MACHINES = {
     "tiny": (nodes(*((nid, 16, 1) for nid in range(4))), True, 1),
     "little-swap": (nodes((0, 64, 1), (1, 64, 1), swap=24), True, 1),
     "long-ranges": (nodes((0, 12 * MIB, 1), (1, 12 * MIB, 2)), True, 30),
+    "slots": (
+        Topology(
+            "slots",
+            (
+                Node(0, ((0, 6 * MIB),), (0,)),
+                Node(1, ((SECTION_FRAMES, 3 * SECTION_FRAMES),), (1,), hotplug=True),
+                Node(2, ((3 * SECTION_FRAMES, 3 * SECTION_FRAMES + 4 * MIB),), (), hotplug=True),
+            ),
+            boot={"memhp_default_state": "online_movable"},
+        ),
+        False,
+        1,
+    ),
     "huge-pages": (nodes((0, 12 * MIB, 1), (1, 12 * MIB, 2), thp="always"), True, 30),
 }
 

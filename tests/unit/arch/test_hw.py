@@ -100,6 +100,17 @@ def test_trace_writes_only_enabled_events() -> None:
             hw.trace(NR_EVENTS, 0)
 
 
+def test_frames_that_are_taken_out_are_zeros() -> None:
+    with Hardware("2x16M") as hw:
+        hw.ram[:] = 7
+        hw.discard(3, 5)
+        assert not hw.ram[3 * 4096 : 5 * 4096].any()
+        assert hw.ram[3 * 4096 - 1] == hw.ram[5 * 4096] == 7
+        for start, end in ((5, 4), (0, hw.nr_frames + 1)):
+            with pytest.raises(ValueError, match="no frames"):
+                hw.discard(start, end)
+
+
 def test_a_terabyte_boots_with_nothing_resident() -> None:
     topology = load("64x16G")
     Hardware(topology).close()

@@ -104,6 +104,8 @@ NODE = '[[node]]\nsize = "64M"\ncpus = 1\n'
         (f"[[node]]\nid = 0x{'f' * 5000}\n", ["a number is too long"]),
         ('[[node]]\nsize = "64M"\n', ["no node has a CPU"]),
         ('[[node]]\nsize = "64M"\ncpus = -1\n', ["cpus is -1"]),
+        ('[[node]]\nsize = "64M"\nhotplug = "yes"\n', ["node 0", "hotplug is 'yes'", "true or false"]),
+        ('[[node]]\nsize = "64M"\ncpus = 1\nhotplug = true\n', ["node 0", "where the kernel is"]),
         ('[[node]]\nsize = "64M"\ncpus = 4097\n', ["cpus is 4097", "up to 4096"]),
         ('[[node]]\nsize = "64M"\ncpus = "5-1"\n', ["5-1 runs backwards", "write 1-5"]),
         ('[[node]]\nsize = "64M"\ncpus = "0-x"\n', ["cpus is '0-x'"]),

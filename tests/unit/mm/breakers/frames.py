@@ -102,6 +102,26 @@ def a_frame_is_taken_and_forgotten(m: Scene) -> None:
     m.mem.k.page_alloc.alloc_pages_node(m.mem, 0, 1)
 
 
+@breaks(1, "offline", "struct page of an offline frame")
+def something_is_left_of_a_block_that_is_offline(m: Scene) -> None:
+    m.mem.offline_blocks.add(0)
+
+
+@breaks(1, "offline", "memory_nodes")
+def a_node_without_memory_counts_as_one_with(m: Scene) -> None:
+    m.mem.memory_nodes |= 4
+
+
+@breaks(1, "offline", "normal_nodes")
+def a_node_counts_as_one_where_all_is_movable(m: Scene) -> None:
+    m.mem.normal_nodes &= ~1
+
+
+@breaks(1, "offline", "zones that a node tries")
+def a_zone_is_in_no_list(m: Scene) -> None:
+    m.mem.zonelist[0, 1] = -1
+
+
 # --- 2: buddies ----------------------------------------------------------------------------------------------------
 
 
