@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 __all__ = ["MACHINES", "Machine"]
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Nodes as (MiB, CPUs), in QEMU's order; ``distances`` row by row, none for 10 and 20."""
+    """Nodes as (MiB, CPUs), in QEMU's order; ``distances`` row by row, none for 10 and 20.
+
+    slots: by node, MiB that are plugged in and not there at boot; parameters: more for the kernel's command line.
+    """
 
     nodes: Sequence[tuple[int, int]]
     distances: Sequence[Sequence[int]] = ()
+    slots: Mapping[int, int] = field(default_factory=dict)
+    parameters: str = ""
 
     def arguments(self) -> list[str]:
         """What QEMU is told of it."""
@@ -21,7 +26,8 @@ class Machine:
             "-smp",
             str(sum(cpus for _, cpus in self.nodes)),
             "-m",
-            f"{sum(mib for mib, _ in self.nodes)}M",
+            f"{sum(mib for mib, _ in self.nodes)}M"
+            + (f",slots={len(self.slots)},maxmem=8G" if self.slots else ""),
         ]
         first_cpu = 0
         for node, (mib, cpus) in enumerate(self.nodes):
@@ -33,6 +39,9 @@ class Machine:
                 words += ["-object", f"memory-backend-ram,id=m{node},size={mib}M"]
                 text += f",memdev=m{node}"
             words += ["-numa", text]
+        for node, mib in self.slots.items():
+            words += ["-object", f"memory-backend-ram,id=d{node},size={mib}M"]
+            words += ["-device", f"pc-dimm,memdev=d{node},node={node}"]
         for src, row in enumerate(self.distances):
             for dst, distance in enumerate(row):
                 words += ["-numa", f"dist,src={src},dst={dst},val={distance}"]
@@ -45,4 +54,9 @@ MACHINES = {
     "asym": Machine([(512, 1)] * 4, [[10, 16, 22, 32], [16, 10, 28, 24], [22, 30, 10, 14], [40, 24, 14, 10]]),
     # Linux numbers the nodes that have CPUs first: of these the second becomes node 3, the third node 1.
     "odd": Machine([(768, 1), (512, 0), (0, 1), (512, 1)]),
+    "movable": Machine(
+        [(512, 1), (512, 1), (0, 1), (0, 0)],
+        slots={2: 512, 3: 512},
+        parameters="memhp_default_state=online_movable",
+    ),
 }

@@ -47,7 +47,7 @@ def boot(
             "qemu-system-x86_64", "-accel", f"tcg,thread={threads}", "-cpu", "max", "-M", "q35", "-nodefaults",
             "-display", "none", "-no-reboot", "-serial", f"file:{folder}/console", "-serial", f"file:{folder}/answers",
             *machine.arguments(), "-kernel", str(kernel.image), "-initrd", f"{folder}/initrd",
-            "-append", _COMMAND_LINE,
+            "-append", f"{_COMMAND_LINE} {machine.parameters}".rstrip(),
         ]  # fmt: skip
         try:
             subprocess.run(command, check=True, timeout=_SECONDS)

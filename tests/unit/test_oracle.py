@@ -97,3 +97,15 @@ def test_a_machine_is_told_to_qemu() -> None:
     assert "node,nodeid=1,memdev=m1" in words
     assert "node,nodeid=2,cpus=1-1" in words
     assert sum(word.startswith("dist,") for word in MACHINES["asym"].arguments()) == 16
+
+
+def test_slots_are_told_to_qemu() -> None:
+    words = MACHINES["movable"].arguments()
+    assert words[:4] == ["-smp", "3", "-m", "1024M,slots=2,maxmem=8G"]
+    assert "node,nodeid=3" in words
+    assert words[-4:] == [
+        "-object",
+        "memory-backend-ram,id=d3,size=512M",
+        "-device",
+        "pc-dimm,memdev=d3,node=3",
+    ]
