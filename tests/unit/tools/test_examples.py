@@ -11,8 +11,8 @@ from numalab.tools import cli
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 
-def run(capsys, name: str, *args: str) -> list[str]:
-    assert cli.main(["run", str(EXAMPLES / name), *args]) == 0
+def run(capsys, name: str, *args: str, options: tuple[str, ...] = ()) -> list[str]:
+    assert cli.main(["run", *options, str(EXAMPLES / name), *args]) == 0
     return capsys.readouterr().out.splitlines()
 
 
@@ -30,6 +30,21 @@ def test_vacate_by_hand(capsys) -> None:
         "before: node 0: 295, node 1: 295, untouched: 10",
         "moved 295 pages from node 0 to node 2",
         "after:  node 1: 295, node 2: 295, untouched: 10",
+    ]
+
+
+@pytest.mark.parametrize("engine", ["batched", "direct"])
+def test_vacate(capsys, engine: str) -> None:
+    assert run(capsys, "vacate.py", "3", options=("--machine", "movable", "--engine", engine)) == [
+        "worker: pages on node 3: 2000",
+        "daemon: nodes with memory are 0-3; the worker may use 0,1,2 from now on",
+        "daemon: memory36 is offline after a wait",
+        "daemon: memory37 is offline",
+        "daemon: memory38 is offline",
+        "daemon: memory39 is offline",
+        "daemon: nodes with memory are 0-2",
+        "worker: pages on node 0: 2000",
+        "worker: every round found what it had written",
     ]
 
 
@@ -83,7 +98,8 @@ def test_an_example_is_a_script_too(capsys, name: str) -> None:
     args = {"hello_numa.py": ["3"], "three_engines.py": ["40"], "follow_the_task.py": ["3"]}.get(name, [])
     command = [sys.executable, str(EXAMPLES / name), *args]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    expected = run(capsys, name, *args)
+    options = ("--machine", "movable") if name == "vacate.py" else ()
+    expected = run(capsys, name, *args, options=options)
     if name == "three_engines.py":
         expected = [f"{engine}: {line}" for engine in ("swap", "direct", "batched") for line in expected]
     assert done.stdout.splitlines() == expected
