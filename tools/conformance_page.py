@@ -37,6 +37,15 @@ says more than that the call worked.
 `semantics.md` says in sentences what these recordings show, call by call.
 """
 
+_RANDOM = """\
+
+## Random scenarios
+
+What nobody thought of: `make fuzz-oracle` makes scenarios from seeds, has them answered by a real kernel, twice, and
+compares line by line (`tests/fuzz/README.md`, with what it has found so far). The last large runs; operations
+with how often they gave which answer:
+"""
+
 _ROWS = """\
 ## By scenario
 
@@ -72,7 +81,10 @@ def render(directory: Path, results: Iterable[Comparison], day: str) -> str:
                 f"| {name} | {t.equal} of {t.scenarios} | {_share(t.lines_equal, t.lines)} "
                 f"| {_share(t.telling_equal, t.telling)} |"
             )
-        yield "\n" + _ROWS
+        yield _RANDOM
+        for path in sorted((directory.parent / "fuzz/recorded").glob("*.txt")):
+            yield f"```text\n{path.read_text()}```\n"
+        yield _ROWS
         yield f"| scenario | {' | '.join(machines)} |\n| --- |{' --- |' * len(machines)}"
         for scenario in scenarios_of(directory):
             found = [cells.get((scenario, machine)) for machine in machines]

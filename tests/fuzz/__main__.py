@@ -15,7 +15,7 @@ from tests.fuzz.coverage import Coverage
 from tests.fuzz.generator import generate
 from tests.fuzz.oracle import RealMachine
 from tests.fuzz.shrink import Case, first_difference, kind, shrink
-from tests.fuzz.store import save
+from tests.fuzz.store import report_path, save
 from tests.fuzz.world import MACHINES
 from tests.oracle.errors import OracleError
 from tests.oracle.options import Parser, number
@@ -59,16 +59,18 @@ def run(options: argparse.Namespace) -> int:
                 equal[name] = theirs
             else:
                 cases.append(Case(name, script.split("\n")[: found[0]], found[1]))
-    for line in coverage.lines():
-        print(line)
     if options.store:
         print(save(options.machine, real.release, dict(list(equal.items())[: options.store])))
-    print(
-        f"{options.machine}: {len(scripts)} scenarios from seed {options.seed}, linux {real.release}, {lines} lines"
-    )
-    print(f"{unstable.total()} unstable" + "".join(f", {name} {n}" for name, n in unstable.most_common()))
     kinds = Counter(kind(case.operation) for case in cases)
-    print(f"{len(cases)} differ" + "".join(f", {name} {n}" for name, n in kinds.most_common()))
+    report = [
+        *coverage.lines(),
+        f"{options.machine}: {len(scripts)} scenarios from seed {options.seed}, linux {real.release}, {lines} lines",
+        f"{unstable.total()} unstable" + "".join(f", {name} {n}" for name, n in unstable.most_common()),
+        f"{len(cases)} differ" + "".join(f", {name} {n}" for name, n in kinds.most_common()),
+    ]
+    print("\n".join(report))
+    if options.report:
+        report_path(options.machine, options.seed).write_text("\n".join(report) + "\n")
     if cases and options.shrink:
         show(real, pick(cases))
     print(f"{real.boots} boots, {time.monotonic() - start:.0f} s")
@@ -103,6 +105,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--count", type=number(1), default=100, help="so many scenarios")
     parser.add_argument("--seed", type=number(0), default=0, help="of the first one")
     parser.add_argument("--store", type=number(1), help="keep so many in tests/fuzz/recorded")
+    parser.add_argument(
+        "--report", action="store_true", help="keep what this run says, for docs/conformance.md"
+    )
     parser.add_argument("--no-shrink", dest="shrink", action="store_false", help="only count")
     return parser.parse_args()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from numalab.tools.conform import parse_answers
 
-__all__ = ["load", "save", "script_of"]
+__all__ = ["load", "report_path", "save", "script_of"]
 
 FOLDER = Path(__file__).parent / "recorded"
 
@@ -23,6 +23,11 @@ def save(machine: str, release: str, recorded: Mapping[str, str]) -> Path:
     path.parent.mkdir(exist_ok=True)
     path.write_text(f"# linux {release}\n" + "".join(f"@@ {name}\n{text}" for name, text in recorded.items()))
     return path
+
+
+def report_path(machine: str, seed: int) -> Path:
+    """Where a large run says what it found."""
+    return FOLDER / f"{machine}-{seed}.txt"
 
 
 def load(machine: str) -> dict[str, str]:
