@@ -16,6 +16,7 @@ The stores are weakly ordered: copy_fence() must follow the last page before any
 from libc.stdint cimport uint8_t, uint64_t
 
 from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, Hardware
+from numalab.arch._mmdebug cimport VM_BUG_ON
 
 cdef extern from *:
     """
@@ -153,11 +154,13 @@ cdef void copy_page_nt(uint8_t *dst, const uint8_t *src, const uint8_t *next_src
     """Copy 4 KiB; dst and src are page aligned. next_src: the page copied after this one, NULL if there is none."""
     # Pages in order the hardware fetches itself, and better if nobody interferes. The prefetches then go to lines that
     # are being read anyhow, which costs nothing.
+    VM_BUG_ON((<uint64_t>dst | <uint64_t>src) & (PAGE_SIZE - 1) or dst == src)
     numalab_copy(dst, src, src if next_src == NULL or next_src == src + PAGE_SIZE else next_src)
 
 
 cdef void zero_page_nt(uint8_t *dst) noexcept nogil:
     """Zero 4 KiB; dst is page aligned. For ranges: a single faulting page is touched next, memset suits it better."""
+    VM_BUG_ON(<uint64_t>dst & (PAGE_SIZE - 1))
     numalab_zero(dst)
 
 

@@ -3,6 +3,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from numalab.arch._hw cimport TLB_ENTRIES, hw, tlb_entry
+from numalab.arch._mmdebug cimport VM_BUG_ON
 
 
 cdef inline uint64_t tlb_tag(uint64_t va, uint32_t asid) noexcept nogil:
@@ -43,5 +44,6 @@ cdef inline void tlb_flush_mm(hw *h, uint32_t asid) noexcept nogil:
 
 cdef inline void tlb_insert(hw *h, uint32_t cpu, uint32_t asid, uint64_t va, uint64_t pte) noexcept nogil:
     cdef tlb_entry *e = &h.tlb[cpu * TLB_ENTRIES + (<uint32_t>(va >> 12) & (TLB_ENTRIES - 1))]
+    VM_BUG_ON(cpu >= h.nr_cpus or asid > 0xffff)
     e.tag = tlb_tag(va, asid)
     e.pte = pte

@@ -7,6 +7,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, hw
+from numalab.arch._mmdebug cimport VM_BUG_ON
 
 cpdef enum:
     PTE_PRESENT = 0x001
@@ -69,6 +70,7 @@ cdef inline bint is_migration_entry(uint64_t pte) noexcept nogil:
 
 cdef inline uint64_t *table_at(hw *h, uint64_t entry) noexcept nogil:
     """The table that a non-leaf entry (or a root) points to."""
+    VM_BUG_ON(pte_pfn(entry) >= h.nr_frames)
     return <uint64_t *>(h.ram + PTE_ADDR(entry))
 
 
@@ -146,4 +148,5 @@ cdef inline uint64_t pte_address(hw *h, uint64_t *pte) noexcept nogil:
 
 
 cdef inline uint64_t *pte_at(hw *h, uint64_t address) noexcept nogil:
+    VM_BUG_ON(address >> PAGE_SHIFT >= h.nr_frames or address & 7)
     return <uint64_t *>(h.ram + address)

@@ -19,6 +19,7 @@ from numalab.kernel.state import Kernel
 from numalab.kernel.task import KTHREADD_PID
 from numalab.kernel.ucount import fork_init
 from numalab.mm import mmzone
+from numalab.mm._mm_types import CONFIG_DEBUG_VM
 from numalab.mm.memory_hotplug import add_memory
 
 __all__ = ["start_kernel"]
@@ -30,15 +31,17 @@ def start_kernel(
     seed: int = 0,
     costs: str | Costs | None = None,
     twins: bool = False,
-    debug_vm: bool = False,
+    debug_vm: bool | None = None,
 ) -> Kernel:
     """A machine with its first two tasks: init, which has memory, and kthreadd, which has none.
 
     seed: decides every choice of the scheduler.  costs: a preset of arch.costs.  twins: run on the plain-Python
-    kernels.  debug_vm: poison freed frames, check the invariants after every run.
+    kernels.  debug_vm: poison freed frames, check the invariants after every run; None: in a debug build.
     Raises ValueError for unknown costs, TopologyError for a machine too small to hold a program, MemoryError when the
     host refuses the address space.
     """
+    if debug_vm is None:
+        debug_vm = CONFIG_DEBUG_VM
     hw = Hardware(topology, costs)
     mem = mmzone.build(hw, twins=twins, debug_vm=debug_vm)
     add_memory(mem)

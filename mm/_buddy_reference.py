@@ -19,12 +19,12 @@ from numalab.mm._reference import View
 from numalab.mm.nodemask import first_node
 
 __all__ = [
-    "buddy_free", "buddy_take", "free_pages_block", "free_pages_bulk", "free_run", "list_remove", "zone_alloc_bulk",
+    "buddy_free", "buddy_take", "free_pages_block", "free_pages_bulk", "free_run", "list_remove", "unpoison_page",
+    "zone_alloc_bulk",
 ]  # fmt: skip
 
 RUN_MIN = 8
 """A run of frames at least this long is freed as blocks, past the per-CPU set."""
-POISON = 0xAA
 
 
 # ---------------------------------------------------------------- free lists
@@ -130,6 +130,19 @@ def rmqueue_bulk(m: View, z: int, want: int) -> list[int]:
     return got
 
 
+# ---------------------------------------------------------------- poison (debug_vm)
+
+
+def unpoison_page(m: View, pfn: int) -> None:
+    """check_poison_mem() for a frame that is about to be taken: was it written to since it was freed? One that was
+    never used holds zeros; without flags it may be either.
+    """
+    content = m.page_bytes(pfn)
+    never = not m.hot.flags[pfn] and not content[0]
+    if (content != (0 if never else c.PAGE_POISON)).any() and not m.mem.corrupted:
+        m.mem.corrupted = pfn
+
+
 # ---------------------------------------------------------------- per-CPU page sets
 
 
@@ -174,7 +187,7 @@ def free_pages_block(m: View, pfn: int, order: int) -> None:
     m.event[c.PGFREE] += 1 << order
     if m.mem.debug:
         for i in range(pfn, pfn + (1 << order)):
-            m.fill_page(i, POISON)
+            m.fill_page(i, c.PAGE_POISON)
     buddy_free(m, m.pfn_zone(pfn), pfn, order)
 
 
@@ -183,7 +196,7 @@ def free_pages_bulk(m: View, cpu: int, pfns: Sequence[int]) -> None:
     m.event[c.PGFREE] += len(pfns)
     if m.mem.debug:
         for pfn in pfns:
-            m.fill_page(pfn, POISON)
+            m.fill_page(pfn, c.PAGE_POISON)
     i = 0
     while i < len(pfns):
         z = m.pfn_zone(pfns[i])

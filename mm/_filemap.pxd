@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
+from numalab.arch._mmdebug cimport VM_BUG_ON_PAGE
 from numalab.arch._pagetable cimport PTE_DIRTY
 from numalab.mm._mm_types cimport (
     NR_FILE_DIRTY, NR_FILE_PAGES, NR_NODE_STATS, NR_SHMEM, PG_NODE_SHIFT, PG_anon, PG_dirty, PG_swapbacked,
@@ -47,6 +48,7 @@ cdef inline void folio_mark_dirty(memmap *m, page *p) noexcept nogil:
 cdef inline void unmap_from_file(memmap *m, uint32_t pfn, uint64_t *pte, mm_c *mm) noexcept nogil:
     """try_to_unmap_one() for a page of a file: the PTE is empty, for the page can be found again. No TLB is flushed."""
     cdef page *p = &m.hot[pfn]
+    VM_BUG_ON_PAGE(p.mapcount == 0 or p.refcount <= 0, pfn)
     if pte[0] & PTE_DIRTY:
         folio_mark_dirty(m, p)
     pte[0] = 0

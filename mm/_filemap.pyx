@@ -84,6 +84,7 @@ cdef bint add_to_page_cache(memmap *m, mapping_c *mapping, uint64_t index, uint3
     cdef page_cold *c = &m.cold[pfn]
     if slot == NULL:
         return False
+    VM_BUG_ON_PAGE(slot[0] != 0, pfn)
     slot[0] = xa_page(pfn)
     mapping.i_pages.count += 1
     if mapping.sb != NULL:
@@ -105,6 +106,7 @@ cdef void delete_from_page_cache(memmap *m, uint32_t pfn) noexcept nogil:
     """filemap_remove_folio(): the page has no file any more, and one reference less; what is not written is lost."""
     cdef mapping_c *mapping = page_mapping(m, pfn)
     cdef page *p = &m.hot[pfn]
+    VM_BUG_ON_PAGE(xa_load(&mapping.i_pages, m.cold[pfn].index) != xa_page(pfn) or p.mapcount, pfn)
     xa_slot(&mapping.i_pages, m.cold[pfn].index)[0] = 0
     mapping.i_pages.count -= 1
     if mapping.sb != NULL:
@@ -120,6 +122,7 @@ cdef void delete_from_page_cache(memmap *m, uint32_t pfn) noexcept nogil:
 cdef void replace_in_page_cache(memmap *m, uint32_t src, uint32_t dst) noexcept nogil:
     """folio_migrate_mapping(): the page at this place of the file is another one from now on."""
     cdef mapping_c *mapping = page_mapping(m, src)
+    VM_BUG_ON_PAGE(xa_load(&mapping.i_pages, m.cold[src].index) != xa_page(src), src)
     xa_slot(&mapping.i_pages, m.cold[src].index)[0] = xa_page(dst)
     m.hot[src].refcount -= 1
     m.hot[dst].refcount += 1
@@ -154,6 +157,7 @@ cdef void map_file_page(memmap *m, vma_c *v, uint32_t pfn, uint64_t *pte, bint w
 cdef void unmap_file_page(memmap *m, mm_c *mm, uint32_t pfn, uint64_t pte) noexcept nogil:
     """zap_present_folio_ptes(): one mapping less. What the PTE knew of use and change goes over to the page."""
     cdef page *p = &m.hot[pfn]
+    VM_BUG_ON_PAGE(p.mapcount == 0 or p.refcount <= 0, pfn)
     if pte & PTE_DIRTY:
         folio_mark_dirty(m, p)
     if pte & PTE_ACCESSED:

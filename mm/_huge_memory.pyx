@@ -17,6 +17,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from numalab.arch._copy cimport copy_fence, zero_filled, zero_page_nt
 from numalab.arch._hw cimport PAGE_SHIFT, hw
+from numalab.arch._mmdebug cimport VM_BUG_ON_PAGE
 from numalab.arch._mmu cimport tlb_flush_mm
 from numalab.arch._pagetable cimport (
     PTE_ACCESSED, PTE_ADDR, PTE_DIRTY, PTE_PRESENT, PTE_PSE, PTE_RW, PTE_SPECIAL, PTE_USER, huge_pmd,
@@ -29,8 +30,8 @@ from numalab.mm._lru cimport (
 )
 from numalab.mm._mm_types cimport (
     AllocCtx, GFP_USER_MOVABLE, HPAGE_PMD_NR, HPAGE_PMD_ORDER, MemMap, MmStruct, NO_PFN, NR_ANON_MAPPED, NR_ANON_THPS,
-    NR_MLOCK, NR_NODE_STATS, PGFAULT, PGREUSE, PG_NODE_SHIFT, PG_anon, PG_anon_exclusive, PG_dirty, PG_head,
-    PG_hugetlb, PG_isolated, PG_locked, PG_mlocked, PG_partially_mapped, PG_swapbacked, PG_tail, PG_unevictable,
+    NR_MLOCK, NR_NODE_STATS, PGFAULT, PGREUSE, PG_NODE_SHIFT, PG_anon, PG_anon_exclusive, PG_dirty, PG_head, PG_hugetlb,
+    PG_isolated, PG_locked, PG_mlocked, PG_partially_mapped, PG_swapbacked, PG_table, PG_tail, PG_unevictable,
     PG_uptodate, THP_FAULT_ALLOC, THP_FAULT_FALLBACK, THP_SPLIT_PAGE, THP_SPLIT_PMD, UNEVICTABLE_PGCULLED,
     UNEVICTABLE_PGMLOCKED, VMA, VM_LOCKED, VM_WRITE, WHY_DONE, WHY_NEED_RECLAIM, WHY_NO_TARGET, alloc_ctx, anon_c,
     memmap, mm_c, page, page_cold, vma_c,
@@ -55,6 +56,7 @@ cdef uint64_t withdraw(memmap *m, uint64_t *pmd) noexcept nogil:
     """pgtable_trans_huge_withdraw(): the physical address of an empty table, which belongs under this PMD now."""
     cdef uint32_t owner = <uint32_t>(pte_address(m.h, pmd) >> PAGE_SHIFT)
     cdef uint32_t table = m.hot[owner].link
+    VM_BUG_ON_PAGE(table == 0 or not m.hot[table].flags & PG_table, owner)
     m.hot[owner].link = m.hot[table].link
     m.hot[table].link = 0
     m.cold[table].index = m.cold[owner].index << 9 | (pte_address(m.h, pmd) >> 3 & 511)
@@ -65,6 +67,7 @@ cdef void count_pmd(memmap *m, uint32_t head, int n) noexcept nogil:
     """One PMD more or less maps a huge page."""
     cdef page *p = &m.hot[head]
     cdef bint before = p.link != 0
+    VM_BUG_ON_PAGE(head & (HPAGE_PMD_NR - 1) or (n < 0 and not before), head)
     p.link += n
     m.node_stat[(p.flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_ANON_THPS] += <int>(p.link != 0) - <int>before
 
@@ -125,6 +128,7 @@ cdef bint put_huge_page(memmap *m, uint32_t cpu, uint32_t head) noexcept nogil:
     cdef page *p
     for i in range(512):
         p = &m.hot[head + i]
+        VM_BUG_ON_PAGE(p.mapcount == 0 or p.refcount <= 0, head + i)
         p.rmap = 0
         p.mapcount -= 1
         p.refcount -= 1
@@ -435,6 +439,7 @@ cdef bint is_huge_list(memmap *m, const uint32_t *pfns, uint64_t n) noexcept nog
 
 cdef inline void change_mapping(memmap *m, uint32_t src, uint32_t dst, uint64_t rmap) noexcept nogil:
     cdef page *p = &m.hot[dst]
+    VM_BUG_ON_PAGE(m.hot[src].mapcount == 0 or m.hot[src].refcount <= 0, src)
     m.hot[src].mapcount -= 1
     m.hot[src].refcount -= 1
     m.hot[src].rmap = 0

@@ -2,10 +2,12 @@
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
+from numalab.arch._mmdebug cimport VM_BUG_ON_PAGE
 from numalab.mm._mm_types cimport (
     CHUNK_COLDER, CHUNK_FILL, CHUNK_HOTTER, CHUNK_LIVE, HOLE, LRU_ACTIVE_ANON, LRU_INACTIVE_ANON,
     LRU_INACTIVE_FILE, LRU_UNEVICTABLE, NR_ISOLATED_ANON, NR_ISOLATED_FILE, NR_LRU_LISTS, NR_MLOCK, NR_NODE_STATS,
-    PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active, PG_anon, PG_lru, PG_mlocked, PG_swapbacked, PG_unevictable,
+    PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active, PG_anon, PG_isolated, PG_lru, PG_lru_batch, PG_mlocked,
+    PG_swapbacked, PG_swapcache, PG_table, PG_unevictable, PG_writeback,
     UNEVICTABLE_PGCLEARED, lru_list, memmap, page,
 )
 
@@ -56,6 +58,7 @@ cdef inline void lru_del(memmap *m, page *p) noexcept nogil:
     cdef uint32_t kind = page_lru(p.flags)
     cdef uint32_t node = p.flags >> 26
     cdef lru_list *list = &m.lrus[node * NR_LRU_LISTS + kind]
+    VM_BUG_ON_PAGE(not p.flags & PG_lru or m.chunks[pos] != p - m.hot, p - m.hot)
     m.chunks[pos] = HOLE
     p.lru = 0
     list.live -= 1
@@ -105,6 +108,7 @@ cdef inline void lru_leave(memmap *m, lru_leaving *leaving, page *p) noexcept no
         leaving.chunk = pos >> 6
         leaving.list = &m.lrus[node * NR_LRU_LISTS + kind]
         leaving.counter = &m.node_stat[node * NR_NODE_STATS + kind]
+    VM_BUG_ON_PAGE(not p.flags & PG_lru or m.chunks[pos] != p - m.hot, p - m.hot)
     m.chunks[pos] = HOLE
     p.lru = 0
     leaving.n += 1
@@ -113,6 +117,8 @@ cdef inline void lru_leave(memmap *m, lru_leaving *leaving, page *p) noexcept no
 cdef inline void pages_free_prepare(memmap *m, lru_leaving *leaving, uint32_t pfn) noexcept nogil:
     """free_pages_prepare(): off the LRU, and nothing left in struct page but its place."""
     cdef page *p = &m.hot[pfn]
+    VM_BUG_ON_PAGE(p.refcount > ((p.flags & PG_isolated) != 0) or p.mapcount or p.pincount, pfn)
+    VM_BUG_ON_PAGE(p.flags & (PG_table | PG_swapcache | PG_writeback | PG_lru_batch), pfn)
     if p.flags & PG_lru:
         lru_leave(m, leaving, p)
     if p.flags & PG_mlocked:

@@ -20,6 +20,7 @@ from numalab.mm._mm_types cimport (
     stat_run,
 )
 from numalab.mm._page_alloc cimport free_pages_bulk, nl_prefetchw
+from numalab.arch._mmdebug cimport VM_BUG_ON, VM_BUG_ON_PAGE
 from numalab.arch._pagetable cimport PTE_SPECIAL, is_migration_entry, leaf_table, pte_mapped, pte_pfn, pte_table
 from numalab.mm._migrate_entry cimport mig_entry_pfn
 
@@ -36,6 +37,7 @@ cdef uint32_t chunk_alloc(memmap *m) noexcept nogil:
         m.chunks[POOL_FREE] = m.chunks[(c << 6) + CHUNK_HOTTER]
     else:
         c = m.chunks[POOL_VIRGIN]
+        VM_BUG_ON(c >= m.chunks[POOL_LIMIT])
         m.chunks[POOL_VIRGIN] = c + 1
     m.chunks[(c << 6) + CHUNK_HOTTER] = 0
     m.chunks[(c << 6) + CHUNK_COLDER] = 0
@@ -163,6 +165,8 @@ cdef void lru_add_batch(memmap *m, uint32_t *pfns, uint32_t n) noexcept nogil:
         first = slot = w[CHUNK_FILL]
         pos = <uint32_t>(w - m.chunks) + 4
         while True:                             # this page, and all behind it that go into the same chunk
+            VM_BUG_ON_PAGE(p.flags & (PG_isolated | PG_lru_batch), pfns[i])
+            VM_BUG_ON_PAGE(p.flags & PG_lru and m.chunks[p.lru] == pfns[i], pfns[i])
             p.flags |= PG_lru
             p.lru = pos + slot
             w[4 + slot] = pfns[i]
@@ -186,9 +190,11 @@ cdef void drain_lru_add(memmap *m, uint32_t cpu) noexcept nogil:
     cdef uint32_t gone[31]
     cdef uint32_t i, pfn, n = 0, k = 0
     cdef page *p
+    VM_BUG_ON(cpu >= m.h.nr_cpus or b.count > LRU_BATCH)
     for i in range(b.count):
         pfn = b.pfn[i]
         p = &m.hot[pfn]
+        VM_BUG_ON_PAGE(not p.flags & PG_lru_batch or p.refcount <= 0, pfn)
         p.flags &= ~<uint32_t>PG_lru_batch
         p.refcount -= 1
         if p.refcount:
@@ -208,6 +214,7 @@ cdef void lru_cache_add(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noe
     cdef cpu_batch *b = &m.batches[cpu]
     cdef uint32_t i = 0, direct
     cdef page *p
+    VM_BUG_ON(cpu >= m.h.nr_cpus)
     if b.count + n >= LRU_BATCH:
         direct = (b.count + n) - (b.count + n) % LRU_BATCH - b.count
         drain_lru_add(m, cpu)
@@ -215,6 +222,7 @@ cdef void lru_cache_add(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noe
         i = direct
     while i < n:
         p = &m.hot[pfns[i]]
+        VM_BUG_ON_PAGE(p.flags & (PG_lru | PG_isolated | PG_lru_batch), pfns[i])
         p.flags |= PG_lru_batch
         p.refcount += 1
         b.pfn[b.count] = pfns[i]
@@ -351,6 +359,7 @@ cdef void putback_batch(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noe
             nl_prefetchw(&m.hot[pfns[i + 16]])
         pfn = pfns[i]
         p = &m.hot[pfn]
+        VM_BUG_ON_PAGE(not p.flags & PG_isolated or p.refcount <= 0, pfn)
         count_isolated(m, p, -1)
         p.flags &= ~<uint32_t>PG_isolated
         p.refcount -= 1
@@ -484,6 +493,7 @@ def putback(MemMap mem, uint32_t cpu, uint32_t[::1] pfns) -> None:
 def put_page(MemMap mem, uint32_t cpu, uint32_t pfn) -> None:
     """folio_put(): one reference less; the last one frees the page."""
     cdef page *p = &mem.m.hot[pfn]
+    VM_BUG_ON_PAGE(p.refcount <= 0, pfn)
     p.refcount -= 1
     if p.refcount == 0:
         page_free_prepare(&mem.m, pfn)

@@ -13,6 +13,7 @@ from libc.string cimport memcpy, memmove, memset
 
 from numalab.arch._copy cimport copy_fence, zero_page_nt
 from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, hw
+from numalab.arch._mmdebug cimport VM_BUG_ON, VM_BUG_ON_PAGE
 from numalab.arch._mmu cimport tlb_flush_page, tlb_insert
 from numalab.arch._pagetable cimport (
     PTE_ACCESSED, PTE_ADDR, PTE_DIRTY, PTE_PRESENT, PTE_RW, PTE_SPECIAL, huge_pmd, is_migration_entry, pte_address,
@@ -75,6 +76,7 @@ cdef uint32_t anon_pages(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *ptes, ui
     cdef page_cold *c
     cdef stat_run mapped
     cdef hw *h = m.h
+    VM_BUG_ON(n > 512 or va < v.start or va + <uint64_t>n * PAGE_SIZE > v.end)
     if v.mapping != NULL and v.mapping.bdi == 0:
         ilx += v.mapping.id
     got = alloc_pages_mpol(m, ctx, get_vma_policy(ctx, v, index), True, ilx,
@@ -198,6 +200,7 @@ cdef int wp_page(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *pte, uint64_t va
     tlb_insert(h, ctx.cpu, v.mm.asid, va, pte[0])
     if v.flags & VM_LOCKED:
         munlock_page(m, pfn)
+    VM_BUG_ON_PAGE(p.mapcount == 0 or p.refcount <= 0, pfn)
     mm_counter(v.mm, p)[0] -= 1
     p.rmap = 0
     p.mapcount -= 1
@@ -450,6 +453,7 @@ cdef uint32_t put_mappings(memmap *m, uint32_t *pfns, uint32_t n) noexcept nogil
         pfn = pfns[i]
         i += 1
         p = &m.hot[pfn]
+        VM_BUG_ON_PAGE(p.mapcount == 0 or p.refcount <= 0, pfn)
         p.rmap = 0
         p.mapcount -= 1
         if p.mapcount == 0:

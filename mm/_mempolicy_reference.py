@@ -9,11 +9,11 @@ Fewer frames than asked for mean: reclaim and call again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from numalab.mm import _constants as c
-from numalab.mm._buddy_reference import buddy_take, zone_alloc_bulk
+from numalab.mm._buddy_reference import buddy_take, unpoison_page, zone_alloc_bulk
 from numalab.mm._reference import View
 from numalab.mm.mpol import (
     MPOL_BIND,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "WMARK_MIN", "alloc_huge_mpol", "alloc_huge_node", "alloc_pages_bulk", "alloc_pages_mpol", "interleave_nid",
-    "zones_for",
+    "set_place", "zones_for",
 ]  # fmt: skip
 
 ZONE_NORMAL, ZONE_MOVABLE = 2, 3
@@ -47,6 +47,14 @@ def zone_statistics(m: View, ctx: AllocCtx, preferred: int, node: int, n: int) -
     else:
         m.node_stat[node, c.NUMA_MISS] += n
         m.node_stat[preferred, c.NUMA_FOREIGN] += n
+
+
+def set_place(m: View, pfns: Iterable[int], z: int) -> None:
+    """set_page_links(): what is left in the flags of a free page, and what a page that was never used has not yet."""
+    for pfn in pfns:
+        if m.mem.debug:
+            unpoison_page(m, pfn)
+        m.hot.flags[pfn] = m.zones.place[z]
 
 
 def zones_for(m: View, nid: int, nodes: int, gfp: int) -> Iterator[int]:
@@ -102,8 +110,7 @@ def alloc_pages_bulk(m: View, ctx: AllocCtx, nid: int, nodes: int, gfp: int, wan
             if room <= 0:
                 continue
             frames = zone_alloc_bulk(m, z, ctx.cpu, min(want - len(got), room))
-            for pfn in frames:
-                m.hot.flags[pfn] = m.zones.place[z]
+            set_place(m, frames, z)
             zone_statistics(m, ctx, preferred, m.zones.node[z], len(frames))
             got += frames
             if len(got) == want:
@@ -130,8 +137,7 @@ def alloc_huge_node(m: View, ctx: AllocCtx, nid: int, nodes: int, gfp: int) -> i
                 continue
             pfn = buddy_take(m, z, c.HPAGE_PMD_ORDER)
             if pfn != c.NO_PFN:
-                for i in range(pfn, pfn + c.HPAGE_PMD_NR):
-                    m.hot.flags[i] = m.zones.place[z]
+                set_place(m, range(pfn, pfn + c.HPAGE_PMD_NR), z)
                 zone_statistics(m, ctx, m.zones.node[zones[0]], m.zones.node[z], 1)
                 m.event[c.PGALLOC] += c.HPAGE_PMD_NR
                 return pfn

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from numalab.arch._mmdebug cimport VM_BUG_ON_PAGE
 from numalab.mm._mm_types cimport (
     MemPolicy, PG_swapcache, WHY_DONE, WHY_NO_TARGET, alloc_ctx, memmap, page, page_mapping,
 )
@@ -89,6 +90,7 @@ cdef bint still_movable(memmap *m, batch *b, mig_item *item) noexcept nogil
 
 
 cdef inline void leave(batch *b, uint32_t pfn, int reason) noexcept nogil:
+    VM_BUG_ON_PAGE(b.nr_left >= 512, pfn)
     b.left[b.nr_left] = pfn
     b.why[b.nr_left] = <uint8_t>reason
     b.nr_left += 1

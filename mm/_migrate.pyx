@@ -14,6 +14,7 @@ from libc.string cimport memcpy
 
 from numalab.arch._copy cimport copy_fence, copy_page_nt
 from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, hw
+from numalab.arch._mmdebug cimport VM_BUG_ON_PAGE
 from numalab.arch._pagetable cimport (
     PMD_SHIFT, PTE_ADDR, PTE_DIRTY, PTE_PRESENT, PTE_PSE, PTE_SPECIAL, is_migration_entry, leaf_table, pmd_entry,
     pmd_leaf, pte_at, pte_mapped, pte_pfn, pte_table,
@@ -26,12 +27,12 @@ from numalab.mm._lru cimport count_isolated, isolate_batch, lru_add_batch, lru_c
 from numalab.mm._migrate_entry cimport mig_entry_make, mig_entry_pfn, mig_entry_restore
 from numalab.mm._mm_types cimport (
     AllocCtx, GFP_DIRECT_RECLAIM, GFP_THISNODE, GFP_USER_MOVABLE, HPAGE_PMD_NR, HPAGE_PMD_ORDER, MPOL_INTERLEAVE,
-    MPOL_WEIGHTED_INTERLEAVE, MemMap, MemPolicy, MmStruct, NO_PFN, NR_ANON_MAPPED, NR_ISOLATED_ANON,
-    NR_LRU_LISTS, NR_MLOCK, NR_NODE_STATS, PG_NODE_SHIFT, PG_active, PG_anon, PG_anon_exclusive, PG_dirty, PG_head,
+    MPOL_WEIGHTED_INTERLEAVE, MemMap, MemPolicy, MmStruct, NO_PFN, NR_ANON_MAPPED, NR_ISOLATED_ANON, NR_LRU_LISTS,
+    NR_MLOCK, NR_NODE_STATS, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active, PG_anon, PG_anon_exclusive, PG_dirty, PG_head,
     PG_hugetlb, PG_isolated, PG_locked, PG_lru, PG_migration_shared, PG_mlocked, PG_referenced, PG_reserved,
     PG_swapbacked, PG_swapcache, PG_tail, PG_unevictable, PG_uptodate, PG_workingset, PG_writeback, THP_MIGRATION_FAIL,
-    THP_MIGRATION_SPLIT, THP_MIGRATION_SUCCESS, VM_IO, VM_MAYWRITE, VM_PFNMAP, VM_SHARED, WHY_DONE,
-    WHY_STRICT, alloc_ctx, mapped_item, mapping_c, memmap, mm_c, mpol, page, page_mapping, pfn_zone, vma_c, zone,
+    THP_MIGRATION_SPLIT, THP_MIGRATION_SUCCESS, VM_IO, VM_MAYWRITE, VM_PFNMAP, VM_SHARED, WHY_DONE, WHY_STRICT,
+    alloc_ctx, mapped_item, mapping_c, memmap, mm_c, mpol, page, page_mapping, pfn_zone, vma_c, zone,
 )
 from numalab.mm._page_alloc cimport (
     alloc_huge_mpol, alloc_huge_node, alloc_pages_bulk, alloc_pages_mpol, fetch_next_table, free_pages_bulk,
@@ -459,6 +460,7 @@ cdef uint32_t unmap_batch(memmap *m, batch *b, uint32_t cpu, uint32_t *pfns, uin
             nl_prefetchw(pte_at(m.h, m.hot[pfns[i + 12]].rmap))
         pfn = pfns[i]
         p = &m.hot[pfn]
+        VM_BUG_ON_PAGE(not p.flags & PG_isolated or p.refcount <= 0, pfn)
         if p.flags & (PG_head | PG_tail) and p.refcount + p.mapcount > 1:
             if i and is_huge_list(m, pfns + i, left - i):
                 n = i
@@ -569,6 +571,7 @@ cdef inline void copy_page_state(memmap *m, uint32_t src, uint32_t dst) noexcept
     """folio_migrate_flags() and folio_migrate_mapping(): the new page takes over what the old one was."""
     cdef page *s = &m.hot[src]
     cdef page *d = &m.hot[dst]
+    VM_BUG_ON_PAGE(s.flags & PG_lru or d.flags << (32 - PG_ZONE_SHIFT) or d.refcount or d.mapcount, src)
     d.flags |= s.flags & (PG_referenced | PG_uptodate | PG_dirty | PG_active | PG_unevictable | PG_mlocked
                           | PG_swapbacked | PG_workingset | PG_anon | PG_anon_exclusive)
     d.refcount = 0

@@ -7,6 +7,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from numalab.arch._hw cimport Hardware, hw
+from numalab.arch._mmdebug cimport VM_BUG_ON, VM_BUG_ON_PAGE
 from numalab.mm._xarray cimport xarray
 
 cdef enum:
@@ -34,6 +35,7 @@ cdef enum:
     HPAGE_PMD_ORDER = 9
     HPAGE_PMD_NR = 512          # small pages in a huge one
     HOLE = 0xffffffff           # an emptied slot of an LRU chunk
+    PAGE_POISON = 0xaa          # with debug_vm every byte of a frame that was freed (include/linux/poison.h)
 
 # page.flags. The top byte is the page's place: node (6 bits) and zone type (2 bits), as Linux keeps them.
 cdef enum:
@@ -360,7 +362,8 @@ cdef struct memmap:
     mm_c **mms                  # [65536] address spaces by asid
     uint32_t anon_size
     uint32_t zero_pfn
-    uint32_t debug              # debug_vm=1: poison on free
+    uint32_t debug              # debug_vm=1: freed frames are poisoned, and the poison is looked at when they are taken
+    uint32_t corrupted          # the first frame whose poison was not whole then, 0 = none
 
 
 cdef class MmStruct
@@ -482,6 +485,7 @@ cdef class MmStruct:
 cdef inline mapping_c *page_mapping(const memmap *m, uint32_t pfn) noexcept nogil:
     """folio_mapping(): the file that a page belongs to; NULL: it is anonymous, or nobody's."""
     cdef uint64_t id = m.cold[pfn].mapping
+    VM_BUG_ON_PAGE(pfn >= m.h.nr_frames or id >= m.anon_size, pfn)
     return <mapping_c *>m.anon[id] if id and not m.hot[pfn].flags & PG_anon else NULL
 
 
@@ -516,6 +520,7 @@ cdef inline void stat_begin(stat_run *run, uint32_t item) noexcept nogil:
 
 
 cdef inline void stat_end(memmap *m, stat_run *run) noexcept nogil:
+    VM_BUG_ON(run.node >= m.nr_nodes)
     m.node_stat[run.node * NR_NODE_STATS + run.item] += run.n
     run.n = 0
 
@@ -535,6 +540,7 @@ cdef inline uint32_t page_node(const page *p) noexcept nogil:
 cdef inline zone *pfn_zone(const memmap *m, uint64_t pfn) noexcept nogil:
     """Zone of a frame: by its section, and by address where zones meet inside one (DMA and DMA32)."""
     cdef uint32_t i = m.section_zone[pfn >> SECTION_SHIFT]
+    VM_BUG_ON_PAGE(pfn >= m.h.nr_frames, pfn)
     while pfn < m.zones[i].start:
         i -= 1
     return &m.zones[i]
@@ -542,4 +548,5 @@ cdef inline zone *pfn_zone(const memmap *m, uint64_t pfn) noexcept nogil:
 
 cdef inline uint32_t pfn_to_nid(const memmap *m, uint64_t pfn) noexcept nogil:
     """Node of a frame, without touching struct page; 0xff in a hole."""
+    VM_BUG_ON_PAGE(pfn >= m.h.nr_frames, pfn)
     return m.section_node[pfn >> SECTION_SHIFT]

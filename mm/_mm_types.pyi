@@ -24,6 +24,8 @@ from numalab.mm.swapfile import SwapArea
 from numalab.mm.waits import Waits
 from numalab.mm.zones import ZoneRows
 
+CONFIG_DEBUG_VM: bool
+
 @disjoint_base
 class MemMap:
     hw: Hardware
@@ -82,6 +84,7 @@ class MemMap:
     normal_nodes: int
     zero_pfn: int
     debug: bool
+    corrupted: int
     def __new__(cls, hw: Hardware) -> Self: ...
     def bind(self, name: str, array: npt.NDArray[Any]) -> None: ...
     def node_of(self, pfn: int) -> int: ...

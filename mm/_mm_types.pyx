@@ -12,10 +12,14 @@ from libc.string cimport memset
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 
 from numalab.arch._hw cimport Hardware
+from numalab.arch._mmdebug cimport config_debug_vm
 from numalab.arch._pagetable cimport PTE_ACCESSED, PTE_NX, PTE_PRESENT, PTE_PROTNONE, PTE_RW, PTE_USER
 from numalab.mm._xarray cimport xa_destroy, xa_find, xa_load, xa_reserve, xarray
 
 cdef uint32_t MAX_ASID = 65535
+
+# Is this a debug build (arch/_mmdebug.pxd)? Then machines run with debug_vm.
+CONFIG_DEBUG_VM = bool(config_debug_vm)
 
 
 cdef class MemMap:
@@ -122,12 +126,21 @@ cdef class MemMap:
 
     @property
     def debug(self) -> bool:
-        """debug_vm=1: freed frames are poisoned."""
+        """debug_vm=1: freed frames are poisoned, and the poison is looked at when they are taken."""
         return bool(self.m.debug)
 
     @debug.setter
     def debug(self, bint on):
         self.m.debug = on
+
+    @property
+    def corrupted(self) -> int:
+        """The first frame that was seen to have been written to while it was free, when it was taken; 0 = none."""
+        return self.m.corrupted
+
+    @corrupted.setter
+    def corrupted(self, uint32_t pfn):
+        self.m.corrupted = pfn
 
     def node_of(self, uint64_t pfn) -> int:
         """Node of a frame; ValueError in a hole."""

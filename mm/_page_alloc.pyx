@@ -16,15 +16,16 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memmove, memset
 
 from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, hw
+from numalab.arch._mmdebug cimport VM_BUG_ON, VM_BUG_ON_PAGE
 from numalab.arch._pagetable cimport PMD_SHIFT, PTE_PRESENT, PTE_RW, PTE_USER, table_at
 from numalab.mm._mm_types cimport (
     AllocCtx, GFP_DIRECT_RECLAIM, GFP_HARDWALL, GFP_HIGH, GFP_MEMALLOC, GFP_THISNODE, GFP_USER_MOVABLE, HPAGE_PMD_NR,
     HPAGE_PMD_ORDER, MAX_NUMNODES, MPOL_BIND, MPOL_INTERLEAVE, MPOL_PREFERRED, MPOL_PREFERRED_MANY,
     MPOL_WEIGHTED_INTERLEAVE, MemMap, MemPolicy, MmStruct, NO_PFN, NR_NODE_STATS, NR_PAGETABLE, NUMA_FOREIGN, NUMA_HIT,
-    NUMA_INTERLEAVE_HIT, NUMA_LOCAL, NUMA_MISS, NUMA_OTHER, ORDER_FREE, PGALLOC, PGFREE, PG_table, SECTION_SHIFT,
-    alloc_ctx, memmap,
-    mm_c, mpol, page, page_cold, pcp, pfn_zone, zone,
+    NUMA_INTERLEAVE_HIT, NUMA_LOCAL, NUMA_MISS, NUMA_OTHER, ORDER_FREE, PCP_MAX, PGALLOC, PGFREE,
+    PG_table, SECTION_SHIFT, alloc_ctx, memmap, mm_c, mpol, page, page_cold, pcp, pfn_zone, zone,
 )
+from numalab.mm._page_poison cimport page_is_bad, poison_pages, unpoison_page
 
 cdef enum:
     MAX_ORDER = 10
@@ -38,6 +39,8 @@ cdef enum:
 cdef inline void list_push(memmap *m, zone *z, int order, uint32_t pfn) noexcept nogil:
     cdef page *p = &m.hot[pfn]
     cdef uint32_t head = z.head[order]
+    VM_BUG_ON_PAGE(order > MAX_ORDER or pfn & ((<uint32_t>1 << order) - 1), pfn)
+    VM_BUG_ON_PAGE(pfn < z.start or z.end - pfn < <uint32_t>1 << order or m.order[pfn], pfn)
     p.lru = head
     p.link = NO_PFN
     if head != NO_PFN:
@@ -50,6 +53,7 @@ cdef inline void list_push(memmap *m, zone *z, int order, uint32_t pfn) noexcept
 
 cdef inline void list_remove(memmap *m, zone *z, int order, uint32_t pfn) noexcept nogil:
     cdef page *p = &m.hot[pfn]
+    VM_BUG_ON_PAGE(m.order[pfn] != (ORDER_FREE | order), pfn)
     if p.link == NO_PFN:
         z.head[order] = p.lru
     else:
@@ -80,6 +84,7 @@ cdef inline uint32_t list_pop(memmap *m, zone *z, int order) noexcept nogil:
     cdef uint32_t pfn = z.head[order]
     cdef page *p = &m.hot[pfn]
     cdef uint32_t next = p.lru
+    VM_BUG_ON_PAGE(m.order[pfn] != (ORDER_FREE | order) or p.link != NO_PFN, pfn)
     z.head[order] = next
     z.nr_free[order] -= 1
     if next == NO_PFN:
@@ -95,6 +100,7 @@ cdef inline uint32_t list_pop(memmap *m, zone *z, int order) noexcept nogil:
 cdef inline void list_begin(memmap *m, zone *z, int order, uint32_t pfn) noexcept nogil:
     """list_push() to an empty list."""
     cdef page *p = &m.hot[pfn]
+    VM_BUG_ON_PAGE(z.nr_free[order] or m.order[pfn], pfn)
     p.lru = NO_PFN
     p.link = NO_PFN
     z.head[order] = pfn
@@ -227,6 +233,7 @@ cdef uint32_t rmqueue_bulk(memmap *m, zone *z, uint32_t want, uint32_t *out) noe
 # ---------------------------------------------------------------- per-CPU page sets
 
 cdef inline pcp *pcp_of(memmap *m, zone *z, uint32_t cpu) noexcept nogil:
+    VM_BUG_ON(cpu >= m.h.nr_cpus)
     return &m.pcps[<uint32_t>(z - m.zones) * m.h.nr_cpus + cpu]
 
 
@@ -257,6 +264,7 @@ cdef inline void pcp_free(memmap *m, zone *z, uint32_t cpu, uint32_t pfn) noexce
     """free_unref_page(): onto the CPU's set; a full one gives its oldest batch back to the buddy."""
     cdef pcp *p = pcp_of(m, z, cpu)
     cdef uint32_t i, n
+    VM_BUG_ON_PAGE(pfn < z.start or pfn >= z.end or m.order[pfn], pfn)
     if p.count >= z.pcp_high:
         n = z.pcp_batch
         if n > p.count:
@@ -268,6 +276,7 @@ cdef inline void pcp_free(memmap *m, zone *z, uint32_t cpu, uint32_t pfn) noexce
             free_single(m, z, p.pfn[i])
         p.count -= n
         memmove(p.pfn, p.pfn + n, p.count * sizeof(uint32_t))
+    VM_BUG_ON(p.count >= PCP_MAX)
     p.pfn[p.count] = pfn
     p.count += 1
 
@@ -302,7 +311,8 @@ cdef void free_pages_bulk(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) n
     m.event[PGFREE] += n
     if m.debug:
         for i in range(n):
-            memset(m.h.ram + (<uint64_t>pfns[i] << PAGE_SHIFT), 0xaa, PAGE_SIZE)
+            VM_BUG_ON_PAGE(page_is_bad(m, pfns[i]), pfns[i])
+            poison_pages(m, pfns[i], 0)
         i = 0
     while i < n:
         run = pfns + i
@@ -332,13 +342,26 @@ cdef inline void zone_statistics(memmap *m, alloc_ctx *ctx, uint32_t preferred, 
         m.node_stat[preferred * NR_NODE_STATS + NUMA_FOREIGN] += n
 
 
-cdef inline void set_place(page *hot, uint32_t *pfns, uint32_t n, uint32_t place) noexcept nogil:
+cdef inline void set_place(memmap *m, uint32_t *pfns, uint32_t n, uint32_t place) noexcept nogil:
     """set_page_links(): what is left in the flags of a free page, and what a page that was never used has not yet."""
+    cdef page *hot = m.hot
     cdef uint32_t i
+    if m.debug:
+        for i in range(n):
+            unpoison_page(m, pfns[i])
     for i in range(n):
         if i + 40 < n:
             nl_prefetchw_near(&hot[pfns[i + 40]])
         hot[pfns[i]].flags = place
+
+
+cdef void set_block_place(memmap *m, uint32_t pfn, int order, uint32_t place) noexcept nogil:
+    """set_place() for a block."""
+    cdef uint32_t i
+    for i in range(<uint32_t>1 << order):
+        if m.debug:
+            unpoison_page(m, pfn + i)
+        m.hot[pfn + i].flags = place
 
 
 cdef inline int64_t zone_room(zone *z, uint32_t gfp, int level, int highest) noexcept nogil:
@@ -369,6 +392,7 @@ cdef uint32_t alloc_pages_bulk(memmap *m, alloc_ctx *ctx, int nid, uint64_t node
     cdef int64_t room
     cdef int32_t *at
     cdef zone *z
+    VM_BUG_ON(<uint32_t>nid >= m.nr_nodes)
     gfp |= ctx.gfp
     if gfp & GFP_HARDWALL:
         if nodes and not nodes & ctx.mems_allowed:
@@ -394,7 +418,7 @@ cdef uint32_t alloc_pages_bulk(memmap *m, alloc_ctx *ctx, int nid, uint64_t node
             if <int64_t>n > room:
                 n = <uint32_t>room
             n = zone_alloc_bulk(m, z, ctx.cpu, n, out + got)
-            set_place(m.hot, out + got, n, z.place)
+            set_place(m, out + got, n, z.place)
             zone_statistics(m, ctx, preferred, z.node, n)
             got += n
             if got == want:
@@ -409,10 +433,11 @@ cdef uint32_t alloc_huge_node(memmap *m, alloc_ctx *ctx, int nid, uint64_t nodes
     do.
     """
     cdef int32_t *at
-    cdef uint32_t pfn, i
+    cdef uint32_t pfn
     cdef int level, preferred = -1
     cdef int highest = 3 if gfp & GFP_USER_MOVABLE else 2
     cdef zone *z
+    VM_BUG_ON(<uint32_t>nid >= m.nr_nodes)
     gfp |= ctx.gfp
     if gfp & GFP_HARDWALL:
         if nodes and not nodes & ctx.mems_allowed:
@@ -434,8 +459,7 @@ cdef uint32_t alloc_huge_node(memmap *m, alloc_ctx *ctx, int nid, uint64_t nodes
             pfn = buddy_take(m, z, HPAGE_PMD_ORDER)
             if pfn == NO_PFN:
                 continue
-            for i in range(512):
-                m.hot[pfn + i].flags = z.place
+            set_block_place(m, pfn, HPAGE_PMD_ORDER, z.place)
             zone_statistics(m, ctx, preferred, z.node, 1)
             m.event[PGALLOC] += HPAGE_PMD_NR
             return pfn
@@ -482,6 +506,7 @@ cdef int interleave_nid(memmap *m, alloc_ctx *ctx, mpol *pol, uint64_t ilx) noex
     for nid in range(MAX_NUMNODES):
         if pol.nodes >> nid & 1:
             total += m.weight[nid]
+    VM_BUG_ON(total == 0)
     target = ilx % total
     for nid in range(MAX_NUMNODES):
         if pol.nodes >> nid & 1:
@@ -609,6 +634,7 @@ cdef uint64_t alloc_table(memmap *m, alloc_ctx *ctx, mm_c *mm, uint64_t va, int 
 cdef void free_table(memmap *m, uint32_t cpu, mm_c *mm, uint64_t address) noexcept nogil:
     cdef uint32_t pfn = <uint32_t>(address >> PAGE_SHIFT)
     cdef page *p = &m.hot[pfn]
+    VM_BUG_ON_PAGE(not p.flags & PG_table or p.refcount != 1, pfn)
     m.node_stat[(p.flags >> 26) * NR_NODE_STATS + NR_PAGETABLE] -= 1
     mm.nr_tables -= 1
     p.flags &= ~<uint32_t>PG_table
@@ -655,7 +681,7 @@ def alloc_pages_node(MemMap mem, uint32_t cpu, int nid, uint32_t gfp=GFP_USER_MO
     cdef uint32_t pfn = NO_PFN
     cdef int32_t *at = mem.m.zonelist + <int64_t>nid * (mem.m.nr_zones + 1)
     cdef zone *z
-    cdef uint32_t i
+    VM_BUG_ON(<uint32_t>order > MAX_ORDER)
     memset(&ctx, 0, sizeof(ctx))
     ctx.cpu = cpu
     ctx.nid = nid
@@ -671,8 +697,7 @@ def alloc_pages_node(MemMap mem, uint32_t cpu, int nid, uint32_t gfp=GFP_USER_MO
             continue
         pfn = buddy_take(&mem.m, z, order)
         if pfn != NO_PFN:
-            for i in range(<uint32_t>1 << order):
-                mem.m.hot[pfn + i].flags = z.place
+            set_block_place(&mem.m, pfn, order, z.place)
             mem.m.event[PGALLOC] += <int64_t>1 << order
             return pfn
     return <uint32_t>NO_PFN
@@ -701,7 +726,7 @@ cdef void free_pages_block(memmap *m, uint32_t pfn, int order) noexcept nogil:
     """Free one block of 2^order frames whose struct pages are clean already, straight to the buddy lists."""
     m.event[PGFREE] += <int64_t>1 << order
     if m.debug:
-        memset(m.h.ram + (<uint64_t>pfn << PAGE_SHIFT), 0xaa, <uint64_t>PAGE_SIZE << order)
+        poison_pages(m, pfn, order)
     buddy_free(m, pfn_zone(m, pfn), pfn, order)
 
 

@@ -26,6 +26,7 @@ from numalab.mm._mempolicy_reference import (
     alloc_pages_bulk,
     alloc_pages_mpol,
     interleave_nid,
+    set_place,
     zones_for,
 )
 from numalab.mm._mm_types import AllocCtx
@@ -112,8 +113,7 @@ def alloc_pages_node(mem: MemMap, cpu: int, nid: int, gfp: int = c.GFP_USER_MOVA
             continue
         pfn = buddy_take(m, z, order)
         if pfn != c.NO_PFN:
-            for i in range(pfn, pfn + (1 << order)):
-                m.hot.flags[i] = m.zones.place[z]
+            set_place(m, range(pfn, pfn + (1 << order)), z)
             m.event[c.PGALLOC] += 1 << order
             return pfn
     return c.NO_PFN

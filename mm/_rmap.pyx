@@ -15,6 +15,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from numalab.arch._hw cimport PAGE_SHIFT
+from numalab.arch._mmdebug cimport VM_BUG_ON, VM_BUG_ON_PAGE
 from numalab.arch._pagetable cimport (
     PTE_ACCESSED, PTE_ADDR, PTE_DIRTY, PTE_RW, PTE_SPECIAL, huge_pmd, is_migration_entry, leaf_table, pte_address,
     pte_mapped, pte_offset, pte_pfn, pte_table,
@@ -203,6 +204,7 @@ cdef void migrate_group(memmap *m, anon_c *anon, mig_item **items, uint32_t n, b
         if hits == 0:
             continue
         p = &m.hot[r.to]
+        VM_BUG_ON_PAGE(unmap and (p.mapcount < hits or <uint32_t>p.refcount < hits), r.to)
         if unmap:
             p.mapcount -= hits
             p.refcount -= hits
@@ -268,6 +270,7 @@ cdef void walk_groups(memmap *m, mig_item **items, uint32_t n, int what) noexcep
     cdef uint32_t a = 0, b, i
     cdef anon_c *anon
     cdef bint unmap = what == RMAP_MIGRATE
+    VM_BUG_ON(n > RMAP_BATCH)
     sort_items(items, n)
     while a < n:
         b = a + 1

@@ -3,8 +3,11 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from numalab.arch._hw cimport PAGE_SHIFT
+from numalab.arch._mmdebug cimport VM_BUG_ON, VM_BUG_ON_PAGE
 from numalab.arch._pagetable cimport PTE_DIRTY, swp_entry, swp_offset, swp_type
-from numalab.mm._mm_types cimport PG_anon_exclusive, PG_dirty, alloc_ctx, memmap, mm_c, mpol, page, swap_info, vma_c
+from numalab.mm._mm_types cimport (
+    NR_SWAP_AREAS, PG_anon_exclusive, PG_dirty, PG_swapcache, alloc_ctx, memmap, mm_c, mpol, page, swap_info, vma_c,
+)
 
 cdef enum:
     SWP_EXCLUSIVE = 0x8         # in a swap PTE: the page is its owner's alone (x86's _PAGE_SWP_EXCLUSIVE)
@@ -27,11 +30,13 @@ cdef inline uint64_t entry_of(uint64_t pte) noexcept nogil:
 
 
 cdef inline swap_info *area_of(const memmap *m, uint64_t entry) noexcept nogil:
+    VM_BUG_ON(swp_type(entry) >= NR_SWAP_AREAS or swp_offset(entry) - 1 >= m.swap[swp_type(entry)].pages - 1)
     return &m.swap[swp_type(entry)]
 
 
 cdef inline void swap_dup(memmap *m, uint64_t entry) noexcept nogil:
     """swap_duplicate(): one swap PTE more."""
+    VM_BUG_ON(area_of(m, entry).map[swp_offset(entry)] == 0xffff)
     area_of(m, entry).map[swp_offset(entry)] += 1
 
 
@@ -54,6 +59,7 @@ cdef inline void unmap_to_swap(memmap *m, uint32_t pfn, uint64_t *pte, mm_c *mm)
     """try_to_unmap_one(): one PTE of a page in the swap cache becomes a swap entry. No TLB is flushed."""
     cdef page *p = &m.hot[pfn]
     cdef uint64_t entry = m.cold[pfn].private
+    VM_BUG_ON_PAGE(not p.flags & PG_swapcache or p.mapcount == 0 or p.refcount <= 0, pfn)
     if pte[0] & PTE_DIRTY:
         p.flags |= PG_dirty
     if p.flags & PG_anon_exclusive:

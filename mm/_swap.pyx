@@ -13,6 +13,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, hw
+from numalab.arch._mmdebug cimport VM_BUG_ON, VM_BUG_ON_PAGE
 from numalab.arch._mmu cimport tlb_insert
 from numalab.arch._pagetable cimport (
     PTE_DIRTY, PTE_RW, pte_address, pte_mapped, pte_table, swp_entry, swp_offset, swp_type,
@@ -63,6 +64,7 @@ cdef void swap_put(memmap *m, uint64_t entry) noexcept nogil:
     """swap_free(): one reference less; the last one frees the slot."""
     cdef swap_info *si = area_of(m, entry)
     cdef uint64_t slot = swp_offset(entry)
+    VM_BUG_ON(si.map[slot] == 0)
     si.map[slot] -= 1
     if si.map[slot] == 0:
         si.used -= 1
@@ -79,6 +81,7 @@ cdef inline void count_swap_cache(memmap *m, const page *p, int n) noexcept nogi
 cdef void add_to_swap_cache(memmap *m, uint32_t pfn, uint64_t entry) noexcept nogil:
     """add_to_swap_cache(): from now on the slot's page is this one. The slot's reference is the caller's to give."""
     cdef page *p = &m.hot[pfn]
+    VM_BUG_ON_PAGE(p.flags & PG_swapcache or swap_cache_page(m, entry), pfn)
     area_of(m, entry).cache[swp_offset(entry)] = pfn
     p.flags |= PG_swapcache
     p.refcount += 1
@@ -90,6 +93,7 @@ cdef void delete_from_swap_cache(memmap *m, uint32_t pfn) noexcept nogil:
     """delete_from_swap_cache(): page and slot part, and the slot loses the cache's reference."""
     cdef page *p = &m.hot[pfn]
     cdef uint64_t entry = m.cold[pfn].private
+    VM_BUG_ON_PAGE(not p.flags & PG_swapcache or swap_cache_page(m, entry) != pfn, pfn)
     area_of(m, entry).cache[swp_offset(entry)] = 0
     p.flags &= ~<uint32_t>PG_swapcache
     p.refcount -= 1

@@ -202,7 +202,9 @@ def _walk_list(
 
 
 def check_freed(state: State, report: Report) -> None:
-    """5: nothing maps a freed frame; with debug_vm freed frames hold the poison; the zero page holds zeros."""
+    """5: nothing maps a freed frame; the zero page holds zeros; with debug_vm freed frames hold the poison, and have
+    held it until they were taken again.
+    """
     frames, leaves = state.frames, state.leaves
     named = leaves.kind <= SPECIAL
     gone = named & ((leaves.index < 0) | state.free[leaves.index])
@@ -222,6 +224,8 @@ def check_freed(state: State, report: Report) -> None:
         for pfns in (freed, fresh[_differing(state, fresh, np.uint64(0))]):
             bad = _differing(state, pfns, _POISON)
             report.frames(5, "poison", "written to after it was freed", bad, pfns)
+    if state.mem.corrupted:
+        report.add(5, "poison", "written to after it was freed, and taken since", pfn=state.mem.corrupted)
 
 
 def _differing(state: State, pfns: Ints, word: np.uint64) -> Bools:

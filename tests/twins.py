@@ -146,6 +146,7 @@ def _state(machine: Machine) -> Iterator[tuple[str, Array]]:
     yield "event", mem.event
     yield "tlb tags", hw.tlb["tag"]
     yield "tlb ptes", np.where(hw.tlb["tag"] != 0, hw.tlb["pte"], 0)
+    yield "corrupted", np.array([mem.corrupted])
     yield "clock", np.array([hw.now, hw.ring_head])
     yield "address spaces", np.array([_of_mm(mm) for mm in machine.mms])
     yield "tasks", np.array([_of_task(task) for task in (machine.ctx, *machine.tasks)])

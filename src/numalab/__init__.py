@@ -57,7 +57,7 @@ def boot(
     migration: str = "batched",
     costs: str | Costs | None = None,
     twins: bool = False,
-    debug_vm: bool = False,
+    debug_vm: bool | None = None,
     v5_quirks: bool = False,
 ) -> Machine:
     """Boot a machine.
@@ -65,7 +65,8 @@ def boot(
     spec: a preset (quad, dual, asym, odd, movable), the path of a machine file, `4x512M`, `numa=fake=4`, or a Topology.
     seed: decides which runnable program goes next; the same seed gives the same run.  migration: the engine that
     moves pages.  costs: the preset of virtual costs.  twins: run on the plain-Python kernels, a hundred times
-    slower.  debug_vm: poison freed frames, and check the state of memory whenever the machine has been run.
+    slower.  debug_vm: poison freed frames, and check the state of memory whenever the machine has been run; None:
+    if numalab is a debug build.
     v5_quirks: the swap engine makes the mistakes of its version 5 of October 2005.
 
     Raises TopologyError for a bad spec, ValueError for an unknown engine or cost preset, MemoryError when the host

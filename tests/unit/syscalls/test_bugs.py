@@ -26,7 +26,7 @@ def test_a_handler_that_fails_is_no_oserror(monkeypatch: pytest.MonkeyPatch) -> 
         except Exception:  # noqa: BLE001
             reached.append("the program saw it")
 
-    with numalab.boot("dual") as machine:
+    with numalab.boot("dual", debug_vm=False) as machine:  # what the task leaves behind breaks the invariants
         with pytest.raises(KernelBug, match=r"task 100 \(main\): IndexError\('a bug'\)") as caught:
             machine.run(main)
         assert isinstance(caught.value.__cause__, IndexError)

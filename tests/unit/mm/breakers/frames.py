@@ -200,6 +200,19 @@ def a_freed_frame_is_written(m: Scene) -> None:
     m.hw.write_phys(m.freed * PAGE + 77, b"\0")
 
 
+@breaks(5, "poison", "freed, and taken since")
+def a_freed_frame_is_written_and_taken_again(m: Scene) -> None:
+    m.hw.write_phys(m.freed * PAGE + 77, b"\0")
+    while m.mem.k.page_alloc.alloc_pages_node(m.mem, 0, 0) != m.freed:
+        pass
+
+
+@breaks(5, "poison", "freed, and taken since")
+def a_frame_that_was_never_used_is_written_and_taken(m: Scene) -> None:
+    m.hw.write_phys((m.block + (1 << m.order) - 1) * PAGE + 4095, b"\1")
+    assert m.mem.k.page_alloc.alloc_pages_node(m.mem, 0, 0, order=m.order) == m.block
+
+
 @breaks(5, "poison", "written to after it was freed")
 def a_frame_cut_off_a_never_used_block_is_written(m: Scene) -> None:
     m.hw.write_phys((m.block + 3) * PAGE + 77, b"\1")
