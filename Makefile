@@ -72,6 +72,30 @@ check: lint wheel ## all that must hold before a commit, 15 minutes at most
 check-long: lint wheel ## as check, with new random examples and the long tests, 60 minutes at most
 	NUMALAB_HYPOTHESIS=night $(PYTEST) -m "not wheel"
 
+# Checked builds stand apart: each is a package of its own in build/MODE, and the modules beside the sources stay those
+# of `make build`, even if a check is broken off. tests/checked/README.md says what they look for.
+#
+# pytest leaves file descriptor 2 alone (--capture=sys): what a dying process says must be seen. The runtime of the
+# sanitizers must be the first library of the process, and is the one that the modules were linked with.
+checked  = NUMALAB_HYPOTHESIS=fast PYTHONPATH=$(CURDIR)/build/$(1)/package $(2) $(PYTEST) --capture=sys \
+	-m "not (long or wheel or timed)" $(3) tests/checked/$(1).py tests/unit tests/properties
+runtime  = $$(ldd build/asan/package/numalab/_numalab_shared*.so | awk '/lib(asan|ubsan)/ { print $$3 }' | tr '\n' ' ')
+SANITIZE = LD_PRELOAD="$(runtime)" PYTHONMALLOC=malloc \
+	ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:abort_on_error=1:handle_segv=2 \
+	UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1
+
+.PHONY: check-debug check-asan apart-debug apart-asan
+check-debug: apart-debug ## unit and property tests with bounds checks, assertions and poison, 15 minutes at most
+	$(call checked,debug)
+
+check-asan: apart-asan ## unit and property tests under AddressSanitizer and UBSan, 15 minutes at most
+	$(call checked,asan,$(SANITIZE),-p tests.checked.redzones)
+
+apart-debug apart-asan: apart-%: $(VENV)/.dev
+	@echo 'compiling the kernels ($*)'
+	@mkdir -p build/$*/package && find build/$*/package -name '*.py' -delete
+	@NUMALAB_CYTHON=$* $(PY) setup.py --quiet build --build-lib build/$*/package --build-temp build/$*/temp
+
 .PHONY: wheel
 wheel: $(VENV)/.dev ## does what is handed out work without the checkout?
 	$(PY) -m pytest tests/unit/test_packaging.py

@@ -5,6 +5,7 @@ how to compile:
 
     fast      (default) no checks on array accesses, C division, -O3
     debug     checks on, C assertions on, NUMALAB_DEBUG defined, -O1 -g
+    asan      what fast means, at -O1 -g, under AddressSanitizer and UndefinedBehaviorSanitizer (`make check-asan`)
     trace     as debug, and every line reports to a tracer: slow, for coverage
     annotate  as fast, and an .html beside each C file in build/annotate shows where hot code touches Python
     none      compile nothing (`make` installs the package first, then builds it)
@@ -26,9 +27,10 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
-MODES = ("fast", "debug", "trace", "annotate", "none")
+MODES = ("fast", "debug", "asan", "trace", "annotate", "none")
 MODE = os.environ.get("NUMALAB_CYTHON") or "fast"
 CHECKED = MODE in {"debug", "trace"}
+SANITIZED = MODE == "asan"
 BUILD = Path("build", MODE)
 
 # Cython's memoryview code is large; it is compiled once, into this module, and not into each of ours.
@@ -43,11 +45,17 @@ DIRECTIVES = {
     "wraparound": False,
     "cdivision": True,
     "linetrace": MODE == "trace",
+    "show_performance_hints": not CHECKED,
 }
 
 # The kernels look at simulated RAM as page tables, words and bytes in turn: as Linux does, and with its flag.
 # -g0 comes last: Python's own flags ask for -g, which makes the modules five times as large.
-CFLAGS = ["-fno-strict-aliasing", *(["-O1", "-UNDEBUG", "-g"] if CHECKED else ["-O3", "-g0"])]
+CFLAGS = ["-fno-strict-aliasing", *(["-O1", "-UNDEBUG", "-g"] if CHECKED or SANITIZED else ["-O3", "-g0"])]
+LDFLAGS: list[str] = []
+if SANITIZED:
+    LDFLAGS += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    # Python's own -fwrapv would make signed overflow a thing that may happen.
+    CFLAGS += [*LDFLAGS, "-fno-wrapv", "-fno-omit-frame-pointer"]
 MACROS: list[tuple[str, str | None]] = [("NUMALAB_DEBUG", "1")] if CHECKED else []
 if MODE == "trace":
     MACROS += [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]
@@ -69,7 +77,7 @@ def extensions() -> list[Extension]:
     for path in sorted(glob.glob("src/numalab/**/*.pyx", recursive=True)):
         sources[path.removeprefix("src/").removesuffix(".pyx").replace("/", ".")] = path
     return [
-        Kernel(name, [path], extra_compile_args=CFLAGS, define_macros=MACROS)
+        Kernel(name, [path], extra_compile_args=CFLAGS, extra_link_args=LDFLAGS, define_macros=MACROS)
         for name, path in sources.items()
     ]
 
@@ -107,6 +115,7 @@ class BuildKernels(build_ext):
             compiler_directives=DIRECTIVES,
             shared_utility_qualified_name=SHARED,
             annotate=MODE == "annotate",
+            emit_linenums=CHECKED or SANITIZED,  # debuggers and sanitizers name lines of the .pyx
             nthreads=self.parallel,
             quiet=not self.verbose,
             exclude_failures=True,  # as make -k: build what can be built, and fail at the end

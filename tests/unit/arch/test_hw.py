@@ -111,6 +111,7 @@ def test_frames_that_are_taken_out_are_zeros() -> None:
                 hw.discard(start, end)
 
 
+@pytest.mark.timed
 def test_a_terabyte_boots_with_nothing_resident() -> None:
     topology = load("64x16G")
     Hardware(topology).close()
@@ -158,7 +159,9 @@ def test_a_host_that_refuses_is_named() -> None:
         """
         import resource
         from numalab.arch._hw import Hardware
-        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+        with open("/proc/self/statm") as statm:
+            most = int(statm.read().split()[0]) * resource.getpagesize() + (8 << 30)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
         try:
             Hardware("64x16G")
         except MemoryError as error:

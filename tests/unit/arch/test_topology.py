@@ -121,6 +121,7 @@ def test_small_nodes_leave_holes() -> None:
     ]
 
 
+@pytest.mark.timed
 def test_a_terabyte_costs_no_more_than_its_nodes() -> None:
     load("64x16G")
     best = min(_timed("64x16G") for _ in range(5))

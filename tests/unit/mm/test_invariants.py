@@ -226,6 +226,7 @@ def test_flags_are_those_of_the_kernels() -> None:
             assert value == 1 << bits[name], name
 
 
+@pytest.mark.timed
 def test_it_is_fast_enough_to_run_after_every_step() -> None:
     """64 MiB all in use, two processes: well under 50 ms; and a machine of 512 MiB costs what is in use of it."""
     with MmMachine("1x64M") as small, MmMachine("4x512M") as large:

@@ -23,7 +23,7 @@ from numalab.mm import (
 from numalab.mm.kernels import Why
 from numalab.mm.migrate.ledger import Phase, Reason
 
-MM = Path(mmzone.__file__).parent
+MM = Path(__file__).parents[3] / "mm"
 
 
 # --- structs -----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +32,7 @@ def test_pages_differ() -> None:
     assert len({row.tobytes() for row in words}) == 64
 
 
+@pytest.mark.timed
 def test_64_mib_take_well_under_two_seconds() -> None:
     start = time.perf_counter()
     for first in range(0, 16384, 256):
