@@ -299,7 +299,6 @@ cdef struct mpol:
 
 # Who may map a page: the VMAs of an anon_vma, or of a file (i_mmap). A page names either by id (page_cold.mapping).
 cdef struct anon_c:
-    void *owner                 # its AnonVma or AddressSpace (borrowed: what has an id is alive)
     vma_c **vmas
     uint32_t count
     uint32_t size
@@ -374,7 +373,9 @@ cdef class MemMap:
     cdef memmap m
     cdef readonly Hardware hw
     cdef dict __dict__          # the numpy views over the same bytes: hot, cold, order, zones, ...
-    cdef list _anon_free        # ids of AnonVmas and AddressSpaces that are gone
+    cdef dict _roots            # AnonVmas and AddressSpaces by id: what has one lives until close(), like its pages,
+    cdef list _anon_free        # and ids of those that are gone
+    cdef dict _mms              # address spaces by asid, likewise
     cdef list _asid_free
     cdef int _register(self, RmapRoot root) except -1
 
@@ -425,7 +426,6 @@ cdef struct mm_c:
     int64_t rss_shmem
     int64_t rss_swap
     int64_t nr_tables           # page-table pages, the root included
-    void *owner                 # its MmStruct (borrowed: what has an asid is alive)
     vma_c **table               # VMAs ascending, for kernels that look addresses up
     uint32_t nr_vmas
     uint32_t table_size

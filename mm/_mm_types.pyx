@@ -35,7 +35,9 @@ cdef class MemMap:
         self.m.mms = <mm_c **>calloc(MAX_ASID + 1, sizeof(mm_c *))
         if self.m.mms == NULL:
             raise MemoryError
+        self._roots = {}
         self._anon_free = []
+        self._mms = {}
         self._asid_free = []
         self.asid_top = 1
         self.anon_top = 1
@@ -93,9 +95,7 @@ cdef class MemMap:
 
     def mm_of(self, uint32_t asid):
         """The address space with this number. Raises KeyError: there is none."""
-        if asid > MAX_ASID or self.m.mms[asid] == NULL:
-            raise KeyError(asid)
-        return <MmStruct>self.m.mms[asid].owner
+        return self._mms[asid]
 
     @property
     def memory_nodes(self) -> int:
@@ -159,9 +159,7 @@ cdef class MemMap:
 
     def rmap_root(self, uint64_t id) -> RmapRoot | None:
         """The AnonVma or AddressSpace with an id; None = no such."""
-        if id >= self.m.anon_size or self.m.anon[id] == NULL:
-            return None
-        return <RmapRoot>self.m.anon[id].owner
+        return self._roots.get(id)
 
     def mappings(self) -> list[AddressSpace]:
         """Every file that has pages or mappings."""
@@ -184,7 +182,7 @@ cdef class MemMap:
                 memset(&table[self.m.anon_size], 0, (size - self.m.anon_size) * sizeof(anon_c *))
                 self.m.anon = table
                 self.m.anon_size = size
-        root.a.owner = <void *>root
+        self._roots[root.id] = root
         self.m.anon[root.id] = root.a
         return 0
 
@@ -437,6 +435,7 @@ cdef class RmapRoot:
         if self.a.count:
             raise ValueError(f"mapping {self.id} still has {self.a.count} VMAs")
         self.mem.m.anon[self.id] = NULL
+        del self.mem._roots[self.id]
         self.mem._anon_free.append(self.id)
 
     def addresses(self) -> list[int]:
@@ -650,7 +649,7 @@ cdef class MmStruct:
         self.c.pgd = pgd
         self.c.asid = asid
         self.c.nr_tables += 1
-        self.c.owner = <void *>self
+        mem._mms[asid] = self
         mem.m.mms[asid] = &self.c
         self._table_stale = True
 
@@ -660,6 +659,7 @@ cdef class MmStruct:
     def close(self) -> None:
         """Give the asid back; the tables must be gone."""
         self.mem.m.mms[self.c.asid] = NULL
+        del self.mem._mms[self.c.asid]
         self.mem._asid_free.append(self.c.asid)
 
     def vmas_changed(self) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
 
-from numalab.mm._mm_types import VMA, MmStruct
+from numalab.mm._mm_types import VMA, AnonVma, MmStruct
 from numalab.mm.memory import touch_user
 from numalab.mm.mmap import do_munmap
 from numalab.mm.mprotect import do_mprotect
@@ -117,6 +118,25 @@ def test_chains_do_not_grow_for_ever(m: MmMachine) -> None:
     assert lengths[-1] <= 3
     m.exit(mm)
     assert m.check() == []
+
+
+def test_what_has_a_number_lives(m: MmMachine) -> None:
+    """Walks find an anon_vma and an address space by number, also when no Python object names them any more."""
+    mm = m.new_mm()
+    m.map(mm, 4, AT)
+    touch_user(mm, m.ctx, AT, PAGE, 1, True)
+    anon = area(mm, 0).anon_vma
+    assert anon is not None
+    numbers = anon.id, mm.asid
+    mm.vmas.clear()
+    mm.vmas_changed()
+    m.mms.remove(mm)
+    del anon, mm
+    gc.collect()
+    root = m.mem.rmap_root(numbers[0])
+    assert isinstance(root, AnonVma)
+    assert (root.id, m.mem.mm_of(numbers[1]).asid) == numbers
+    assert [(vma.start, vma.mm.asid) for vma in root.vmas] == [(AT, numbers[1])]
 
 
 def test_numbers_come_back(m: MmMachine) -> None:

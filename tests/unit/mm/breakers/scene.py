@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from numalab.arch.disk import Disk
-from numalab.mm._mm_types import VMA, ShmemSbInfo
+from numalab.mm._mm_types import ShmemSbInfo
 from numalab.mm.filemap import generic_perform_write
 from numalab.mm.madvise import do_madvise
 from numalab.mm.memory import touch_user, write_user
@@ -38,7 +38,6 @@ class Scene(MmMachine):
 
     def __init__(self) -> None:
         super().__init__("2x8M,cpus=2")
-        self.kept_alive: list[VMA] = []
         self.parent = mm = self.new_mm()
         self.swapped = self.map(mm, 4)
         touch_user(mm, self.ctx, self.swapped, PAGE, 4, True)
