@@ -21,7 +21,7 @@ from numalab.mm.get_unmapped_area import task_size
 from numalab.mm.invariants_report import Report
 from numalab.mm.invariants_state import State
 from numalab.mm.invariants_walk import MIGRATION, PAGE, SPECIAL
-from numalab.mm.mpol import MPOL_PREFERRED
+from numalab.mm.mpol import MPOL_PREFERRED, MPOL_PREFERRED_MANY
 from numalab.mm.vm_flags import VM_ACCESS_FLAGS, VM_EXEC, VM_WRITE, offset_in_page
 
 __all__ = ["check_anon_vmas", "check_areas", "check_files", "check_mapped_areas", "check_policies"]
@@ -190,7 +190,10 @@ def _check_chain(vma: VMA, report: Report) -> None:
 
 
 def check_policies(mms: Iterable[MmStruct], ctxs: Iterable[AllocCtx], report: Report) -> None:
-    """9: policies name nodes with memory, and tasks stand on the node of their CPU and may use memory."""
+    """9: policies name nodes with memory, and tasks stand on the node of their CPU and may use memory.
+
+    What is preferred stays when its memory goes (mpol_rebind_preferred()).
+    """
     seen: dict[int, MemPolicy] = {}
     memory = 0
     for mm in mms:
@@ -205,7 +208,8 @@ def check_policies(mms: Iterable[MmStruct], ctxs: Iterable[AllocCtx], report: Re
             if not ctx.mems_allowed & memory:
                 report.add(9, "task", "a task may use no node that has memory", got=hex(ctx.mems_allowed))
     for policy in seen.values():
-        if policy.nodes & ~memory:
+        preferred = policy.mode in (MPOL_PREFERRED, MPOL_PREFERRED_MANY)
+        if policy.nodes & ~memory and not preferred:
             report.add(
                 9,
                 "policy",

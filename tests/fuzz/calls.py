@@ -295,7 +295,9 @@ def move_pages(world: World, actor: Actor, region: Region) -> None:
         touching(world, actor, region)
         return
     rng = world.rng
-    pages = ",".join(world.part(region) for _ in range(rng.randint(1, 3)))
+    # Each small page of a huge one moves all of it: an emulated machine would be at it for minutes.
+    one = world.place if region.huge or region.unit > 1 else world.part
+    pages = ",".join(one(region) for _ in range(rng.randint(1, 3)))
     if world.chance(8):
         pages += rng.choice((",null", ",bad", ",kern", f",{region.name}+{region.pages}"))
     nodes = world.rng.choice(
