@@ -71,6 +71,11 @@ def huge_ptep_get(MemMap mem, MmStruct mm, uint64_t va) -> int:
     return pmd[0] if pmd != NULL else 0
 
 
+def hugetlb_walk(MemMap mem, MmStruct mm, uint64_t va) -> bool:
+    """Is there a table that the leaf of va would stand in?"""
+    return pmd_entry(mem.m.h, mm.c.pgd, va) != NULL
+
+
 def huge_pte_alloc(MemMap mem, AllocCtx ctx, MmStruct mm, uint64_t va) -> bool:
     """Make the tables above the leaf of va; False: there is no frame for one."""
     return pmd_alloc(&mem.m, &ctx.c, &mm.c, va) != NULL

@@ -63,6 +63,12 @@ def huge_ptep_get(mem: MemMap, mm: MmStruct, va: int) -> int:
     return m.ram[pmd] if pmd >= 0 else 0
 
 
+def hugetlb_walk(mem: MemMap, mm: MmStruct, va: int) -> bool:
+    """Is there a table that the leaf of va would stand in?"""
+    m = View(mem)
+    return pt.pmd_index(m.ram, m.hw.levels, mm.pgd, va) >= 0
+
+
 def huge_pte_alloc(mem: MemMap, ctx: AllocCtx, mm: MmStruct, va: int) -> bool:
     """Make the tables above the leaf of va; False: there is no frame for one."""
     return pmd_alloc(View(mem), ctx, mm, va) >= 0

@@ -39,8 +39,7 @@ from numalab.mm._page_alloc cimport (
     nl_prefetch, nl_prefetchw,
 )
 from numalab.mm._page_list cimport (
-    FATE_FREED, FATE_MOVED, FATE_PASSED, FATE_QUEUED, PageList, PageLog, log_of, note, page_log,
-    passed_batch,
+    FATE_FREED, FATE_MOVED, FATE_PASSED, FATE_QUEUED, PageList, PageLog, log_of, note, page_log, passed_batch,
 )
 from numalab.mm._rmap cimport mig_item, rmap_remap, rmap_unmap
 from numalab.mm._swap cimport replace_in_swap_cache
@@ -444,8 +443,7 @@ cdef uint32_t unmap_batch(memmap *m, batch *b, uint32_t cpu, uint32_t *pfns, uin
                           ) noexcept nogil:
     """migrate_folio_unmap() for a batch: lock each page and turn its PTEs into migration entries.
 
-    left: pages there are. Returns how many the batch has: it ends where a huge page begins. What is there of one that
-    is not whole are small pages.
+    left: pages there are. Returns how many the batch has: it ends where a huge page begins that is whole.
     """
     cdef uint32_t n = <uint32_t>left if left < BATCH else BATCH
     cdef uint32_t i, pfn, table
@@ -592,7 +590,7 @@ cdef inline void copy_page_state(memmap *m, uint32_t src, uint32_t dst) noexcept
 
 cdef uint32_t sort_out(memmap *m, batch *b, uint32_t first, uint32_t n, uint32_t *dst, uint32_t nr_dst,
                        mig_item **moving, MigrateStats stats) noexcept nogil:
-    """Give each of ``n`` items that may move its target, in order, and map the others again; returns how many move."""
+    """Give each of n items that may move its target, now first in ``dst``, and map the others again. How many move."""
     cdef uint32_t i, k = 0
     cdef int reason
     cdef mig_item *item
@@ -602,10 +600,12 @@ cdef uint32_t sort_out(memmap *m, batch *b, uint32_t first, uint32_t n, uint32_t
         reason = why_not(m, item.src)
         if reason != REASON_NONE:
             undo_item(m, b, item, reason)
-        elif k == nr_dst:
+        elif i - first >= nr_dst:
             undo_item(m, b, item, REASON_TARGET_FULL)
         else:
-            item.dst = dst[k]
+            item.dst = dst[i - first]
+            dst[i - first] = dst[k]
+            dst[k] = item.dst
             moving[k] = item
             k += 1
     if b.nr_multi:

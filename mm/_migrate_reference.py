@@ -425,15 +425,19 @@ def why_not(m: View, pfn: int) -> Reason | None:
 
 
 def sort_out(m: View, b: Batch, items: list[MigItem], dst: list[int], stats: MigrateStats) -> list[MigItem]:
-    """Give each page that may move its target, in order, and map the others again; returns those that move."""
+    """Give each page that may move its target, and map the others again; returns those that move. The targets of those
+    stand first in ``dst`` then.
+    """
     moving: list[MigItem] = []
     staying: list[tuple[MigItem, Reason]] = []
-    for item in items:
+    for i, item in enumerate(items):
         reason = why_not(m, item.src)
-        if reason is None and len(moving) == len(dst):
+        if reason is None and i >= len(dst):
             reason = Reason.TARGET_FULL
         if reason is None:
-            item.dst = dst[len(moving)]
+            k = len(moving)
+            dst[i], dst[k] = dst[k], dst[i]
+            item.dst = dst[k]
             moving.append(item)
         else:
             staying.append((item, reason))

@@ -63,6 +63,12 @@ def hugetlb_index(vma: VMA, addr: int) -> int:
     return (vma.pgoff >> _ORDER) + (addr - vma.start) // PMD_SIZE
 
 
+def hugetlb_cached(vma: VMA, addr: int) -> bool:
+    """mincore() where no page table is: whether the file has the page. Where there is a table, it alone counts."""
+    walked = vma.mm.mem.k.hugetlb.hugetlb_walk(vma.mm.mem, vma.mm, addr)
+    return not walked and hugetlb_index(vma, addr) in _file(vma).pages
+
+
 def _file(vma: VMA) -> HugetlbFile:
     return cast("HugetlbFile", vma.file)
 

@@ -14,9 +14,10 @@ from numalab.arch.errno import EINVAL, ENOMEM, KernelError
 from numalab.mm._constants import PG_uptodate
 from numalab.mm._mm_types import MemMap, MmStruct
 from numalab.mm.get_unmapped_area import task_size
+from numalab.mm.hugetlb import hugetlb_cached
 from numalab.mm.mmap_lock import mmap_read_lock
 from numalab.mm.swap_state import swap_cache_get_folio
-from numalab.mm.vm_flags import PAGE_SHIFT, PAGE_SIZE, offset_in_page, page_align
+from numalab.mm.vm_flags import PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, VM_HUGETLB, offset_in_page, page_align
 from numalab.mm.vma_tree import linear_page_index, vma_lookup
 
 __all__ = ["do_mincore"]
@@ -75,7 +76,11 @@ def _add_cached(mm: MmStruct, start: int, words: NDArray[np.uint64]) -> None:
         vma = vma_lookup(mm, at)
         assert vma is not None
         stop = min(end, vma.end)
-        if vma.file is not None:
+        if vma.flags & VM_HUGETLB:
+            stop = min(stop, (at & -PMD_SIZE) + PMD_SIZE)
+            if hugetlb_cached(vma, at):
+                words[at - start >> PAGE_SHIFT : stop - start >> PAGE_SHIFT] = _PRESENT
+        elif vma.file is not None:
             first = linear_page_index(vma, at)
             for index, entry in vma.file.mapping.entries(first, first + (stop - at >> PAGE_SHIFT)):
                 here = (at - start >> PAGE_SHIFT) + index - first

@@ -99,12 +99,13 @@ def madvise_willneed(mem: MemMap, mm: MmStruct, vma: VMA, ctx: AllocCtx, start: 
 
 def _swapped(mem: MemMap, mm: MmStruct, vma: VMA, start: int, end: int) -> Iterator[tuple[int, int]]:
     """(address, swap entry) of the pages of [start, end) that are in swap: page tables or the file tell."""
-    if vma.file is not None:  # a file on a disk has no swap entries
+    if vma.file is not None:  # shared memory, not what was copied of it; a file on a disk has no swap entries
         first, last = linear_page_index(vma, start), linear_page_index(vma, end)
         for index, entry in vma.file.mapping.entries(first, last):
             va = vma.start + (index - vma.pgoff << PAGE_SHIFT)
             if entry & 1:
                 yield va, entry - 1
+        return
     if not mm.rss_swap:
         return
     for at in range(start, end, PIECE * PAGE_SIZE):

@@ -18,7 +18,6 @@ ADVICE = (
     *("populate_read", "populate_write", "dontfork", "dofork", "sequential", "random", "normal", "mergeable"),
     *(
         "unmergeable",
-        "hugepage",
         "nohugepage",
         "collapse",
         "wipeonfork",
@@ -93,7 +92,9 @@ def mmap(world: World, actor: Actor) -> Region | None:
     world.say(actor, " ".join(words))
     region = actor.regions[name] = Region(name, pages, kind, path, hazy=path in world.blurred)
     reached(world, actor, region)
-    if kind == "private" and pages in HUGE_SIZES and world.chance(70):
+    # Not where pages are already: khugepaged would make a huge one of them, some time.
+    present = "populate" in flags or "locked" in flags
+    if kind == "private" and pages in HUGE_SIZES and not present and world.chance(70):
         world.say(actor, f"madvise {name} hugepage")
     return actor.regions[name]
 

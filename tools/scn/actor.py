@@ -123,6 +123,11 @@ class Actor:
         self._map(Memory.EDGE, PAGE, rw)
         self.process.store(Memory.EDGE, b"\1")
         self._map(Memory.READ_ONLY, PAGE, _PROT_READ)
+        # A C program's heap is in use before a scenario names it: the area has an anon_vma, which says with whom it may
+        # become one, and that a child's has the same pages.
+        heap = self.process.call("brk", 0)
+        if self.process.call("brk", heap + PAGE) == heap + PAGE:
+            self.process.touch(heap, PAGE, 1, True)
 
     def _map(self, addr: int, length: int, prot: int) -> None:
         ret = self.process.call("mmap", addr, length, prot, _MAP_PRIVATE | _MAP_FIXED | _MAP_ANONYMOUS, -1, 0)

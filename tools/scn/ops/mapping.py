@@ -134,15 +134,12 @@ def mremap(actor: Actor, line: Line) -> str:
 def brk(actor: Actor, line: Line) -> str:
     """Make the heap so long, by brk(2); its first use gives it a name and a beginning on a round page.
 
-    What lies between the heap's start and that page is unmapped. It was in use before, as a C program's heap is: the
-    area has an anon_vma, which says with whom it may become one, and that a child's has the same pages.
+    What lies between the end of the heap so far and that page is unmapped.
     """
     line.need(3)
     region, length = find(actor.regions, line.pos[1]), blen(line.pos[2])
     if region is None:
         first = -(-actor.process.call("brk", 0) // PAGE) * PAGE
-        if actor.process.call("brk", first + PAGE) == first + PAGE:
-            actor.process.touch(first, PAGE, 1, True)
         base = first // _HEAP_ALIGN * _HEAP_ALIGN + _HEAP_ALIGN
     else:
         base = region.base
