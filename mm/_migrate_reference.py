@@ -322,8 +322,7 @@ def free_isolated(m: View, cpu: int, pfn: int, stats: MigrateStats) -> None:
 def unmap_batch(m: View, b: Batch, cpu: int, pfns: list[int], stats: MigrateStats) -> int:
     """migrate_folio_unmap() for a batch: lock each page and turn its PTEs into migration entries.
 
-    Returns how many pages the batch has: it ends where a huge page begins. What is there of one that is not whole are
-    small pages.
+    Returns how many pages the batch has: it ends where a huge page begins that is whole.
     """
     several: list[MigItem] = []
     n = min(len(pfns), BATCH)
@@ -425,9 +424,7 @@ def why_not(m: View, pfn: int) -> Reason | None:
 
 
 def sort_out(m: View, b: Batch, items: list[MigItem], dst: list[int], stats: MigrateStats) -> list[MigItem]:
-    """Give each page that may move its target, and map the others again; returns those that move. The targets of those
-    stand first in ``dst`` then.
-    """
+    """Give each page that may move its target, now first in ``dst``; map the others again. Returns those that move."""
     moving: list[MigItem] = []
     staying: list[tuple[MigItem, Reason]] = []
     for i, item in enumerate(items):
@@ -435,9 +432,8 @@ def sort_out(m: View, b: Batch, items: list[MigItem], dst: list[int], stats: Mig
         if reason is None and i >= len(dst):
             reason = Reason.TARGET_FULL
         if reason is None:
-            k = len(moving)
-            dst[i], dst[k] = dst[k], dst[i]
-            item.dst = dst[k]
+            item.dst = dst[i]
+            dst[i], dst[len(moving)] = dst[len(moving)], item.dst
             moving.append(item)
         else:
             staying.append((item, reason))

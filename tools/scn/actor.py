@@ -47,6 +47,7 @@ _FIRST_SLOT = 16
 REGION_STEP = 23063040
 
 _PROT_READ, _PROT_WRITE = 1, 2
+_MADV_DONTNEED = 4
 _MAP_PRIVATE, _MAP_FIXED, _MAP_ANONYMOUS = 0x02, 0x10, 0x20
 
 
@@ -124,10 +125,11 @@ class Actor:
         self.process.store(Memory.EDGE, b"\1")
         self._map(Memory.READ_ONLY, PAGE, _PROT_READ)
         # A C program's heap is in use before a scenario names it: the area has an anon_vma, which says with whom it may
-        # become one, and that a child's has the same pages.
+        # become one, and that a child's has the same pages. The page itself would only be in the way.
         heap = self.process.call("brk", 0)
         if self.process.call("brk", heap + PAGE) == heap + PAGE:
             self.process.touch(heap, PAGE, 1, True)
+            self.process.call("madvise", heap, PAGE, _MADV_DONTNEED)
 
     def _map(self, addr: int, length: int, prot: int) -> None:
         ret = self.process.call("mmap", addr, length, prot, _MAP_PRIVATE | _MAP_FIXED | _MAP_ANONYMOUS, -1, 0)
