@@ -14,10 +14,15 @@ from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 import numalab
+from numalab.kernel.kill import send_signal
 from numalab.kernel.machine import Machine
 from numalab.kernel.task import Task
 from numalab.mm.preempt import Point
+from numalab.mm.swap import lru_add_drain_all
+from numalab.mm.swapfile import swap_areas
 from numalab.syscalls import abi
 from numalab.syscalls.sys import Sys
 
@@ -76,9 +81,15 @@ class Decision:
 
 @dataclass
 class Outcome:
-    """What became of a run. failure: "" if nothing was wrong."""
+    """What became of a run. failure: "" if nothing was wrong.
+
+    turns: all moments at which tasks could change.  left: when all have ended, frames that are free or only in the
+    swap cache, and swap slots taken otherwise.
+    """
 
     failure: str = ""
+    turns: list[str] = field(default_factory=list)
+    left: tuple[int, int] = (0, 0)
     decisions: list[Decision] = field(default_factory=list)
     schedule: Schedule = field(default_factory=dict)
 
@@ -119,14 +130,20 @@ class Lab:
         referee.begin(self.machine.sched.current)
         for pid in pids:
             _, status = sys.wait(pid)
-            assert status == 0, f"task {referee.names[pid]} ended with status {status}"
+            name = referee.names[pid]
+            assert status in {0, -abi.SIGKILL if name == referee.killed else 0}, (
+                f"task {name}: status {status}"
+            )
         referee.end()
+        if referee.killed and not referee.look:
+            sys.exit(0)
 
 
 class Referee:
     """Who decides whose turn it is: the scheduler's ``choose`` and mm's ``preempt``.
 
     otherwise: asked where the schedule says nothing, with the decision; None goes on as usual.
+    kill: at this turn whoever runs is killed.  look: main looks at memory all the same.
     """
 
     def __init__(
@@ -135,7 +152,12 @@ class Referee:
         schedule: Schedule,
         otherwise: Callable[[Decision], str | None] | None,
         strict: bool,
+        kill: str = "",
+        look: bool = True,
     ) -> None:
+        self.kill = kill
+        self.look = look
+        self.killed = ""
         self.names: dict[int, str] = {}
         self.errors: list[Exception] = []
         self.outcome = Outcome()
@@ -187,6 +209,10 @@ class Referee:
         turn = f"{turn}.{self._turns[turn]}"
         if self._turns.total() > MOST_TURNS:
             raise Livelock(turn)
+        self.outcome.turns.append(turn)
+        if turn == self.kill and before is not self._waiter and before.alive:
+            self.killed = self._name(before)
+            send_signal(self._machine.kernel, before, abi.SIGKILL)
         others = {self._name(task): task for task in tasks if task is not usual and task is not self._waiter}
         if before is self._waiter and goes_on:
             others = {}
@@ -251,6 +277,15 @@ def _guard_kernels(machine: Machine) -> None:
     machine.sched.wait = outside(machine.sched.wait, "wait")  # type: ignore[method-assign]
 
 
+def _left(machine: Machine) -> tuple[int, int]:
+    """Outcome.left. A page under writeback stays in the swap cache when its task ends, as on Linux."""
+    lru_add_drain_all(machine.mem)
+    free = sum(machine.node_pages(nid)[1] for nid in machine.topology.node_ids)
+    areas = list(swap_areas(machine.mem))
+    cached = sum(int(np.count_nonzero(area.cache)) for area in areas)
+    return free + cached, sum(int(np.count_nonzero(area.map)) for area in areas) - cached
+
+
 def run(
     case: Case,
     schedule: Schedule | str = "",
@@ -258,12 +293,17 @@ def run(
     twins: bool = False,
     otherwise: Callable[[Decision], str | None] | None = None,
     strict: bool = True,
+    kill: str = "",
+    look: bool = True,
 ) -> Outcome:
-    """Run a case under a schedule. strict: raise NoSuchTurn if it does not fit; else go on as usual there."""
+    """Run a case under a schedule. strict: raise NoSuchTurn if it does not fit; else go on as usual there.
+
+    kill, look: as Referee has them.
+    """
     schedule = read(schedule) if isinstance(schedule, str) else schedule
     with numalab.boot(SPEC, migration=case.engine, twins=twins) as machine:
         _guard_kernels(machine)
-        referee = Referee(machine, schedule, otherwise, strict)
+        referee = Referee(machine, schedule, otherwise, strict, kill, look)
         lab = Lab(machine, referee)
 
         def main(sys: Sys) -> None:
@@ -275,6 +315,7 @@ def run(
                 raise referee.errors[0]
             assert status == 0, f"main ended with status {status}"
             machine.check_invariants()
+            referee.outcome.left = _left(machine)
         except NoSuchTurn:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the run has failed
