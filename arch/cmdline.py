@@ -16,7 +16,7 @@ class TopologyError(ValueError):
 
 
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": PAGE_SIZE}
-_SIZE = re.compile(r"(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,18})\s*(p|pages?|[kKmMgGtT](?:i?[bB])?)?")
+_SIZE = re.compile(r"(0[xX][0-9a-fA-F]{1,16}|0{1,18}|[1-9][0-9]{0,17})\s*(p|pages?|[kKmMgGtT](?:i?[bB])?)?")
 
 
 def parse_size(text: object, where: str, *, zero: bool = False) -> int:
