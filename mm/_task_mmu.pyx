@@ -13,7 +13,8 @@ from numalab.arch._pagetable cimport (
 )
 from numalab.mm._migrate_entry cimport mig_entry_pfn
 from numalab.mm._mm_types cimport (
-    MemMap, MmStruct, PG_active, PG_anon, PG_dirty, PG_swapcache, PG_unevictable, PG_writeback, memmap, page,
+    HPAGE_PMD_NR, MemMap, MmStruct, PG_active, PG_anon, PG_dirty, PG_swapcache, PG_unevictable, PG_writeback, memmap,
+    page,
 )
 
 
@@ -57,7 +58,7 @@ def numa_stats(MemMap mem, MmStruct mm, uint64_t start, uint64_t end) -> tuple:
     """gather_pte_stats() over [start, end): (anon, dirty, pages, mapcount_max, swapcache, active, writeback, per_node).
 
     Counts of pages; ``per_node`` is an int64 array indexed by node id. Only present pages count, the zero page does
-    not.
+    not. For how often what a leaf maps is mapped its first page stands.
     """
     per_node = np.zeros(mem.m.nr_nodes, np.int64)
     cdef int64_t[::1] node = per_node
@@ -65,6 +66,7 @@ def numa_stats(MemMap mem, MmStruct mm, uint64_t start, uint64_t end) -> tuple:
     cdef uint64_t va = start, next, pte
     cdef uint64_t spread[512]
     cdef uint64_t *table
+    cdef bint leaf
     cdef memmap *m = &mem.m
     cdef page *p
     with nogil:
@@ -72,7 +74,8 @@ def numa_stats(MemMap mem, MmStruct mm, uint64_t start, uint64_t end) -> tuple:
             table = pte_table(m.h, mm.c.pgd, va, &next)
             if next > end or next <= va:
                 next = end
-            if table == NULL:
+            leaf = table == NULL
+            if leaf:
                 table = leaf_table(m.h, mm.c.pgd, va, spread)
             if table == NULL:
                 va = next
@@ -89,7 +92,7 @@ def numa_stats(MemMap mem, MmStruct mm, uint64_t start, uint64_t end) -> tuple:
                 swapcache += (p.flags & PG_swapcache) != 0
                 active += (p.flags & (PG_active | PG_unevictable)) != 0
                 writeback += (p.flags & PG_writeback) != 0
-                if p.mapcount > most:
+                if p.mapcount > most and not (leaf and pte_pfn(pte) & (HPAGE_PMD_NR - 1)):
                     most = p.mapcount
                 node[p.flags >> 26] += 1
     return anon, dirty, pages, most, swapcache, active, writeback, per_node

@@ -12,7 +12,7 @@ import numpy as np
 from numalab.arch import _pagetable_reference as pt
 from numalab.mm import _constants as c
 from numalab.mm._migrate_entry_reference import mig_entry_pfn
-from numalab.mm._reference import View, is_page, mapped_ptes
+from numalab.mm._reference import View, huge_pmd, is_page, mapped_ptes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,15 +48,17 @@ def numa_stats(
 ) -> tuple[int, int, int, int, int, int, int, NDArray[np.int64]]:
     """gather_pte_stats() over [start, end): (anon, dirty, pages, mapcount_max, swapcache, active, writeback, per_node).
 
-    Counts of pages; ``per_node`` is an array indexed by node id. Only present pages count, the zero page does not.
+    Counts of pages; ``per_node`` is an array indexed by node id. Only present pages count, the zero page does not. For
+    how often what a leaf maps is mapped its first page stands.
     """
     m = View(mem)
     per_node = np.zeros(len(mem.node_stat), np.int64)
     found: list[tuple[int, int, bool]] = []  # flags, mapcount, dirty by PTE
-    for _, pte in mapped_ptes(m, mm.pgd, start, end):
+    for va, pte in mapped_ptes(m, mm.pgd, start, end):
         if is_page(pte):
             pfn = pt.pte_pfn(pte)
-            found.append((m.hot.flags[pfn], m.hot.mapcount[pfn], pte & pt.PTE_DIRTY != 0))
+            behind = pfn % c.HPAGE_PMD_NR and huge_pmd(m, mm.pgd, va) >= 0
+            found.append((m.hot.flags[pfn], 0 if behind else m.hot.mapcount[pfn], pte & pt.PTE_DIRTY != 0))
             per_node[m.node(pfn)] += 1
 
     def having(bits: int) -> int:
