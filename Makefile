@@ -126,12 +126,15 @@ format: $(VENV)/.dev ## put the Python files in form
 
 # --- measure -----------------------------------------------------------------------------------------------------
 
-.PHONY: bench gates
+.PHONY: bench gates reliability
 bench: $(VENV)/.dev $(BUILT) ## measure, without judging
 	@$(PY) -m benchmarks.bench
 
 gates: $(VENV)/.dev $(BUILT) ## measure what benchmarks/gates.toml promises, and judge
 	@$(PY) -m benchmarks.gates
+
+reliability: $(VENV)/.dev $(BUILT) ## empty nodes under load and faults, judge, write docs/reliability.md: N=1000 SEED=0
+	@$(PY) -m tests.reliability --jobs $(JOBS) $(if $(N),--count $(N)) $(if $(SEED),--seed $(SEED))
 
 # --- build -------------------------------------------------------------------------------------------------------
 
