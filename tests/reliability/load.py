@@ -45,7 +45,9 @@ class Load:
     #: Each direct I/O ends at a time up to this one.
     io_ns: int = 2000 * MS
     #: In seconds: a block that is not empty after so long is given up.
-    patience: int = 60
+    patience: int = 20
+    #: And a writer rests for so long when the disk has his file.
+    rest: float = 1.0
     #: A request to the disk, and each page of it.
     disk: tuple[int, int] = (8 * MS, 68_000)
 
@@ -99,6 +101,7 @@ class Field:
         self.out = Outcome(machine.engine, load.frames)
         self._daemon = daemon
         self._ready = 0
+        self._begun = False
         self._under_way = False
         self._over = False
 
@@ -160,7 +163,13 @@ class Field:
                 data.stamp(sys, page)
             sys.fsync(fd)
 
-        self._repeat(sys, write)
+        def rewrite() -> None:
+            if self._begun:
+                write()
+            sys.sleep(self.load.rest if self._begun else 0.001)
+
+        write()
+        self._repeat(sys, rewrite)
         self.look(sys, data)
 
     def _repeat(self, sys: Sys, act: Callable[[], None]) -> None:
@@ -181,10 +190,15 @@ class Field:
         for task, page in self.some_pages(self.load.pages(self.load.direct_io)):
             machine.obstacles.hold(machine.page_of(task, page), self.rng.randrange(self.load.io_ns))
             out.held += 1
+        self._begun = True
+        while (writing := int(mem.node_stat[NODE, c.NR_WRITEBACK])) < 0.99 * self.load.pages(
+            self.load.written
+        ):
+            sys.sleep(0.001)
         total, free = machine.node_pages(NODE)
         out.taken = total - free
         out.locked = int(mem.node_stat[NODE, c.NR_MLOCK])
-        out.writeback = int(mem.node_stat[NODE, c.NR_WRITEBACK])
+        out.writeback = writing
         began, self._under_way = machine.now, True
         self._daemon(self, sys)
         out.ns, self._under_way = machine.now - began, False

@@ -32,7 +32,7 @@ daemon takes its {blocks} memory blocks offline, one after the other. Seed {seed
 | --- | --- |
 | in use | {used:.1%} |
 | locked by `mlock` | {locked:.1%} |
-| under writeback at that moment, to a slow disk; {writers} processes write their files all the time | {writeback:.1%} |
+| under writeback at that moment, to a slow disk; {writers} processes write a file every second | {writeback:.1%} |
 | shared: half of it by `MAP_SHARED`, half as private pages since `fork`, mapped by all | {shared:.1%} |
 | under direct I/O, each for a time of up to {io:g} s | {held:.1%} |
 """
