@@ -107,7 +107,7 @@ def page(
         storms,
         *_storms(tally),
     ]
-    return "\n".join(part.strip("\n") + ("\n" if not part.startswith("|") else "") for part in parts) + "\n"
+    return "\n".join(part.strip("\n") + ("\n" if part and part[0] != "|" else "") for part in parts) + "\n"
 
 
 def _reasons(counts: Counter[str]) -> str:
@@ -151,6 +151,7 @@ def _table(outcomes: Sequence[Outcome], rows: dict[str, Row]) -> Iterator[str]:
     yield "| --- |" + " --- |" * len(outcomes)
     for name, row in rows.items():
         yield f"| {name} | " + " | ".join(row(out) for out in outcomes) + " |"
+    yield ""
 
 
 def _storms(tally: Counter[str]) -> Iterator[str]:
