@@ -39,7 +39,7 @@ def main() -> int:
         for part in parts:
             tally.update(part)
     seconds = time.monotonic() - began
-    PAGE.write_text(page(load, seed, removed, pinned, vacated, tally, seed, seconds), encoding="utf-8")
+    PAGE.write_text(page(load, seed, removed, pinned, vacated, tally, seed), encoding="utf-8")
     wrong = [
         *(f"{out.engine}: the node was not emptied" for out in removed if any(out.answers) or out.managed),
         *(f"{out.engine}: the node is not as it was" for out in pinned if out.managed != out.frames),

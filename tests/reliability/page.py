@@ -56,7 +56,7 @@ over what is locked by `mlock`.
 STORMS = """
 ## {machines:,} small machines on which everything goes wrong
 
-Each is drawn from its seed, {first} to {last} ({rate:.1f} a second of the host's time): engine, size of swap or
+Each is drawn from its seed, {first} to {last}: engine, size of swap or
 none, slow or fast disks, disks that fail meanwhile (a fifth of the machines), programs with private, shared,
 locked, paged-out and file memory that they use all the time, page locks, writeback, pins and direct I/O in their
 way (of the last two one in ten never ends), a target that is nearly full. On half of them tasks also change in the
@@ -76,9 +76,8 @@ def page(
     vacated: Sequence[Outcome],
     tally: Counter[str],
     first: int,
-    seconds: float,
 ) -> str:
-    """The whole page. first: seed of the first small machine; seconds: how long they took."""
+    """The whole page. first: seed of the first small machine."""
     one = removed[0]
     loaded = LOADED.format(
         size=f"{load.frames >> 8} MiB",
@@ -95,7 +94,7 @@ def page(
         held=one.held / load.frames,
     )
     count = tally["machines"]
-    storms = STORMS.format(machines=count, first=first, last=first + count - 1, rate=count / seconds)
+    storms = STORMS.format(machines=count, first=first, last=first + count - 1)
     parts = [
         HEAD,
         loaded,
