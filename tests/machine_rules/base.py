@@ -237,6 +237,8 @@ class Base(RuleBasedStateMachine):
             cached = int(area.cache[slot])
             # What is being read, or could not be read, is still where it was.
             if not cached or not int(self.mem.hot["flags"][cached]) & PG_uptodate:
+                if area.zeromap[slot]:
+                    return ZEROS
                 return area.disk.store[slot * PAGE : (slot + 1) * PAGE].tobytes()
             at = cached * PAGE
         return ram[at : at + PAGE].tobytes()
