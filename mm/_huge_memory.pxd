@@ -23,6 +23,7 @@ cdef bint huge_mapped_shared(memmap *m, uint32_t pfn) noexcept nogil
 cdef bint partially_mapped(memmap *m, uint32_t pfn) noexcept nogil
 cdef bint huge_page_pinned(memmap *m, uint32_t pfn) noexcept nogil
 cdef void split_folio(memmap *m, uint32_t pfn, bint zeros) noexcept nogil
+cdef bint try_split_folio(memmap *m, uint32_t pfn) noexcept nogil
 cdef bint discard_huge_page(memmap *m, uint32_t head) noexcept nogil
 cdef bint is_huge_list(memmap *m, const uint32_t *pfns, uint64_t n) noexcept nogil
 cdef void remap_huge_page(memmap *m, uint32_t src, uint32_t dst) noexcept nogil

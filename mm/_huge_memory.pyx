@@ -29,12 +29,12 @@ from numalab.mm._lru cimport (
     munlock_page, page_free_prepare, pages_free_prepare,
 )
 from numalab.mm._mm_types cimport (
-    AllocCtx, GFP_USER_MOVABLE, HPAGE_PMD_NR, HPAGE_PMD_ORDER, MemMap, MmStruct, NO_PFN, NR_ANON_MAPPED, NR_ANON_THPS,
-    NR_MLOCK, NR_NODE_STATS, PGFAULT, PGREUSE, PG_NODE_SHIFT, PG_anon, PG_anon_exclusive, PG_dirty, PG_head, PG_hugetlb,
-    PG_isolated, PG_locked, PG_mlocked, PG_partially_mapped, PG_swapbacked, PG_table, PG_tail, PG_unevictable,
-    PG_uptodate, THP_FAULT_ALLOC, THP_FAULT_FALLBACK, THP_SPLIT_PAGE, THP_SPLIT_PMD, UNEVICTABLE_PGCULLED,
-    UNEVICTABLE_PGMLOCKED, VMA, VM_LOCKED, VM_WRITE, WHY_DONE, WHY_NEED_RECLAIM, WHY_NO_TARGET, alloc_ctx, anon_c,
-    memmap, mm_c, page, page_cold, vma_c,
+    AllocCtx, GFP_USER_MOVABLE, HPAGE_PMD_NR, HPAGE_PMD_ORDER, MemMap, MmStruct, NO_PFN, NR_ANON_MAPPED,
+    NR_ANON_THPS, NR_MLOCK, NR_NODE_STATS, PGFAULT, PGREUSE, PG_NODE_SHIFT, PG_anon, PG_anon_exclusive, PG_dirty,
+    PG_head, PG_hugetlb, PG_isolated, PG_locked, PG_mlocked, PG_partially_mapped, PG_swapbacked, PG_table, PG_tail,
+    PG_unevictable, PG_uptodate, THP_FAULT_ALLOC, THP_FAULT_FALLBACK, THP_MIGRATION_FAIL, THP_MIGRATION_SPLIT,
+    THP_SPLIT_PAGE, THP_SPLIT_PMD, UNEVICTABLE_PGCULLED, UNEVICTABLE_PGMLOCKED, VMA, VM_LOCKED, VM_WRITE, WHY_DONE,
+    WHY_NEED_RECLAIM, WHY_NO_TARGET, alloc_ctx, anon_c, memmap, mm_c, page, page_cold, vma_c,
 )
 from numalab.mm._page_alloc cimport (
     alloc_huge_mpol, alloc_table, free_pages_block, free_pages_bulk, free_table, pmd_alloc, pte_alloc,
@@ -236,6 +236,16 @@ cdef bint huge_page_pinned(memmap *m, uint32_t pfn) noexcept nogil:
         if is_huge(m, head + i) and <uint32_t>p.refcount > p.mapcount + ((p.flags & PG_isolated) != 0):
             return True
     return False
+
+
+cdef bint try_split_folio(memmap *m, uint32_t pfn) noexcept nogil:
+    """A huge page that cannot move as a whole goes on in small pages. False: somebody holds a part of it."""
+    if huge_page_pinned(m, pfn):
+        return False
+    split_folio(m, pfn, True)
+    m.event[THP_MIGRATION_SPLIT] += 1
+    m.event[THP_MIGRATION_FAIL] += 1
+    return True
 
 
 cdef inline uint64_t *mapping_pmd(memmap *m, vma_c *v, uint32_t head) noexcept nogil:
@@ -481,6 +491,23 @@ cdef void remap_huge_page(memmap *m, uint32_t src, uint32_t dst) noexcept nogil:
                     m.hot[dst].flags |= PG_partially_mapped
 
 
+cdef bint zapped_huge_zero(memmap *m, uint64_t *pmd) noexcept nogil:
+    """Is nothing left of a huge page of zeros that was mapped here? Linux, which had no table for it, can map another.
+
+    Once a part of it has become something else, it is a table like others.
+    """
+    cdef uint64_t *ptes
+    cdef uint32_t i
+    if pmd[0] & (PTE_SPECIAL | PTE_PSE) != PTE_SPECIAL:
+        return False
+    ptes = table_at(m.h, pmd[0])
+    for i in range(512):
+        if ptes[i]:
+            pmd[0] &= ~<uint64_t>PTE_SPECIAL
+            return False
+    return True
+
+
 # ---------------------------------------------------------------- Python face
 
 def do_huge_pmd_anonymous_page(MemMap mem, MmStruct mm, VMA vma, AllocCtx ctx, uint64_t va, bint write,
@@ -488,7 +515,7 @@ def do_huge_pmd_anonymous_page(MemMap mem, MmStruct mm, VMA vma, AllocCtx ctx, u
     """First touch of the 2 MiB at va, of which nothing is mapped: a huge page, or for a read zeros.
 
     Returns ``Why``: NO_TARGET when there is no huge page, or something is mapped there; NEED_RECLAIM: no frame for a
-    table. For reads Linux has one huge page of zeros; here 512 PTEs name the small one.
+    table. For reads Linux has one huge page of zeros; here 512 PTEs name the small one, and the PMD is SPECIAL.
     """
     cdef memmap *m = &mem.m
     cdef hw *h = m.h
@@ -501,7 +528,7 @@ def do_huge_pmd_anonymous_page(MemMap mem, MmStruct mm, VMA vma, AllocCtx ctx, u
     pmd = pmd_alloc(m, &ctx.c, &mm.c, va)
     if pmd == NULL:
         return WHY_NEED_RECLAIM
-    if pmd[0]:
+    if pmd[0] and not zapped_huge_zero(m, pmd):
         return WHY_NO_TARGET
     if not write:
         ptes = pte_alloc(m, &ctx.c, &mm.c, va, &next)
@@ -509,13 +536,14 @@ def do_huge_pmd_anonymous_page(MemMap mem, MmStruct mm, VMA vma, AllocCtx ctx, u
             return WHY_NEED_RECLAIM
         for i in range(512):
             ptes[i] = <uint64_t>m.zero_pfn << PAGE_SHIFT | PTE_SPECIAL | v.prot
+        pmd[0] |= PTE_SPECIAL
     else:
         head = alloc_huge_mpol(m, &ctx.c, get_vma_policy(&ctx.c, v, index), index >> HPAGE_PMD_ORDER,
                                GFP_USER_MOVABLE | gfp)
         if head == NO_PFN:
             m.event[THP_FAULT_FALLBACK] += 1
             return WHY_NO_TARGET
-        table = alloc_table(m, &ctx.c, &mm.c, va, 0)
+        table = PTE_ADDR(pmd[0]) or alloc_table(m, &ctx.c, &mm.c, va, 0)
         if table == 0:
             free_pages_block(m, head, HPAGE_PMD_ORDER)
             return WHY_NEED_RECLAIM

@@ -251,6 +251,16 @@ def huge_page_pinned(m: View, pfn: int) -> bool:
     )
 
 
+def try_split_folio(m: View, pfn: int) -> bool:
+    """A huge page that cannot move as a whole goes on in small pages. False: somebody holds a part of it."""
+    if huge_page_pinned(m, pfn):
+        return False
+    split_folio(m, pfn, zeros=True)
+    m.event[c.THP_MIGRATION_SPLIT] += 1
+    m.event[c.THP_MIGRATION_FAIL] += 1
+    return True
+
+
 # ---------------------------------------------------------------- one PMD
 
 
@@ -467,13 +477,13 @@ def do_huge_pmd_anonymous_page(
     """First touch of the 2 MiB at va, of which nothing is mapped: a huge page, or for a read zeros.
 
     Returns ``Why``: NO_TARGET when there is no huge page, or something is mapped there; NEED_RECLAIM: no frame for a
-    table. For reads Linux has one huge page of zeros; here 512 PTEs name the small one.
+    table. For reads Linux has one huge page of zeros; here 512 PTEs name the small one, and the PMD is SPECIAL.
     """
     m = View(mem)
     pmd = pmd_alloc(m, ctx, mm, va)
     if pmd < 0:
         return Why.NEED_RECLAIM
-    if m.ram[pmd]:
+    if m.ram[pmd] and not zapped_huge_zero(m, pmd):
         return Why.NO_TARGET
     if not write:
         table = pte_alloc(m, ctx, mm, va)
@@ -481,6 +491,7 @@ def do_huge_pmd_anonymous_page(
             return Why.NEED_RECLAIM
         for at in range(table, table + NR):
             m.ram[at] = mem.zero_pfn << pt.PAGE_SHIFT | pt.PTE_SPECIAL | vma.prot
+        m.ram[pmd] |= pt.PTE_SPECIAL
     else:
         why = map_huge_page(m, mm, vma, ctx, va, pmd, gfp)
         if why != Why.DONE:
@@ -491,6 +502,19 @@ def do_huge_pmd_anonymous_page(
     return Why.DONE
 
 
+def zapped_huge_zero(m: View, pmd: int) -> bool:
+    """Whether nothing is left of a huge page of zeros that was mapped here. Linux, which had no table for it, can map
+    another. Once a part of it has become something else, it is a table like others.
+    """
+    if m.ram[pmd] & (pt.PTE_SPECIAL | pt.PTE_PSE) != pt.PTE_SPECIAL:
+        return False
+    table = pt.table_at(m.ram[pmd])
+    if any(m.ram[at] for at in range(table, table + NR)):
+        m.ram[pmd] &= ~pt.PTE_SPECIAL
+        return False
+    return True
+
+
 def map_huge_page(m: View, mm: MmStruct, vma: VMA, ctx: AllocCtx, va: int, pmd: int, gfp: int) -> Why:
     """__do_huge_pmd_anonymous_page()."""
     index = linear_page_index(vma, va)
@@ -499,11 +523,13 @@ def map_huge_page(m: View, mm: MmStruct, vma: VMA, ctx: AllocCtx, va: int, pmd: 
     if head == c.NO_PFN:
         m.event[c.THP_FAULT_FALLBACK] += 1
         return Why.NO_TARGET
-    table = alloc_table(m, ctx, mm.asid, va, 0)
+    table = m.ram[pmd] & pt.PTE_ADDR_MASK
     if not table:
-        free_pages_block(m, head, c.HPAGE_PMD_ORDER)
-        return Why.NEED_RECLAIM
-    mm.nr_tables += 1
+        table = alloc_table(m, ctx, mm.asid, va, 0)
+        if not table:
+            free_pages_block(m, head, c.HPAGE_PMD_ORDER)
+            return Why.NEED_RECLAIM
+        mm.nr_tables += 1
     for pfn in range(head, head + NR):
         m.fill_page(pfn, 0)
     new_huge_page(m, vma, va, head)

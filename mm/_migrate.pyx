@@ -21,7 +21,7 @@ from numalab.arch._pagetable cimport (
 )
 from numalab.mm._filemap cimport replace_in_page_cache
 from numalab.mm._huge_memory cimport (
-    free_huge_page, huge_head, is_huge, is_huge_list, likely_mapped_shared, remap_huge_page, split_folio,
+    free_huge_page, huge_head, is_huge, is_huge_list, likely_mapped_shared, remap_huge_page, try_split_folio,
 )
 from numalab.mm._lru cimport count_isolated, isolate_batch, lru_add_batch, lru_check_holes, page_free_prepare
 from numalab.mm._migrate_entry cimport mig_entry_make, mig_entry_pfn, mig_entry_restore
@@ -30,9 +30,9 @@ from numalab.mm._mm_types cimport (
     MPOL_WEIGHTED_INTERLEAVE, MemMap, MemPolicy, MmStruct, NO_PFN, NR_ANON_MAPPED, NR_ISOLATED_ANON, NR_LRU_LISTS,
     NR_MLOCK, NR_NODE_STATS, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_active, PG_anon, PG_anon_exclusive, PG_dirty, PG_head,
     PG_hugetlb, PG_isolated, PG_locked, PG_lru, PG_migration_shared, PG_mlocked, PG_referenced, PG_reserved,
-    PG_swapbacked, PG_swapcache, PG_tail, PG_unevictable, PG_uptodate, PG_workingset, PG_writeback, THP_MIGRATION_FAIL,
-    THP_MIGRATION_SPLIT, THP_MIGRATION_SUCCESS, VM_IO, VM_MAYWRITE, VM_PFNMAP, VM_SHARED, WHY_DONE, WHY_STRICT,
-    alloc_ctx, mapped_item, mapping_c, memmap, mm_c, mpol, page, page_mapping, pfn_zone, vma_c, zone,
+    PG_swapbacked, PG_swapcache, PG_tail, PG_unevictable, PG_uptodate, PG_workingset, PG_writeback,
+    THP_MIGRATION_SUCCESS, VM_IO, VM_MAYWRITE, VM_PFNMAP, VM_SHARED, WHY_DONE, WHY_STRICT, alloc_ctx, mapped_item,
+    mapping_c, memmap, mm_c, mpol, page, page_mapping, pfn_zone, vma_c, zone,
 )
 from numalab.mm._page_alloc cimport (
     alloc_huge_mpol, alloc_huge_node, alloc_pages_bulk, alloc_pages_mpol, fetch_next_table, free_pages_bulk,
@@ -463,9 +463,9 @@ cdef uint32_t unmap_batch(memmap *m, batch *b, uint32_t cpu, uint32_t *pfns, uin
             if i and is_huge_list(m, pfns + i, left - i):
                 n = i
                 break
-            split_folio(m, pfn, True)
-            m.event[THP_MIGRATION_SPLIT] += 1
-            m.event[THP_MIGRATION_FAIL] += 1
+            if not try_split_folio(m, pfn):
+                leave(b, pfn, REASON_PINNED)
+                continue
         if p.mapcount == 0 and p.refcount == 1:
             free_isolated(m, cpu, pfn, stats)
             continue

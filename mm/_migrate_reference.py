@@ -32,7 +32,7 @@ from numalab.mm._huge_memory_reference import (
     likely_mapped_shared,
     parts,
     remap_huge_page,
-    split_folio,
+    try_split_folio,
 )
 from numalab.mm._lru_chunks_reference import lru_check_holes
 from numalab.mm._lru_reference import (
@@ -332,9 +332,9 @@ def unmap_batch(m: View, b: Batch, cpu: int, pfns: list[int], stats: MigrateStat
             if i and is_huge_list(m, pfns[i:]):
                 n = i
                 break
-            split_folio(m, pfn, zeros=True)
-            m.event[c.THP_MIGRATION_SPLIT] += 1
-            m.event[c.THP_MIGRATION_FAIL] += 1
+            if not try_split_folio(m, pfn):
+                b.left.append((pfn, Reason.PINNED))
+                continue
         if only_isolated(m, pfn):
             free_isolated(m, cpu, pfn, stats)
             continue

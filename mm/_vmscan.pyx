@@ -210,6 +210,15 @@ cdef bint may_split(memmap *m, uint32_t pfn) noexcept nogil:
     return not likely_mapped_shared(m, pfn) and not huge_page_pinned(m, pfn)
 
 
+cdef bint mapped_once(memmap *m, uint32_t head) noexcept nogil:
+    """Does nobody else map any part of a huge page?"""
+    cdef uint32_t i
+    for i in range(512):
+        if m.hot[head + i].mapcount != 1:
+            return False
+    return True
+
+
 def cold_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end, PageList pagelist, bint pageout) -> None:
     """madvise_cold_or_pageout_pte_range(): the pages of [start, end) that only this mapping has count as unused.
 
@@ -245,6 +254,9 @@ def cold_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end, PageList p
             pte = table[(va >> PAGE_SHIFT) & 511]
             pfn = <uint32_t>pte_pfn(pte) if pte_mapped(pte) and not pte & PTE_SPECIAL else 0
             whole = pmd != NULL or (next - va == HPAGE_PMD_SIZE and pfn and is_huge(m, pfn) and maps_whole(table, pfn))
+            if whole and not mapped_once(m, pfn):
+                va = next
+                continue
             pagelist.reserve(BATCH)
             while va < next:
                 pte = table[(va >> PAGE_SHIFT) & 511]

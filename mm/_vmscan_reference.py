@@ -161,13 +161,16 @@ def cold_range(mem: MemMap, mm: MmStruct, start: int, end: int, pagelist: PageLi
     for _, first, stop in pte_tables(m, mm.pgd, start, end):
         pmd = huge_pmd(m, mm.pgd, first)
         if pmd >= 0 and stop - first == HPAGE_PMD_SIZE:
-            for pfn in leaf_pages(m, pmd):
-                make_cold(m, pmd, pfn, pagelist, pageout)
+            if mapped_once(m, pt.pte_pfn(m.ram[pmd])):
+                for pfn in leaf_pages(m, pmd):
+                    make_cold(m, pmd, pfn, pagelist, pageout)
             continue
         if pmd >= 0 and not split_for_part(m, pt.pte_pfn(m.ram[pmd])):
             continue
         table, _ = pte_table(m, mm.pgd, first)
         whole = table >= 0 and stop - first == HPAGE_PMD_SIZE and maps_huge(m, table)
+        if whole and not mapped_once(m, pt.pte_pfn(m.ram[table])):
+            continue
         for _, at in ptes(table, first, stop) if table >= 0 else ():
             if (
                 is_page(m.ram[at])
@@ -195,6 +198,11 @@ def split_for_part(m: View, pfn: int) -> bool:
         return False
     split_folio(m, pfn, zeros=True)
     return True
+
+
+def mapped_once(m: View, head: int) -> bool:
+    """Whether nobody else maps any part of a huge page."""
+    return all(m.hot.mapcount[pfn] == 1 for pfn in range(head, head + c.HPAGE_PMD_NR))
 
 
 def leaf_pages(m: View, pmd: int) -> range:

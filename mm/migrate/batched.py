@@ -195,7 +195,7 @@ class _Run:
             return reached
         at = 0
         while at < len(left):
-            size = c.HPAGE_PMD_NR if _is_huge(self.mem, left[at : at + 1]).any() else 1
+            size = self._folio_size(left[at:])
             at += size
             if not self._one_folio(left[at - size : at]):
                 self.failed.append(left[at:])  # untried: neither moved nor failed
@@ -217,6 +217,13 @@ class _Run:
             left, reasons = np.concatenate([others, left]), np.concatenate([their, reasons])
         return left, reasons
 
+    def _folio_size(self, pages: NDArray[np.uint32]) -> int:
+        """How many of these, from the first on, are pages of one folio."""
+        if not _is_huge(self.mem, pages[:1]).any():
+            return 1
+        others = np.flatnonzero(pages[: c.HPAGE_PMD_NR] // c.HPAGE_PMD_NR != pages[0] // c.HPAGE_PMD_NR)
+        return int(others[0]) if len(others) else min(len(pages), c.HPAGE_PMD_NR)
+
     def _one_folio(self, page: NDArray[np.uint32]) -> bool:
         """The synchronous passes for one page, or a huge one; False: the target is full, which ends the call."""
         reasons = self.why[:0]
@@ -234,9 +241,11 @@ class _Run:
         if not len(left):
             return
         self.failed.append(left)
-        huge = int(_is_huge(self.mem, left).sum()) // c.HPAGE_PMD_NR
+        in_huge = left[_is_huge(self.mem, left)]
+        huge = len(np.unique(in_huge // c.HPAGE_PMD_NR))
         self.mem.event[c.THP_MIGRATION_FAIL] += huge
-        self.nr_failed -= huge * (c.HPAGE_PMD_NR - 1)
+        self.nr_failed -= len(in_huge) - huge
+        self.nr_failed_pages += huge * c.HPAGE_PMD_NR - len(in_huge)  # also those that nobody maps any more
         for reason, count in zip(*np.unique(reasons, return_counts=True), strict=True):
             self.ledger.fail(Reason(int(reason)), int(count))
             failed = 1 if reason == Reason.TARGET_FULL else int(count)

@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
         f"{unstable.total()} unstable" + "".join(f", {name} {n}" for name, n in unstable.most_common()),
         f"{len(cases)} differ" + "".join(f", {name} {n}" for name, n in kinds.most_common()),
     ]
-    print("\n".join(report))
+    print("\n".join([*report, *(f"{case.name}, line {len(case.lines)}: {case.operation}" for case in cases)]))
     if options.report:
         report_path(options.machine, options.seed).write_text("\n".join(report) + "\n")
     if cases and options.shrink:

@@ -279,6 +279,9 @@ def target(world: World, actor: Actor) -> str:
 
 def counted(world: World, actor: Actor, region: Region) -> None:
     """What mbind or move_pages does, by the kernel's counters too."""
+    if region.hazy:  # they would say where its pages were
+        mbind(world, actor, region)
+        return
     world.say(actor, "vmstat mark")
     world.rng.choice((mbind, move_pages))(world, actor, region)
     world.say(actor, "vmstat pgmigrate_success pgmigrate_fail")
