@@ -58,7 +58,7 @@ class MemMap:
     bdis: list[FileDisk | None]
     timers: Timers
     waits: Waits
-    preempt: Callable[[Point], None] | None
+    preempt: Callable[[Point, int], None] | None
     unflushed: list[Callable[[], None]]
     wake_kswapd: Callable[[int], None]
     node_states_changed: Callable[[int], None]

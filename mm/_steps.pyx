@@ -29,6 +29,12 @@ cdef class MigrateBatch:
     def __len__(self) -> int:
         return self.c.n
 
+    def __getitem__(self, uint32_t i) -> int:
+        """Frame of item ``i``. Raises IndexError."""
+        if i >= self.c.n:
+            raise IndexError(i)
+        return self.c.item[i].src
+
 
 def migrate_begin(MemMap mem, MigrateStats stats) -> MigrateBatch:
     """A batch with nothing in it."""
@@ -90,6 +96,12 @@ cdef class PageoutBatch:
 
     def __len__(self) -> int:
         return self.c.n
+
+    def __getitem__(self, uint32_t i) -> int:
+        """Frame of item ``i``. Raises IndexError."""
+        if i >= self.c.n:
+            raise IndexError(i)
+        return self.c.item[i].src
 
 
 def pageout_begin(MemMap mem, MigrateStats stats) -> PageoutBatch:

@@ -32,6 +32,10 @@ class MigrateBatch(migrate.Batch):
     def __len__(self) -> int:
         return len(self.items)
 
+    def __getitem__(self, i: int) -> int:
+        """Frame of item ``i``. Raises IndexError."""
+        return self.items[i].src
+
 
 def migrate_begin(mem: MemMap, stats: MigrateStats) -> MigrateBatch:
     """A batch with nothing in it."""
@@ -95,6 +99,10 @@ class PageoutBatch(vmscan.Outgoing):
 
     def __len__(self) -> int:
         return len(self.pfns)
+
+    def __getitem__(self, i: int) -> int:
+        """Frame of item ``i``. Raises IndexError."""
+        return self.pfns[i]
 
 
 def pageout_begin(mem: MemMap, stats: MigrateStats) -> PageoutBatch:

@@ -38,10 +38,10 @@ class Point(enum.StrEnum):
     FORK = enum.auto()
 
 
-def preempt(mem: MemMap, point: Point) -> None:
-    """Let the explorer, if there is one, run somebody else first."""
+def preempt(mem: MemMap, point: Point, at: int) -> None:
+    """Let the explorer, if there is one, run somebody else first. at: the frame that is next, 0 = all of them."""
     if mem.preempt is not None:
-        mem.preempt(point)
+        mem.preempt(point, at)
 
 
 def flush_tlb_batched_pending(mem: MemMap) -> None:
@@ -57,5 +57,5 @@ def piece_end(mem: MemMap, start: int, end: int, size: int, point: Point) -> int
     """How much of [start, end) a kernel gets now: all of it, or under the explorer up to the next multiple of size."""
     if mem.preempt is None:
         return end
-    mem.preempt(point)
+    mem.preempt(point, start)
     return min((start & -size) + size, end)

@@ -64,16 +64,16 @@ def migrate_batch(
     batch = k.migrate_begin(mem, stats)
     with _flushing(mem, lambda: k.migrate_flush(mem, batch, stats)):
         for i in range(at, end):
-            preempt(mem, Point.UNMAP)
+            preempt(mem, Point.UNMAP, int(pages[i]))
             k.migrate_unmap(mem, ctx.cpu, batch, pages, i, stats)
-        preempt(mem, Point.FLUSH)
+        preempt(mem, Point.FLUSH, 0)
     for i in range(len(batch)):
-        preempt(mem, Point.COPY)
+        preempt(mem, Point.COPY, batch[i])
         dst = k.migrate_copy(mem, ctx, batch, i, target, stats)
         if dst == c.NO_PFN:
             continue
         folio_get(mem, dst)
-        preempt(mem, Point.REMAP)
+        preempt(mem, Point.REMAP, dst)
         mem.held[dst] -= 1  # and not put, for that would free it
         mem.hot["refcount"][dst] -= 1
         k.migrate_remap(mem, ctx, batch, i, stats)
@@ -103,13 +103,13 @@ def pageout_batch(
         batch = k.pageout_begin(mem, stats)
         with _flushing(mem, lambda: k.pageout_flush(mem, batch, stats)):
             for i in range(at, end):
-                preempt(mem, Point.UNMAP)
+                preempt(mem, Point.UNMAP, int(pages[i]))
                 k.pageout_unmap(mem, cpu, batch, pages, i, flags, stats)
-            preempt(mem, Point.FLUSH)
+            preempt(mem, Point.FLUSH, 0)
         for i in range(len(batch)):
-            preempt(mem, Point.WRITE)
+            preempt(mem, Point.WRITE, batch[i])
             while k.pageout_write(mem, cpu, batch, i, flags, stats):
-                preempt(mem, Point.FREE)
+                preempt(mem, Point.FREE, batch[i])
         return end, k.pageout_end(mem, batch, stats, left, why)
     finally:
         mem.page_lists.remove(isolated)

@@ -53,7 +53,7 @@ class Pair:
         self.ours = Machine(spec, debug_vm=debug_vm)
         self.theirs = Machine(spec, debug_vm=debug_vm, twins=True)
         for machine in (self.ours, self.theirs) if stepwise else ():
-            machine.mem.preempt = lambda point: None
+            machine.mem.preempt = lambda point, at: None
         assert self.theirs.k.memory.__name__.endswith("_reference")
         if tune is not None:
             self.both(tune)

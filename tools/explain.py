@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from numalab.syscalls.explain import CALLS, Explanation, Label, address_label
 from numalab.tools.errors import UsageError
 from numalab.tools.report import Report
-from numalab.tools.scn.parse import PAGE, Region, ScriptError, parse_range
+from numalab.tools.scn.parse import PAGE, Region, ScriptError, Span, parse_range
 
 if TYPE_CHECKING:
     from numalab.kernel.machine import Machine
     from numalab.tools.scn.runner import Runner
 
-__all__ = ["USAGE", "answer", "region_label", "telling"]
+__all__ = ["USAGE", "answer", "place", "region_label", "telling"]
 
 USAGE = "explain [CALL | [ACTOR:] RANGE]"
 
@@ -83,23 +83,28 @@ def answer(machine: Machine, runner: Runner, text: str) -> Iterator[str]:
             )
         yield from calls[-1].lines(label)
         return
-    name = words.pop(0)[:-1] if words[0].endswith(":") else "main"
+    yield from _history(calls, label, runner, " ".join(words))
+
+
+def place(runner: Runner, text: str, usage: str) -> tuple[str, Span]:
+    """An actor and a range of his: `[ACTOR:] RANGE`. Raises UsageError."""
+    words = text.split()
+    name = words.pop(0)[:-1] if words and words[0].endswith(":") else "main"
     if len(words) != 1:
-        raise UsageError(f"usage: {USAGE}")
-    yield from _history(calls, label, runner, name, words[0])
-
-
-def _history(calls: list[Explanation], label: Label, runner: Runner, name: str, text: str) -> Iterator[str]:
+        raise UsageError(f"usage: {usage}")
     actor = runner.actor(name)
     if actor is None:
         raise UsageError(f"{name}: no such process (there are {', '.join(runner.actors)})")
     try:
-        span = parse_range(text, actor.regions)
+        return name, parse_range(words[0], actor.regions)
     except ScriptError:
         names = ", ".join(region.name for region in actor.regions) or "none yet"
-        raise UsageError(
-            f"{text}: neither a call nor an address (0x..), nor a region of {name} ({names})"
-        ) from None
+        raise UsageError(f"{words[0]}: neither an address (0x..), nor a region of {name} ({names})") from None
+
+
+def _history(calls: list[Explanation], label: Label, runner: Runner, text: str) -> Iterator[str]:
+    name, span = place(runner, text, USAGE)
+    text = text.rpartition(" ")[2]
     alone = ":" not in text and (
         "+" in text or "." in text or span.region is None
     )  # as in a list of move_pages

@@ -1,21 +1,26 @@
 """``numalab``: a shell on a running machine.
 
 Every operation of the scenario language is a command, with the same grammar and the same answers, so what
-was tried here can be saved as a scenario.  Beside them: ``map`` draws where the pages are, ``machine``
+was tried here can be saved as a scenario.  Beside them: ``map`` and ``regions`` draw where pages are,
+``walk`` follows an address, ``step`` goes through an operation page by page and ``back`` undoes it, ``machine``
 boots another one, ``py`` evaluates Python inside the machine, ``strace`` shows the system calls.
 
 Built on cmd2 (an extra, imported when the shell starts).  A line that begins with an operation goes to the
-machine as it was typed: cmd2's own syntax (pipes, redirection, ``;``) would take ``MOVE|STRICT`` apart.
+machine as it was typed: cmd2's own syntax (pipes, redirection, ``;``) would take ``MOVE|STRICT`` apart.  Only a pipe
+with blanks around it leads out of the machine, to a command of the host.
 """
 
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from numalab.tools.compare import pass_lines
 from numalab.tools.errors import UsageError, one_line
+from numalab.tools.frames import VIEWS
 from numalab.tools.interrupt import ctrl_c
 
 try:
@@ -24,9 +29,11 @@ except ModuleNotFoundError:
     raise UsageError("the shell needs cmd2: pip install numalab[repl]") from None
 
 from cmd2.completion import Completions
+from rich.text import Text
 
 from numalab.tools.completion import World, candidates
 from numalab.tools.scn.ops import OPERATIONS
+from numalab.tools.scn.ops.examples import EXAMPLES
 from numalab.tools.scn.parse import script_lines, split
 from numalab.tools.session import Session
 
@@ -41,8 +48,9 @@ Operations go to the process `main` (root, on CPU 0), or to another one: `NAME: 
     touch a w                         write to each
     nodes a                           where are they?
     migrate_pages self {{0}} {{1}}        move all from node 0 to node 1
-    map                               see it
+    regions                           see it; map shows the frames of the nodes
     explain                           page by page: which pass moved it, or why it stayed
+    back                              undo it; step migrate_pages self {{0}} {{1}} goes page by page
 
 help lists everything, help NAME explains; Tab completes; Ctrl-D ends."""
 
@@ -51,6 +59,13 @@ _GROUPS = {
     "look": "What the kernel says", "identity": "What a process is", "files": "Files, mounts",
     "scarcity": "Memory and swap taken away", "obstacles": "Obstacles", "control": "Processes",
 }  # fmt: skip
+
+
+#: Of the kinds of a map; the first is that of free frames and plain text.
+_COLOURS = (
+    "", "bright_blue", "bright_green", "bright_yellow", "bright_magenta", "bright_cyan", "bright_red", "blue", "green",
+    "yellow", "magenta", "cyan",
+)  # fmt: skip
 
 
 def _decoded(text: str) -> str:
@@ -69,14 +84,15 @@ class Shell(cmd2.Cmd):
         self.session = Session(spec)
         # Still there for those who know cmd2, but help is about the machine.
         self.hidden_commands += [
-            "alias", "edit", "macro", "run_pyscript", "set", "shell", "shortcuts", "_relative_run_script",
+            "edit", "macro", "run_pyscript", "set", "shell", "shortcuts", "_relative_run_script",
         ]  # fmt: skip
         self.default_error = "{}: no such operation or command (help lists them)"
         self._name()
 
     def _name(self) -> None:
-        """Let the prompt say which machine this is."""
-        self.prompt = f"{self.session.name}> "
+        """Let the prompt say which machine this is, and what comes next in an operation that is stepped through."""
+        stepper = self.session.stepper
+        self.prompt = f"{self.session.name}{f' ({stepper.next})' if stepper else ''}> "
 
     # Operations.
 
@@ -88,6 +104,12 @@ class Shell(cmd2.Cmd):
         word = text.partition(" ")[0]
         if not text and line.strip():
             return False  # a comment
+        if not text and self.session.stepper is not None and self.stdin.isatty():
+            self._step("")
+            return False
+        if text == "nodes":
+            self._tell(self.session.nodes_table)
+            return False
         if word != "py" and not self.session.is_operation(text):
             # What is no command must not open what stands behind its `>`: that would be a file of the host.
             command = self.statement_parser.parse_command_only(line).command
@@ -104,16 +126,30 @@ class Shell(cmd2.Cmd):
             self.perror(told)
         return self.session.over
 
-    def _operate(self, text: str) -> None:
-        """Print the answer of the machine; a line outside the language also gets the usage of its operation."""
+    def _operate(self, line: str) -> None:
+        """Print the answer of the machine, or what `| COMMAND` behind the operation makes of it.
+
+        A line outside the language also gets the usage of its operation.
+        """
+        text, _, command = line.partition(" | ")
         if len(split(text).pos) < 2 and text.endswith(":"):
             name = _decoded(text)
             self.perror(f"usage: {name} OPERATION, such as: {name} getcpu", style=None)
             return
-        with ctrl_c(self.session.machine.kernel):
-            answer = self.session.operate(text)
+        try:
+            with ctrl_c(self.session.machine.kernel):
+                answer = self.session.operate(text)
+        except UsageError as error:
+            self.perror(one_line(error))
+            return
         if "script-error=" not in answer:
-            self.poutput(_decoded(answer))
+            shown = _decoded(answer)
+            if command:
+                run = subprocess.run(
+                    command, shell=True, text=True, input=shown + "\n", stdout=subprocess.PIPE, check=False
+                )
+                shown = run.stdout.removesuffix("\n")
+            self.poutput(shown)
             return
         self.perror(_decoded(answer))
         name = next(iter(split(text.partition(": ")[2] or text).pos), "")
@@ -125,8 +161,11 @@ class Shell(cmd2.Cmd):
         if not code:
             self.perror("usage: py EXPRESSION, such as: py machine.check_invariants()", style=None)
             return
-        with ctrl_c(self.session.machine.kernel, self.session.runner.main):
-            text, failed = self.session.evaluate(code)
+        try:
+            with ctrl_c(self.session.machine.kernel, self.session.runner.main):
+                text, failed = self.session.evaluate(code)
+        except UsageError as error:
+            text, failed = one_line(error), True
         if text:
             (self.perror if failed else self.poutput)(text)
 
@@ -150,32 +189,114 @@ class Shell(cmd2.Cmd):
 
     # Commands of the shell.
 
-    def do_map(self, statement: cmd2.Statement) -> None:
-        """Where the pages are: memory of each node, and each region of a process as a bar a node.
+    def _tell(self, lines: Callable[[], Iterator[str]]) -> None:
+        """Print lines as they come, or why there are none."""
+        try:
+            for line in lines():
+                self.poutput(line)
+        except UsageError as error:
+            self.perror(one_line(error))
 
-        Usage: map [ACTOR]
+    def do_map(self, statement: cmd2.Statement) -> None:
+        """The frames of each node, a character for a few of them: whose they are, or their policy, age or state.
+
+        Usage: map [owner|policy|age|state]
+
+        Example: map age
+        """
+        view = statement.args.strip() or "owner"
+        if view not in VIEWS:
+            self.perror(f"{view}: no such view (there are {', '.join(VIEWS)})")
+            return
+        for line in self.session.frame_map(view):
+            self.poutput(Text.assemble(*((text, _COLOURS[number % len(_COLOURS)]) for text, number in line)))
+
+    def do_regions(self, statement: cmd2.Statement) -> None:
+        """The regions of a process, the pages of each as a bar a node.
+
+        Usage: regions [ACTOR]
+
+        Example: regions main
         """
         name = statement.args.strip() or "main"
         if name not in self.session.actors:
             self.perror(f"{name}: no such process (there are {', '.join(self.session.actors)})")
             return
         with ctrl_c(self.session.machine.kernel):
-            lines = list(self.session.picture(name))
-        for line in lines:
-            self.poutput(line)
+            self._tell(lambda: self.session.regions_of(name))
 
-    def do_memory(self, statement: cmd2.Statement) -> None:
-        """The nodes of the machine: their CPUs, memory, how much of it is in use, and distances.
+    def do_ps(self, statement: cmd2.Statement) -> None:
+        """The processes: CPU, state, memory policy, and on which nodes their pages are.
 
-        Usage: memory
+        Usage: ps
+
+        Example: ps | sort -k3
         """
-        for line in self.session.nodes_table():
-            self.poutput(line)
+        self._tell(self.session.processes)
+
+    def do_walk(self, statement: cmd2.Statement) -> None:
+        """The page-table walk of an address, level by level, to the frame, what is known of it, and TLBs that have it.
+
+        Usage: walk [ACTOR:] RANGE
+
+        Example: walk a+3
+        """
+        self._tell(lambda: self.session.walk(statement.args))
+
+    def do_step(self, statement: cmd2.Statement) -> None:
+        """Go through an operation page by page. The machine stands still in between: walk, map and ps look at it.
+
+        Usage: step OPERATION          begin; it stops before its first page
+               step [page|pass|end]    on to the next page (also: Enter), to the end of the pass, to the end
+
+        Example: step migrate_pages self {0} {1}
+        """
+        self._step(statement.args)
+
+    def _step(self, text: str) -> None:
+        with ctrl_c(self.session.machine.kernel):
+            self._tell(lambda: self.session.step(text))
+        self._name()
+
+    def do_back(self, statement: cmd2.Statement) -> None:
+        """Undo the last steps: the machine boots anew, and what was done before them is done again.
+
+        Usage: back [N]
+
+        Example: back 2
+        """
+        word = statement.args.strip() or "1"
+        try:
+            undone = self.session.back(int(word) if word.isdecimal() else 0)
+        except UsageError as error:
+            self.perror(one_line(error))
+            return
+        self._name()
+        for line in undone:
+            self.poutput(f"undone: {line}")
+
+    def do_record(self, statement: cmd2.Statement) -> None:
+        """Write what was done since boot into a file, as a scenario for `numalab run`.
+
+        Usage: record FILE
+
+        Example: record mine.scn
+        """
+        path = statement.args.strip()
+        if not path:
+            self.perror("usage: record FILE")
+            return
+        try:
+            self.poutput(f"{self.session.record(path)} operations")
+        except UsageError as error:
+            self.perror(one_line(error))
 
     def do_machine(self, statement: cmd2.Statement) -> None:
         """Boot another machine, or say which one this is. All processes of the old one are gone.
 
         Usage: machine [SPEC]      quad, dual, asym, odd, movable, 4x512M, numa=fake=4 mem=2G, or a .toml file
+
+        Example: machine 4x512M
         """
         spec = statement.args.strip()
         if spec:
@@ -191,20 +312,24 @@ class Shell(cmd2.Cmd):
         """Choose how pages are moved from now on, or say how they are.
 
         Usage: engine [NAME]       batched (Linux 6.12), direct (2.6.18), swap (October 2005)
+
+        Example: engine swap
         """
         name = statement.args.strip()
-        if name:
-            try:
-                self.session.machine.engine = name
-            except ValueError as error:
-                self.perror(str(error))
-                return
+        try:
+            if name:
+                self.session.engine(name)
+        except UsageError as error:
+            self.perror(one_line(error))
+            return
         self.poutput(self.session.machine.engine)
 
     def do_ledger(self, statement: cmd2.Statement) -> None:
         """The passes of the last migration: what each tried, what went, and why the rest stayed.
 
         Usage: ledger
+
+        Example: ledger
         """
         ledgers = self.session.machine.mem.ledgers
         if not ledgers:
@@ -220,14 +345,10 @@ class Shell(cmd2.Cmd):
         Usage: explain                 the last call that moved pages, set a policy or failed
                explain CALL            the last migrate_pages, move_pages, mbind ...
                explain [ACTOR:] RANGE  what the last calls did to these pages, such as a+3 or a+0:8 or 0x7f0000
+
+        Example: explain a+3
         """
-        try:
-            lines = list(self.session.explain(statement.args))
-        except UsageError as error:
-            self.perror(one_line(error))
-            return
-        for line in lines:
-            self.poutput(line)
+        self._tell(lambda: self.session.explain(statement.args))
 
     def do_strace(self, statement: cmd2.Statement) -> None:
         """Show the system calls that operations make, as strace(1) prints them; off ends it.
@@ -240,6 +361,8 @@ class Shell(cmd2.Cmd):
             -w            count the time that calls slept, too
             -e trace=SET  which calls: mbind,move_pages or %memory or !%file or /^sched_ or all
             -o FILE       write into a file
+
+        Example: strace on -e trace=%memory
         """
         try:
             self.session.strace(statement.args)
@@ -266,9 +389,10 @@ def _add_operations() -> None:
     for operation in OPERATIONS.values():
 
         def method(self: Shell, statement: cmd2.Statement) -> None:
-            self._operate(statement.raw)
+            self._operate(statement.command_and_args)  # an alias has been replaced in it
 
-        method.__doc__ = f"{operation.help}\n\nUsage: {operation.name} {operation.usage}"
+        usage = f"Usage: {operation.name} {operation.usage}".rstrip()
+        method.__doc__ = f"{operation.help}\n\n{usage}\n\nExample: {EXAMPLES[operation.name]}"
         method.__name__ = method.__qualname__ = f"do_{operation.name}"
         cmd2.with_category(_GROUPS[operation.family])(method)
         setattr(Shell, method.__name__, method)

@@ -10,7 +10,8 @@ import functools
 import io
 import shlex
 import traceback
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from greenlet import GreenletExit
@@ -18,10 +19,13 @@ from greenlet import GreenletExit
 from numalab.arch.errno import ENOMEM, KernelError
 from numalab.kernel.kill import send_signal
 from numalab.kernel.signal import SIGINT, SIGKILL, signal_name
-from numalab.kernel.task import TaskExit
+from numalab.kernel.task import INIT_PID, TaskExit
+from numalab.mm.mpol import mpol_to_str
+from numalab.mm.task_mmu import numa_maps_stats
 from numalab.syscalls.sys import ExecImage
 from numalab.tools import explain, strace
 from numalab.tools.errors import UsageError
+from numalab.tools.frames import Piece, frame_map
 from numalab.tools.interrupt import TYPED, keyboard_interrupt
 from numalab.tools.picture import bar_character, bytes_text, node_bars
 from numalab.tools.run import boot
@@ -30,6 +34,8 @@ from numalab.tools.scn.ops import OPERATIONS
 from numalab.tools.scn.ops.migration import pages_per_node
 from numalab.tools.scn.parse import PAGE, Span, split
 from numalab.tools.scn.runner import ActorDied, Runner
+from numalab.tools.stepper import UNTIL, Stepper
+from numalab.tools.walk import walk
 
 __all__ = ["Session"]
 
@@ -43,7 +49,8 @@ def _leave(code: object = None) -> NoReturn:
 class Session:
     """A machine, the processes on it, and the names that Python code left behind.
 
-    over: whether ``main`` was told to exit, and with it the session.
+    over: whether ``main`` was told to exit, and with it the session.  stepper: the operation that is gone through step
+    by step, if there is one.  done: what was done since boot, as (command, rest); an operation's command is "".
     """
 
     def __init__(self, spec: str) -> None:
@@ -60,7 +67,9 @@ class Session:
         except KernelError:
             machine.close()
             raise UsageError(f"machine {spec!r} is too small for a process of the shell") from None
-        self.machine, self.runner = machine, runner
+        self.spec, self.machine, self.runner = spec, machine, runner
+        self.stepper: Stepper | None = None
+        self.done: list[tuple[str, str]] = []
         machine.explain_calls()
         # Python's own exit() closes the terminal as well.
         self.names: dict[str, Any] = {"machine": self.machine, "exit": _leave, "quit": _leave}
@@ -132,11 +141,64 @@ class Session:
         return words[0] in OPERATIONS
 
     def operate(self, text: str) -> str:
-        """The answer to one line."""
+        """The answer to one line. Raises UsageError while another operation is gone through step by step."""
+        self._not_stepping()
+        self.done.append(("", text))
         answer = self.runner.line(text)
         words = split(text).pos
         self.over = self._main_is_gone and words[words[0] == "main:" :][:1] == ["exit"]
         return answer
+
+    def _not_stepping(self) -> None:
+        if self.stepper is not None:
+            raise UsageError(
+                f"`{self.stepper.text}` is not done: step, or step end; walk, map, ps and explain look at it meanwhile"
+            )
+
+    def engine(self, name: str) -> None:
+        """Choose how pages are moved from now on. Raises UsageError: there is no such engine."""
+        self._not_stepping()
+        try:
+            self.machine.engine = name
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        self.done.append(("engine", name))
+
+    def back(self, n: int) -> list[str]:
+        """Boot the machine anew, and do all but the last ``n`` things again; returns those n. Raises UsageError.
+
+        The same seed and the same calls give the same machine, to the frame.
+        """
+        if not 0 < n <= len(self.done):
+            raise UsageError(f"back goes 1 to {len(self.done)} steps, that is how many there were")
+        again, undone = self.done[:-n], self.done[-n:]
+        self.reboot(self.spec)
+        redo: dict[str, Callable[[str], object]] = {
+            "": self.operate, "engine": self.engine, "py": self.evaluate, "step": lambda text: list(self.step(text)),
+        }  # fmt: skip
+        for command, text in again:
+            redo[command](text)
+            self.replace_main()
+        return [f"{command} {text}".strip() for command, text in undone]
+
+    def record(self, path: str) -> int:
+        """Write what was done as a scenario; returns the number of operations. Raises UsageError.
+
+        What is no operation stands there as a comment.
+        """
+        lines = [f"# machine {self.name}"]
+        for command, text in self.done:
+            begins = command == "step" and text not in ("", *UNTIL)
+            if command == "" or begins:
+                lines.append(text)
+            elif command != "step":
+                lines += [f"# {command} {line}" for line in text.split("\n")]
+        try:
+            with open(path, "x", encoding="latin-1", errors="surrogateescape") as file:
+                file.write("\n".join(lines) + "\n")
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+        return sum(not line.startswith("#") for line in lines)
 
     def nodes_table(self) -> Iterator[str]:
         """One line a node: CPUs, memory, use, distances."""
@@ -149,20 +211,71 @@ class Session:
             distances = " ".join(str(topology.distance[node.id][other]) for other in topology.node_ids)
             yield f"{node.id:<6}{cpus:<8}{sizes}{distances}"
 
-    def picture(self, name: str) -> Iterator[str]:
-        """The nodes, then each region of a process: pages per node as bars."""
-        yield from self.nodes_table()
+    def regions_of(self, name: str) -> Iterator[str]:
+        """Each region of a process: pages per node as bars. Raises UsageError in the middle of a step."""
+        self._not_stepping()
         actor = self.runner.actor(name)
         for region in actor.regions if actor else ():
             span = Span(region.base, region.length, region)
             _, pages = self.runner.inside(name, functools.partial(pages_per_node, span=span))
-            yield ""
             yield f"{name}: {region.name}, {sum(pages.values())} of {span.pages} pages present, at {region.base:#x}"
             top = max(1, *pages.values()) if pages else 1
             yield from (
                 line.rstrip()
                 for line in node_bars(pages, self.nodes, top=top, width=_WIDTH, mark=bar_character())
             )
+
+    def frame_map(self, view: str) -> Iterator[list[Piece]]:
+        """The frames of each node, coloured by what `view` of tools.frames says."""
+        names = {
+            task.mm.asid: name
+            for name in self.actors
+            if (task := self.runner.task(name)) and task.mm is not None
+        }
+        return frame_map(self.machine, view, names)
+
+    def processes(self) -> Iterator[str]:
+        """ps: one line a process, with its pages by node."""
+        names = {task.pid: name for name in self.actors if (task := self.runner.task(name))}
+        yield f"{'pid':>7} {'name':10} {'CPU':>3} {'state':14} {'policy':20} pages by node"
+        for task in self.machine.tasks:
+            if task.mm is None or task.pid == INIT_PID:
+                continue
+            pages = Counter[int]()
+            for vma in task.mm.vmas.values():
+                pages.update(dict(enumerate(numa_maps_stats(task.mm, vma).nodes)))
+            placed = " ".join(f"N{node}={n}" for node, n in sorted(pages.items()) if n) or "-"
+            name = names.get(task.pid, task.comm)
+            policy = mpol_to_str(task.ctx.policy)
+            yield f"{task.pid:7} {name:10} {task.ctx.cpu:3} {task.state.value:14} {policy:20} {placed}"
+
+    def walk(self, text: str) -> Iterator[str]:
+        """The page-table walk of one address: [ACTOR:] RANGE. Raises UsageError."""
+        actor, span = explain.place(self.runner, text, "walk [ACTOR:] RANGE, such as a+3 or 0x15fea000000")
+        task = self.runner.task(actor)
+        if task is None or task.mm is None:
+            raise UsageError(f"{actor}: no memory")
+        label = explain.region_label(self.runner)(task.pid, span.addr & -PAGE, 1)[0]
+        try:
+            return iter(list(walk(self.machine, task.mm, span.addr, label)))
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+
+    def step(self, text: str) -> Iterator[str]:
+        """Begin an operation that stops at each page, or go on in it: OPERATION, page, pass or end.
+
+        Raises UsageError.
+        """
+        if self.stepper is None:
+            if not self.is_operation(text):
+                raise UsageError("nothing to go on with; begin with: step migrate_pages self {0} {1}")
+            self.stepper, until = Stepper(self.machine, self.runner, text), "page"
+        elif (until := text or "page") not in UNTIL:
+            raise UsageError(f"`{self.stepper.text}` is not done: step [{'|'.join(UNTIL)}]")
+        self.done.append(("step", text))
+        yield from self.stepper.step(until)
+        if self.stepper.answer is not None:
+            self.stepper = None
 
     def explain(self, text: str) -> Iterator[str]:
         """What the last calls did to pages, and why: the last one, or as ``text`` says. Raises UsageError."""
@@ -202,7 +315,12 @@ class Session:
         return f"main {how}; " + ("a new one has been started" if alive else "there is no room for a new one")
 
     def evaluate(self, code: str) -> tuple[str, bool]:
-        """Run Python code inside the process ``main``: what it printed or is worth, and whether it failed."""
+        """Run Python code inside the process ``main``: what it printed or is worth, and whether it failed.
+
+        Raises UsageError while an operation is gone through step by step.
+        """
+        self._not_stepping()
+        self.done.append(("py", code))
         printed = io.StringIO()
         try:
             failed = self.runner.inside("main", lambda actor: self._evaluate(actor, code, printed))

@@ -188,7 +188,7 @@ class Referee:
     def unused(self) -> Schedule:
         return self._left
 
-    def _preempt(self, point: Point) -> None:
+    def _preempt(self, point: Point, at: int) -> None:
         if self._machine.sched.current is not None:
             self._point = point
             self._machine.sched.resched()

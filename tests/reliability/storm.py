@@ -184,7 +184,7 @@ class Storm:
         if self.rng.random() < 0.5:  # else it still fails when everybody looks at his memory
             disk_state(machine.mem, *self.disk)
 
-    def preempt(self, point: Point) -> None:
+    def preempt(self, point: Point, at: int) -> None:
         """Now and then somebody else goes on in the middle of it."""
         if self.machine.sched.current is not None and self.rng.random() < 0.1:
             self.tally["preempted"] += 1

@@ -15,6 +15,7 @@ import os
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from numalab.arch.errno import KernelError
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from numalab.kernel.task import Task
     from numalab.syscalls.sys import Sys
 
-__all__ = ["ActorDied", "Runner", "perform"]
+__all__ = ["ActorDied", "Asked", "Runner", "perform"]
 
 T = TypeVar("T")
 
@@ -87,6 +88,15 @@ class Seat:
         return self.task is not None and self.task.alive
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A line that an actor works at: the number of its seat, and the line without the actor's name."""
+
+    number: int
+    body: str
+    seat: Seat
+
+
 class Runner:
     """One scenario on one machine.  ``over`` is set when ``main`` has ended: nothing is carried out after that."""
 
@@ -123,16 +133,28 @@ class Runner:
 
     def line(self, text: str) -> str:
         """The answer to one line, ``[ACTOR:] OP ARG..``, without blanks around it."""
+        asked = self.begin(text)
+        return "script-error=no-such-actor" if asked is None else self.go_on(asked, lambda: False) or ""
+
+    def begin(self, text: str) -> Asked | None:
+        """Give a line to its actor, who does not begin before ``go_on()``; None: there is no such actor."""
         first = text.replace("\t", " ").partition(" ")[0]
         number: int | None = 0
         body = text
         if first.endswith(":"):
             number, body = self._seat_of(first[:-1]), text[len(first) :].lstrip(" \t")
         if number is None:
-            return "script-error=no-such-actor"
+            return None
         seat = self.seats[number]
         seat.inbox.append(self._reserve_slot(body) if body.startswith("spawn ") else body)
-        self._run_until_idle(seat)
+        return Asked(number, body, seat)
+
+    def go_on(self, asked: Asked, stop: Callable[[], bool]) -> str | None:
+        """The answer to a line that was given to its actor; None if ``stop()`` held first, and it is not there yet."""
+        seat, number, body = asked.seat, asked.number, asked.body
+        self._run_until_idle(seat, stop)
+        if seat.alive and stop():
+            return None
         died = not seat.outbox
         answer = self._epitaph(seat) if died else seat.outbox.popleft()
         if died or body == "exit" or answer == "timeout":
@@ -186,6 +208,11 @@ class Runner:
         number = self._seat_of(name)
         return self.seats[number].actor if number is not None and self.seats[number].alive else None
 
+    def task(self, name: str) -> Task | None:
+        """The process of the actor of that name, if there is one."""
+        number = self._seat_of(name)
+        return self.seats[number].task if number is not None and self.seats[number].alive else None
+
     # The controller's side.
 
     def _seat_of(self, name: str) -> int | None:
@@ -202,8 +229,11 @@ class Runner:
             slots[free].used, slots[free].name = True, body[len("spawn ") :][:31]
         return f"{body} slot={free}"
 
-    def _run_until_idle(self, seat: Seat) -> bool:
-        """Let the machine run until the seat's task sleeps with an empty inbox, or has died; False if it never will."""
+    def _run_until_idle(self, seat: Seat, stop: Callable[[], bool] = lambda: False) -> bool:
+        """Let the machine run until the seat's task sleeps with an empty inbox, or has died, or ``stop()`` holds.
+
+        False if that will never be.
+        """
         sched, task = self.kernel.sched, seat.task
         if task is None:
             return True  # nobody has ever sat here
@@ -212,7 +242,7 @@ class Runner:
             # A Ctrl-C makes a signal pending at any moment; only between two tasks may it wake whom it is for.
             if task.signal.pending:
                 sched.signal_wake_up(task)
-            return not task.alive or (not seat.inbox and bool(seat.bell.tasks))
+            return not task.alive or stop() or (not seat.inbox and bool(seat.bell.tasks))
 
         sched.wake_up(seat.bell)
         return sched.run(idle)

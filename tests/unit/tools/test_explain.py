@@ -481,7 +481,7 @@ def test_history_of_pages(batched: Lab) -> None:
     ("text", "error"),
     [
         ("a", "a: no call that is kept has met these pages (kept: 1)"),
-        ("b", "b: neither a call nor an address (0x..), nor a region of main (a)"),
+        ("b", "b: neither an address (0x..), nor a region of main (a)"),
         ("q: a", "q: no such process (there are main)"),
         ("mbind", "no mbind has moved pages, set a policy or failed yet"),
         ("a b", "usage: explain [CALL | [ACTOR:] RANGE]"),

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from numalab.tools.repl import Shell
+from numalab.tools.scn.ops import OPERATIONS
+from numalab.tools.scn.ops.examples import EXAMPLES
 
 
 @pytest.fixture
@@ -91,9 +93,14 @@ def test_engines_and_their_ledger(shell: Shell, capsys) -> None:
     assert "writing" in out
 
 
-def test_map_needs_a_process(shell: Shell, capsys) -> None:
-    _, err = typed(shell, capsys, "map nobody")
+def test_regions_need_a_process(shell: Shell, capsys) -> None:
+    _, err = typed(shell, capsys, "regions nobody")
     assert err == "nobody: no such process (there are main)\n"
+
+
+def test_a_map_needs_a_view(shell: Shell, capsys) -> None:
+    _, err = typed(shell, capsys, "map colour")
+    assert err == "colour: no such view (there are owner, policy, age, state)\n"
 
 
 def test_history_has_operations(shell: Shell, capsys) -> None:
@@ -247,3 +254,79 @@ def test_completion(shell: Shell, line: str, completed: list[str]) -> None:
     text = line[max(line.rfind(" "), line.rfind("|")) + 1 :]
     found = shell.complete(text, line, len(line) - len(text), len(line))
     assert found.to_strings() == tuple(completed)
+
+
+def test_a_step_shows_itself_in_the_prompt(shell: Shell, capsys) -> None:
+    typed(shell, capsys, "mmap a 2", "fill a 1", "step migrate_pages self {0} {1}")
+    assert shell.prompt == "quad (unmap a+0)> "
+    out, err = typed(shell, capsys, "step", "touch a w", "py 1")
+    assert out.startswith("unmap  a+0      migration entry (write): ")
+    said = "step, or step end; walk, map, ps and explain look at it meanwhile"
+    assert err.splitlines() == [f"`migrate_pages self {{0}} {{1}}` is not done: {said}"] * 2
+    out, _ = typed(shell, capsys, "step end", "nodes a")
+    assert out.splitlines() == ["ret=0", "ret=0 nodes=1*2"]
+    assert shell.prompt == "quad> "
+
+
+def test_nothing_to_step_through(shell: Shell, capsys) -> None:
+    _, err = typed(shell, capsys, "step")
+    assert err == "nothing to go on with; begin with: step migrate_pages self {0} {1}\n"
+    _, err = typed(shell, capsys, "step nobody: getcpu")
+    assert err == "nobody: no such process (there are main)\n"
+
+
+def test_back_and_record(shell: Shell, capsys, tmp_path: Path) -> None:
+    file = tmp_path / "mine.scn"
+    out, _ = typed(
+        shell,
+        capsys,
+        "mmap a 2",
+        "fill a 1",
+        "engine direct",
+        "step migrate_pages self {0} {1}",
+        "back",
+        "nodes a",
+    )
+    assert out.splitlines()[-2:] == ["undone: step migrate_pages self {0} {1}", "ret=0 nodes=0*2"]
+    out, err = typed(shell, capsys, f"record {file}", f"record {file}", "back 9")
+    assert out == "3 operations\n"
+    assert err.splitlines() == [f"{file}: File exists", "back goes 1 to 4 steps, that is how many there were"]
+    assert file.read_text() == "# machine quad\nmmap a 2\nfill a 1\n# engine direct\nnodes a\n"
+
+
+def test_nodes_and_processes(shell: Shell, capsys) -> None:
+    out, _ = typed(shell, capsys, "nodes", "spawn p", "p: setaffinity cpu=2", "ps")
+    lines = out.splitlines()
+    assert lines[1].split() == ["0", "0", "512", "MiB", "52", "KiB", "10", "20", "20", "20"]
+    assert [line.split()[1:3] for line in lines[-2:]] == [["main", "0"], ["p", "2"]]
+
+
+def test_pipes_and_aliases(shell: Shell, capsys) -> None:
+    out, err = typed(
+        shell,
+        capsys,
+        "mmap a 4",
+        "fill a 1",
+        "nodes a | tr 0 o | cut -d= -f3",
+        "alias create where nodes a+0:2",
+        "where",
+    )
+    assert out.splitlines()[2:] == ["o*4", "Alias 'where' created", "ret=0 nodes=0*2"]
+    assert err == ""
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_example_works(shell: Shell, capsys, name: str) -> None:
+    prepared = {
+        "mkdir": "rmdir /sys/fs/cgroup/g", "umount": "mount_tmpfs /media", "swapon": "swapoff",
+        "set_home_node": "mbind a bind {0,1}",
+    }  # fmt: skip
+    before = ("mmap a 8", "fill a 7", "file /tmp/f 8", "file /mnt/f 8", "mkdir /sys/fs/cgroup/g")
+    typed(shell, capsys, *before, *([prepared[name]] if name in prepared else []))
+    out, err = typed(shell, capsys, EXAMPLES[name])
+    assert out.startswith("ret=")
+    assert "err=" not in out
+    if name != "exit":
+        assert err == ""
+    out, _ = typed(shell, capsys, f"help {name}")
+    assert f"Example: {EXAMPLES[name]}" in out
