@@ -136,6 +136,11 @@ gates: $(VENV)/.dev $(BUILT) ## measure what benchmarks/gates.toml promises, and
 reliability: $(VENV)/.dev $(BUILT) ## empty nodes under load and faults, judge, write docs/reliability.md: N=1000 SEED=0
 	@$(PY) -m tests.reliability --jobs $(JOBS) $(if $(N),--count $(N)) $(if $(SEED),--seed $(SEED))
 
+.PHONY: pictures
+pictures: $(VENV)/.dev $(BUILT) ## draw the pictures of docs/pictures anew
+	@$(PIP) --editable '.[lab]'
+	@$(PY) -m tests.docs.pictures
+
 # --- build -------------------------------------------------------------------------------------------------------
 
 .PHONY: build clean distclean

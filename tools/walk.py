@@ -47,7 +47,7 @@ def walk(machine: Machine, mm: MmStruct, va: int, name: str) -> Iterator[str]:
     vma = vma_lookup(mm, va)
     yield f"{name} is at {va:#x}, in {_area(mm, vma) if vma is not None else 'no area: an access is SIGSEGV'}"
     ram, table = pt.words(hw), mm.pgd
-    yield f"CR3                            -> {frame_text(machine, pt.pte_pfn(table))}"
+    yield f"{'CR3':29} -> {frame_text(machine, pt.pte_pfn(table))}"
     for level in range(levels - 1, -1, -1):
         index = va >> pt.PAGE_SHIFT + 9 * level & 511
         entry = ram[pt.table_at(table) + index]
