@@ -2,12 +2,14 @@
 
 import errno
 import struct
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from numalab.tools.scn.actor import Memory
+from numalab.tools.scn.docs import render_docs
 from numalab.tools.scn.ops import FAMILIES, OPERATIONS
 from numalab.tools.scn.parse import BADPTR, PAGE
 from numalab.tools.scn.runner import perform
@@ -137,3 +139,9 @@ def test_the_33rd_region_has_no_name() -> None:
 def test_a_line_of_keys_only_has_an_empty_answer() -> None:
     actor, _ = fake_actor()
     assert perform(actor, "key=value") == ""
+
+
+def test_the_page_is_current() -> None:
+    """`python -m numalab.tools.scn.docs docs/operations.md` writes it."""
+    page = Path(__file__).parents[3] / "docs/operations.md"
+    assert page.read_text(encoding="utf-8") == render_docs()
