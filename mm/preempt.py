@@ -1,10 +1,10 @@
 """Where the kernel may be interrupted in favour of another task: the preemption points of an explored machine.
 
 Linux can be preempted nearly anywhere. Here kernels run a whole batch in one go, and tasks change only where a driver
-sleeps. A machine with ``mem.preempt`` set, which only the explorer of interleavings does (tests/interleave/), works on
-one page at a time, and offers to change tasks at each of the points below. A point may stand only where the driver
-might sleep as well: nothing found out before it still holds behind it, unless a page lock, a reference or mmap_lock
-keeps it so.
+sleeps. A machine with ``mem.preempt`` set works on one page at a time, and offers to change tasks at each of the
+points below: to the explorer of interleavings (tests/interleave/), or to a person who goes through it
+(tools/stepper.py). A point may stand only where the driver might sleep as well: nothing found out before it still
+holds behind it, unless a page lock, a reference or mmap_lock keeps it so.
 """
 
 from __future__ import annotations
