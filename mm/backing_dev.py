@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numalab.arch.sparse import sparse
+from numalab.mm.errseq import ErrSeq
 from numalab.mm.vm_flags import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ __all__ = ["FileDisk", "disk_of"]
 
 class FileDisk:
     """A disk with files. number: its row in ``mem.bdi``, which is ``row``; used: by block, whether a file has it;
-    writing: pages of files that are on their way to it.
+    writing: pages of files that are on their way to it; errors: writes that have failed, of whatever file.
     """
 
     def __init__(self, mem: MemMap, disk: Disk) -> None:
@@ -35,6 +36,7 @@ class FileDisk:
             raise ValueError(f"{len(mem.bdis) - 1} disks with files are the limit")
         self.disk = disk
         self.writing = 0
+        self.errors = ErrSeq()
         self.number = mem.bdis.index(None, 1)
         self.used = sparse(disk.pages, np.uint8)
         self.row = mem.bdi[self.number]

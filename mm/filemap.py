@@ -57,7 +57,7 @@ class MappedFile(Protocol):
     def writable(self) -> bool:
         """FMODE_WRITE: it was opened for writing."""
 
-    #: What it knows of failed writes (filemap_sample_wb_err()).
+    #: What it knows of failed writes (errseq_sample()).
     f_wb_err: int
 
     @property

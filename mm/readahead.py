@@ -92,5 +92,5 @@ def _uptodate(mapping: AddressSpace, index: int) -> bool:
 def _read_pages(mapping: AddressSpace, pfns: NDArray[np.uint32]) -> None:
     """Hand locked pages to the disk; when it is done they are unlocked."""
     mem = mapping.mem
-    disk_of(mapping).disk.submit(len(pfns), False, lambda ok: mem.k.readahead.end_read(mem, pfns, ok))
+    disk_of(mapping).disk.read(len(pfns), lambda ok: mem.k.readahead.end_read(mem, pfns, ok))
     mem.timers.expire()

@@ -126,7 +126,7 @@ def _start_read(mem: MemMap, ctx: AllocCtx, policy: MemPolicy | None, ilx: int, 
     if pfn:
         area = mem.swap_areas[swp_type(entry)]
         assert area is not None
-        area.disk.submit(1, False, lambda ok: mem.k.swap.end_read(mem, pfn, ok))
+        area.disk.read(1, lambda ok: mem.k.swap.end_read(mem, pfn, ok))
         mem.timers.expire()
     return True
 
@@ -137,5 +137,9 @@ def swap_writepages(mem: MemMap, pfns: NDArray[np.uint32]) -> None:
     for type_ in np.unique(types).tolist():
         area, mine = mem.swap_areas[type_], pfns[types == type_]
         assert area is not None
-        area.disk.submit(len(mine), True, lambda ok, mine=mine: mem.k.vmscan.end_writeback(mem, mine, ok))
+        area.disk.write(
+            len(mine),
+            lambda mine=mine: [swp_offset(entry) for entry in mem.cold["private"][mine].tolist()],
+            lambda ok, mine=mine: mem.k.vmscan.end_writeback(mem, mine, ok),
+        )
     mem.timers.expire()

@@ -15,6 +15,7 @@ from numalab.arch.errno import EIO, KernelError
 from numalab.mm import _constants as c
 from numalab.mm._mm_types import AddressSpace
 from numalab.mm.backing_dev import disk_of
+from numalab.mm.errseq import errseq_seen, errseq_set
 from numalab.mm.swap_state import swap_writepages, wait_on_page
 
 if TYPE_CHECKING:
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from numalab.mm.filemap import MappedFile
 
 __all__ = [
-    "balance_dirty_pages", "file_check_wb_err", "filemap_flush", "filemap_sample_wb_err", "filemap_write_and_wait",
-    "submit_writes",
+    "balance_dirty_pages", "file_check_wb_err", "filemap_flush", "filemap_write_and_wait", "submit_writes",
     "wakeup_flusher_threads",
 ]  # fmt: skip
 
@@ -53,12 +53,16 @@ def _submit(mapping: AddressSpace, pfns: NDArray[np.uint32]) -> None:
         # mapping_set_error(): the page counts as clean, and whoever asks (fsync) learns that it is not on the disk.
         store.writing -= len(pfns)
         if not ok:
-            mapping.wb_err, mapping.wb_err_seen = mapping.wb_err + 1, False
+            errseq_set(mapping)
+            errseq_set(store.errors)
         mem.k.vmscan.end_writeback(mem, pfns, True)
+
+    def blocks() -> list[int]:
+        return [mapping.block(index) for index in mem.cold["index"][pfns].tolist()]
 
     store = disk_of(mapping)
     store.writing += len(pfns)
-    store.disk.submit(len(pfns), True, done)
+    store.disk.write(len(pfns), blocks, done)
     mem.timers.expire()
 
 
@@ -92,13 +96,8 @@ def file_check_wb_err(file: MappedFile) -> None:
     """file_check_and_advance_wb_err(): each open file is told once of a write that failed. Raises KernelError(EIO)."""
     mapping = file.mapping
     if file.f_wb_err != mapping.wb_err:
-        file.f_wb_err, mapping.wb_err_seen = mapping.wb_err, True
+        file.f_wb_err = errseq_seen(mapping)
         raise KernelError(EIO)
-
-
-def filemap_sample_wb_err(mapping: AddressSpace) -> int:
-    """What an open file knows of failed writes when it is opened: those that somebody has been told of."""
-    return mapping.wb_err if mapping.wb_err_seen or not mapping.wb_err else mapping.wb_err - 1
 
 
 def _pages_with(mapping: AddressSpace, start: int, end: int, wanted: int) -> NDArray[np.int64]:

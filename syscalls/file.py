@@ -36,7 +36,13 @@ from numalab.kernel.state import Kernel
 from numalab.kernel.task import Task
 from numalab.mm.filemap import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, MAX_LFS_FILESIZE
 from numalab.syscalls.abi import PAGE_SIZE
-from numalab.syscalls.uaccess import access_ok, copy_from_user, copy_from_user_upto, copy_to_user, getname
+from numalab.syscalls.uaccess import (
+    access_ok,
+    copy_from_user,
+    copy_from_user_upto,
+    copy_to_user_upto,
+    getname,
+)
 
 __all__ = [
     "AT_FDCWD", "close", "creat", "dup", "dup2", "dup3", "fallocate", "fdatasync", "files_of", "fsync", "ftruncate",
@@ -149,14 +155,14 @@ def _read(task: Task, file: File, buf: int, count: int, pos: int) -> int:
             want = min(count - done, _CHUNK)
             try:
                 data = file.read(want, pos + done)
-                copy_to_user(task, buf + done, data)
+                stored = copy_to_user_upto(task, buf + done, data)
             except KernelError:
                 # What has been read before the error is a success.
                 if not done:
                     raise
                 return done
-            done += len(data)
-            if len(data) < want or done == count or not file.inode.seekable:
+            done += stored
+            if stored < want or done == count or not file.inode.seekable:
                 return done
     finally:
         file.fput(task.ctx.cpu)
@@ -289,6 +295,6 @@ def sync(k: Kernel, task: Task) -> int:
 
 
 def syncfs(k: Kernel, task: Task, fd: int) -> int:
-    """syncfs(2). Errors: EBADF."""
-    files_of(task).get(fd).inode.sb.sync()
+    """syncfs(2). Errors: EBADF, EIO."""
+    files_of(task).get(fd).syncfs()
     return 0

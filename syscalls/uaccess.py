@@ -29,7 +29,8 @@ from numalab.mm.memory import UserFault, read_user, write_user
 
 __all__ = [
     "MAX_NUMNODES", "UserPages", "access_ok", "clear_user", "copy_from_user", "copy_from_user_upto",
-    "copy_nodes_to_user", "copy_to_user", "get_nodes", "import_iovec", "put_user", "strncpy_from_user",
+    "copy_nodes_to_user", "copy_to_user", "copy_to_user_upto", "get_nodes", "import_iovec", "put_user",
+    "strncpy_from_user",
 ]  # fmt: skip
 
 PAGE_SIZE = 4096
@@ -74,13 +75,22 @@ def copy_from_user_upto(task: Task, addr: int, n: int) -> bytes:
 
 def copy_to_user(task: Task, addr: int, data: bytes) -> None:
     """Store bytes at a user address; what lies before an address that cannot be written is written. Errors: EFAULT."""
+    if copy_to_user_upto(task, addr, data) < len(data):
+        raise KernelError(EFAULT)
+
+
+def copy_to_user_upto(task: Task, addr: int, data: bytes) -> int:
+    """Store as many bytes at a user address as can be, and say how many. Errors: EFAULT (none, if there are any)."""
     if not access_ok(task, addr, len(data)):
         raise KernelError(EFAULT)
     assert task.mm is not None
     try:
         write_user(task.mm, task.ctx, addr, data)
     except UserFault as fault:
-        raise KernelError(EFAULT) from fault
+        if not fault.done:
+            raise KernelError(EFAULT) from fault
+        return fault.done
+    return len(data)
 
 
 def clear_user(task: Task, addr: int, n: int) -> None:

@@ -33,6 +33,7 @@ class Ext2(SuperBlock):
         super().__init__(k.get_anon_bdev())
         self.k = k
         self.store = FileDisk(k.mem, disk)
+        self.errors = self.store.errors
         k.super_blocks.append(self)
 
     def make_root(self) -> Directory:

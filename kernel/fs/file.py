@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 
-from numalab.arch.errno import EBADF, EINVAL, EISDIR, EMFILE, ESPIPE, KernelError
+from numalab.arch.errno import EBADF, EINVAL, EIO, EISDIR, EMFILE, ESPIPE, KernelError
 from numalab.kernel.cred import Cred
 from numalab.kernel.fs.inode import Directory, Opening
 from numalab.kernel.fs.path import Path, d_path
 from numalab.mm._mm_types import AddressSpace, AllocCtx
+from numalab.mm.errseq import errseq_sample, errseq_seen
 from numalab.mm.mutex import Mutex
-from numalab.mm.writeback import file_check_wb_err, filemap_sample_wb_err
+from numalab.mm.writeback import file_check_wb_err
 
 __all__ = [
     "MAX_RW_COUNT", "O_ACCMODE", "O_APPEND", "O_CLOEXEC", "O_CREAT", "O_DIRECTORY", "O_EXCL", "O_NOFOLLOW",
@@ -53,10 +54,11 @@ class File:
         self.opening.nonblock = bool(flags & O_NONBLOCK)
         self.count = 1
         self.f_wb_err = 0
+        self.f_sb_err = errseq_sample(self.inode.sb.errors)
         #: f_pos_lock: one read or write after the other moves the position, where either may sleep.
         self.pos_lock: AbstractContextManager[None] = nullcontext()
         if self.inode.mapping is not None:
-            self.f_wb_err = filemap_sample_wb_err(self.inode.mapping)
+            self.f_wb_err = errseq_sample(self.inode.mapping)
             self.pos_lock = Mutex(self.inode.mapping.mem, "the position of a file")
         self.inode.users += 1
         self.inode.sb.users += 1
@@ -151,6 +153,14 @@ class File:
         self.inode.fsync()
         if self.mappable:
             file_check_wb_err(self)
+
+    def syncfs(self) -> None:
+        """syncfs(2). Errors: EIO (something there could not be written: told once to each open file)."""
+        sb = self.inode.sb
+        sb.sync()
+        if self.f_sb_err != sb.errors.wb_err:
+            self.f_sb_err = errseq_seen(sb.errors)
+            raise KernelError(EIO)
 
     def llseek(self, offset: int, whence: int) -> int:
         """lseek(2). Errors: ESPIPE; EINVAL (no such whence, or before the start).

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from numalab.arch.errno import EACCES, EPERM, KernelError
+from numalab.mm.errseq import ErrSeq
 
 if TYPE_CHECKING:
     from numalab.kernel.fs.inode import Directory, Inode
@@ -31,6 +32,7 @@ class SuperBlock:
         self.blocksize = blocksize
         self.negative = negative
         self.by_mode = by_mode
+        self.errors = ErrSeq()  # s_wb_err: what could not be written
         self.users = 0  # open files of its inodes, and mappings of them
         self._last_ino = 0
 

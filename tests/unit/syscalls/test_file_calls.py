@@ -303,6 +303,24 @@ def test_appending(machine: Machine) -> None:
     assert machine.run(main) == 0
 
 
+def test_what_could_be_stored_before_a_bad_address_has_been_read(machine: Machine) -> None:
+    """generic_file_read_iter(): a short read, and the position stands behind it."""
+
+    def main(sys: Sys) -> None:
+        fd = sys.memfd_create("file")
+        sys.write(fd, bytes(range(256)) * 32)
+        at = sys.mmap(2 * PAGE)
+        sys.munmap(at + PAGE, PAGE)
+        sys.lseek(fd, 0, SEEK_SET)
+        for _ in range(2):
+            assert sys.raw(0, fd, at + PAGE - 100, 2 * PAGE) == 100
+        assert sys.lseek(fd, 0, SEEK_CUR) == 200
+        assert sys.memory.read(at + PAGE - 100, 100) == bytes(range(100, 200))
+        assert sys.raw(0, fd, at + PAGE, 1) == -errno.EFAULT
+
+    assert machine.run(main) == 0
+
+
 def test_a_mapping_of_what_is_read_only_stays_so(machine: Machine) -> None:
     def main(sys: Sys) -> None:
         c = Calls(sys)
