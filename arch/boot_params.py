@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from numalab.arch.cmdline import MAX_PFN, PAGE_SIZE, TopologyError, parse_size, size_text
+from numalab.arch.cmdline import MAX_PFN, PAGE_SIZE, TopologyError, parse_size, shown, size_text
 
 INT_MAX = (1 << 31) - 1
 
@@ -136,10 +136,10 @@ def read(name: str, given: object, where: str) -> tuple[str, Any]:
         known = (*PARAMETERS, *_LINUX_NAMES)
         close = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
-        raise TopologyError(f"{where}: {name!r} is unknown: {hint}")
+        raise TopologyError(f"{where}: {shown(name)} is unknown: {hint}")
     value = PARAMETERS[short].read(given, f"{where}: {name}")
     if not PARAMETERS[short].allows(value):
-        raise TopologyError(f"{where}: {name} is {given!r}: write {PARAMETERS[short].expected}")
+        raise TopologyError(f"{where}: {name} is {shown(given)}: write {PARAMETERS[short].expected}")
     return short, value
 
 
@@ -147,6 +147,6 @@ def check(boot: Mapping[str, Any]) -> None:
     """The parameters of a machine that was not read from text. Raises TopologyError."""
     for name, value in boot.items():
         if name not in PARAMETERS:
-            raise TopologyError(f"boot: {name!r} is unknown: known are {', '.join(PARAMETERS)}")
+            raise TopologyError(f"boot: {shown(name)} is unknown: known are {', '.join(PARAMETERS)}")
         if not PARAMETERS[name].allows(value):
-            raise TopologyError(f"boot: {name} is {value!r}, but must be {PARAMETERS[name].expected}")
+            raise TopologyError(f"boot: {name} is {shown(value)}, but must be {PARAMETERS[name].expected}")

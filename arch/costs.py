@@ -21,6 +21,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from numalab.arch.cmdline import shown
+from numalab.arch.shape import is_number
+
 __all__ = ["DEFAULT", "KINDS", "PRESETS", "TERMS", "Costs", "Term", "load"]
 
 KINDS = ("reported", "derived", "measured", "rule", "assumption")
@@ -31,6 +34,8 @@ TERMS = (
     "swap_page",
 )  # fmt: skip
 """Fields of the C struct cost_table, in its order."""
+MOST_NS = 10**12
+"""The most that one thing may cost: a quarter of an hour, so that no sum of some leaves the clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,10 @@ class Term:
     ns: int
     kind: str
     source: str
+
+    def __post_init__(self) -> None:
+        if not is_number(self.ns) or not 0 <= self.ns <= MOST_NS:
+            raise ValueError(f"a cost is a whole number of ns from 0 to {MOST_NS}, not {shown(self.ns)}")
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,9 @@ class Costs:
 
     def copy_ns(self, distance: int) -> int:
         """ns to copy one page between two nodes at a SLIT distance (10 = within one node)."""
-        return round(self.copy_local.ns + (self.copy_remote.ns - self.copy_local.ns) * (distance - 10) / 10)
+        return max(
+            0, round(self.copy_local.ns + (self.copy_remote.ns - self.copy_local.ns) * (distance - 10) / 10)
+        )
 
     @cached_property
     def _by_distance(self) -> npt.NDArray[np.uint64]:
@@ -220,6 +231,6 @@ def load(preset: "str | Costs | None" = None) -> Costs:
     if isinstance(preset, Costs):
         return preset
     name = DEFAULT if preset is None else preset
-    if name not in PRESETS:
-        raise ValueError(f"cost preset {name!r} is unknown: use {', '.join(PRESETS)}")
+    if name not in tuple(PRESETS):
+        raise ValueError(f"cost preset {shown(name)} is unknown: use {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from numalab.arch import boot_params
-from numalab.arch.cmdline import TopologyError, parse_size
+from numalab.arch.cmdline import TopologyError, parse_size, shown
 from numalab.arch.node import (
     LOCAL_DISTANCE,
     MAX_CPUS,
@@ -66,7 +66,7 @@ def load_preset(name: str) -> Topology:
         close = difflib.get_close_matches(name, names, 1)
         hint = f"did you mean {close[0]}? " if close else ""
         raise TopologyError(
-            f"machine {name!r} is unknown: {hint}use {', '.join(names)}, 4x512M, numa=fake=4 or a .toml file"
+            f"machine {shown(name)} is unknown: {hint}use {', '.join(names)}, 4x512M, numa=fake=4 or a .toml file"
         )
     return load_path(str(PRESETS / f"{name}.toml"))
 
@@ -93,7 +93,7 @@ def parse(data: Mapping[str, Any], name: str) -> Topology:
     _only_keys(data, _TOP_KEYS, "at the top")
     title = data.get("name", name)
     if not isinstance(title, str) or not title:
-        raise TopologyError(f"name is {title!r}: write a string")
+        raise TopologyError(f"name is {shown(title)}: write a string")
     tables = data.get("node")
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise TopologyError("no [[node]] tables: write at least one, with size and cpus")
@@ -114,7 +114,7 @@ def _only_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> No
         if key not in known:
             close = difflib.get_close_matches(key, known, 1)
             hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
-            raise TopologyError(f"{where}: unknown key {key!r}: {hint}")
+            raise TopologyError(f"{where}: unknown key {shown(key)}: {hint}")
 
 
 def _is_int(value: object) -> bool:
@@ -124,14 +124,14 @@ def _is_int(value: object) -> bool:
 def _node_id(table: Mapping[str, Any], i: int) -> int:
     nid = table.get("id", i)
     if not _is_int(nid):
-        raise TopologyError(f"[[node]] number {i + 1}: id is {nid!r}: write a number, 0..63")
+        raise TopologyError(f"[[node]] number {i + 1}: id is {shown(nid)}: write a number, 0..63")
     return int(nid)
 
 
 def _hotplug(table: Mapping[str, Any], nid: int) -> bool:
     value = table.get("hotplug", False)
     if not isinstance(value, bool):
-        raise TopologyError(f"node {nid}: hotplug is {value!r}: write true or false")
+        raise TopologyError(f"node {nid}: hotplug is {shown(value)}: write true or false")
     return value
 
 
@@ -147,7 +147,7 @@ def _ranges(tables: Sequence[Mapping[str, Any]], ids: Sequence[int]) -> list[tup
             texts = table["ranges"]
             if not isinstance(texts, list):
                 raise TopologyError(
-                    f'{where}: ranges is {texts!r}: write a list such as ["0-512M", "1G+256M"]'
+                    f'{where}: ranges is {shown(texts)}: write a list such as ["0-512M", "1G+256M"]'
                 )
             mine = tuple(sorted(_range(text, where) for text in texts))
         else:
@@ -162,10 +162,10 @@ def _range(text: object, where: str) -> tuple[int, int]:
     match = re.fullmatch(r"([^-+]+)([-+])([^-+]+)", text) if isinstance(text, str) else None
     if match is None:
         raise TopologyError(
-            f"{where}: range {text!r}: write START-END or START+SIZE, such as 1G-2G or 1G+512M"
+            f"{where}: range {shown(text)}: write START-END or START+SIZE, such as 1G-2G or 1G+512M"
         )
-    start = parse_size(match[1].strip(), f"{where}: range {text!r}", zero=True)
-    other = parse_size(match[3].strip(), f"{where}: range {text!r}")
+    start = parse_size(match[1].strip(), f"{where}: range {shown(text)}", zero=True)
+    other = parse_size(match[3].strip(), f"{where}: range {shown(text)}")
     return start, other if match[2] == "-" else start + other
 
 
@@ -201,14 +201,16 @@ def _cpu_list(value: object, where: str) -> tuple[int, ...]:
         for part in value.split(","):
             first, _, last = part.partition("-")
             if int(last or first) < int(first):
-                raise TopologyError(f"{where}: cpus {value!r}: {part} runs backwards: write {last}-{first}")
+                raise TopologyError(
+                    f"{where}: cpus {shown(value)}: {part} runs backwards: write {last}-{first}"
+                )
             numbers += range(int(first), int(last or first) + 1)
     else:
         raise TopologyError(
-            f'{where}: cpus is {value!r}: write a count (2), a list ([0, 1]) or text ("0-1,4")'
+            f'{where}: cpus is {shown(value)}: write a count (2), a list ([0, 1]) or text ("0-1,4")'
         )
     if len(set(numbers)) != len(numbers):
-        raise TopologyError(f"{where}: cpus {value!r} names a CPU twice")
+        raise TopologyError(f"{where}: cpus {shown(value)} names a CPU twice")
     return tuple(sorted(numbers))
 
 
@@ -223,7 +225,7 @@ def _distances(matrix: object, ids: Sequence[int]) -> tuple[tuple[int, ...], ...
         )
     for nid, row in zip(ids, matrix, strict=True):
         if not isinstance(row, list) or len(row) != n or not all(map(_is_int, row)):
-            raise TopologyError(f"distances: the row of node {nid} is {row!r}: write {n} numbers")
+            raise TopologyError(f"distances: the row of node {nid} is {shown(row)}: write {n} numbers")
     top = max(ids) + 1
     full = [[LOCAL_DISTANCE if i == j else REMOTE_DISTANCE for j in range(top)] for i in range(top)]
     for i, row in zip(ids, matrix, strict=True):
@@ -236,7 +238,7 @@ def _distances(matrix: object, ids: Sequence[int]) -> tuple[tuple[int, ...], ...
 def _boot(table: object) -> dict[str, Any]:
     """The [boot] table."""
     if not isinstance(table, dict):
-        raise TopologyError(f"boot is {table!r}: write a table, [boot]")
+        raise TopologyError(f"boot is {shown(table)}: write a table, [boot]")
     boot: dict[str, Any] = {}
     for name, given in _dotted(table):
         short, value = boot_params.read(name, given, "[boot]")

@@ -14,7 +14,8 @@ from functools import cached_property
 from typing import Any
 
 from numalab.arch import boot_params
-from numalab.arch.cmdline import MAX_PFN, TopologyError, size_text
+from numalab.arch.cmdline import MAX_PFN, TopologyError, shown, size_text
+from numalab.arch.shape import check_shape
 
 SECTION_FRAMES = 32768
 """Frames in one section (128 MiB): SECTION_SIZE_BITS is 27 on x86-64."""
@@ -64,6 +65,7 @@ class Topology:
     boot: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_shape(self.name, self.nodes, Node, self.distance, self.boot)
         object.__setattr__(self, "nodes", tuple(sorted(self.nodes, key=lambda node: node.id)))
         object.__setattr__(self, "boot", {**boot_params.DEFAULTS, **self.boot})
         boot_params.check(self.boot)
@@ -213,7 +215,9 @@ def _check_distance(distance: Sequence[Sequence[int]], n: int) -> None:
         )
     for i, row in enumerate(distance):
         if row[i] != LOCAL_DISTANCE:
-            raise TopologyError(f"distances: node {i} to itself is {row[i]}, but must be {LOCAL_DISTANCE}")
+            raise TopologyError(
+                f"distances: node {i} to itself is {shown(row[i])}, but must be {LOCAL_DISTANCE}"
+            )
         if min(row) < LOCAL_DISTANCE or max(row) > MAX_DISTANCE:
             j = next(j for j, d in enumerate(row) if not LOCAL_DISTANCE <= d <= MAX_DISTANCE)
             raise TopologyError(

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from numalab.arch import boot_params
-from numalab.arch.cmdline import PAGE_SIZE, TopologyError, parse_count, parse_size
+from numalab.arch.cmdline import PAGE_SIZE, TopologyError, parse_count, parse_size, shown
 from numalab.arch.node import (
     LOCAL_DISTANCE,
     MAX_CPUS,
@@ -55,16 +55,17 @@ def groups(text: str) -> Topology:
         match = _GROUP.fullmatch(part)
         if match is None:
             raise TopologyError(
-                f"machine {text!r}: {part!r} is not a group of nodes: write COUNTxSIZE, such as 4x512M or 2x1G,cpus=2"
+                f"machine {shown(text)}: {shown(part)} is not a group of nodes: write COUNTxSIZE, such as 4x512M or "
+                "2x1G,cpus=2"
             )
         count, each = int(match["count"]), int(match["cpus"] or 1)
-        size = parse_size(match["size"], f"machine {text!r}", zero=True)
+        size = parse_size(match["size"], f"machine {shown(text)}", zero=True)
         if not 0 < count <= MAX_NUMNODES - len(nodes):
             raise TopologyError(
-                f"machine {text!r}: {count} nodes in {part!r}: a machine has 1..{MAX_NUMNODES} nodes"
+                f"machine {shown(text)}: {count} nodes in {shown(part)}: a machine has 1..{MAX_NUMNODES} nodes"
             )
         if each > MAX_CPUS:
-            raise TopologyError(f"machine {text!r}: {each} CPUs a node: {MAX_CPUS} in all is the limit")
+            raise TopologyError(f"machine {shown(text)}: {each} CPUs a node: {MAX_CPUS} in all is the limit")
         for _ in range(count):
             ranges = ((start, start + size),) if size else ()
             nodes.append(Node(len(nodes), ranges, tuple(range(cpu, cpu + each))))
@@ -99,7 +100,7 @@ def boot_line(words: Sequence[str], base: Topology | None) -> Topology:
         match = _PARAMETER.fullmatch(word)
         if match is None:
             raise TopologyError(
-                f"boot parameter {word!r}: write key=value, such as numa=fake=4 or mem=2G; the machine comes first"
+                f"boot parameter {shown(word)}: write key=value, such as numa=fake=4 or mem=2G; the machine comes first"
             )
         key, value = match[1], match[2]
         if key == "numa" and value.startswith("fake="):
@@ -108,16 +109,16 @@ def boot_line(words: Sequence[str], base: Topology | None) -> Topology:
             off = True
         elif key == "numa":
             raise TopologyError(
-                f"boot parameter {word!r} is unknown: write numa=off, numa=fake=4 or numa=fake=512M"
+                f"boot parameter {shown(word)} is unknown: write numa=off, numa=fake=4 or numa=fake=512M"
             )
         elif key == "mem":
             mem = parse_size(value, word)
         elif key in ("nr_cpus", "maxcpus"):
             # More than there can be is refused anyway, but should not be built first.
-            nr_cpus = min(parse_count(value, f"boot parameter {word!r}"), MAX_CPUS)
+            nr_cpus = min(parse_count(value, f"boot parameter {shown(word)}"), MAX_CPUS)
         else:
             given = int(value) if re.fullmatch(r"-?\d{1,18}", value, re.ASCII) else value
-            short, read = boot_params.read(key, given, f"boot parameter {word!r}")
+            short, read = boot_params.read(key, given, f"boot parameter {shown(word)}")
             boot[short] = read
 
     name = " ".join(words) if base is None else " ".join((base.name, *words))

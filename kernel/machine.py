@@ -15,6 +15,8 @@ from typing import Any, Protocol, Self, TextIO, overload
 
 from numalab.arch._hw import Hardware
 from numalab.arch._pagetable_reference import pte_mapped, pte_pfn
+from numalab.arch.cmdline import shown
+from numalab.arch.shape import is_number
 from numalab.arch.topology import Topology
 from numalab.kernel import fork
 from numalab.kernel.cgroup import cgroup_release
@@ -35,6 +37,8 @@ from numalab.mm.obstacles import Obstacles
 __all__ = ["Abi", "Explainer", "Machine", "Tracer"]
 
 Main = Callable[..., object]
+#: (uid_t)-1 is nobody's.
+NO_UID = (1 << 32) - 1
 
 
 class Abi(Protocol):
@@ -156,9 +160,17 @@ class Machine:
         """Start `main(sys)` as a new process, a child of init, which runs when the machine is run.
 
         argv: what the program finds in `sys.argv`.  uid: the user it runs as; root by default.
-        Raises KernelError (ENOMEM, EAGAIN) when there is no room for it.
+        Raises KernelError (ENOMEM, EAGAIN) when there is no room for it, TypeError or ValueError for a uid that is
+        none, and words that are no text.
         """
         self._check_open()
+        if not is_number(uid):
+            raise TypeError(f"uid is a whole number, not {shown(uid)}")
+        if not 0 <= uid < NO_UID:
+            raise ValueError(f"uid is 0 to {NO_UID - 1}, not {shown(uid)}")
+        for word in argv:
+            if not isinstance(word, str):
+                raise TypeError(f"the words of a program are text, not {shown(word)}")
         cred = Cred() if uid == 0 else setresuid(Cred(), uid, uid, uid)
         program = self._abi.program_of(self.kernel, main, list(argv))
         return fork.spawn(self.kernel, str(getattr(main, "__name__", "python")), program, cred)
@@ -223,8 +235,8 @@ class Machine:
 
     @engine.setter
     def engine(self, name: str) -> None:
-        if name not in ENGINES:
-            raise ValueError(f"migration engine {name!r} is unknown: use {', '.join(sorted(ENGINES))}")
+        if name not in tuple(ENGINES):
+            raise ValueError(f"migration engine {shown(name)} is unknown: use {', '.join(sorted(ENGINES))}")
         self.mem.engine = name
 
     @property

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from numalab.arch.cmdline import shown
+from numalab.arch.shape import is_number
 from numalab.mm import _constants as c
 from numalab.mm.gup_longterm import check_and_migrate_movable_pages
 from numalab.mm.swap import folio_get, folio_put
@@ -18,11 +20,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Obstacles"]
 
+#: A hundred years and more: with the time that it is already, it does not leave the clock.
+MOST_NS = 1 << 62
+
 
 class Obstacles:
     """The obstacles of one machine. Each method puts one there and returns what removes it.
 
-    pfn: the frame.  ns: remove it after so much virtual time; None = only when told.
+    pfn: the frame.  ns: remove it after so much virtual time; None = only when told. All raise TypeError or ValueError
+    for what is no frame, and no time.
     """
 
     def __init__(self, mem: MemMap) -> None:
@@ -31,6 +37,7 @@ class Obstacles:
     def lock_page(self, pfn: int, ns: int | None = None, owner: str = "somebody") -> Callable[[], None]:
         """Hold a page's lock. Raises ValueError if it is held already."""
         mem = self._mem
+        self._check(pfn, ns)
         if int(mem.hot["flags"][pfn]) & c.PG_locked:
             raise ValueError(f"page {pfn:#x} is locked by {mem.lock_owners.get(pfn, 'somebody')}")
         mem.lock_owners[pfn] = owner
@@ -45,6 +52,7 @@ class Obstacles:
     def writeback(self, pfn: int, ns: int | None = None) -> Callable[[], None]:
         """Keep a page under writeback. Raises ValueError if it is."""
         mem = self._mem
+        self._check(pfn, ns)
         if int(mem.hot["flags"][pfn]) & c.PG_writeback:
             raise ValueError(f"page {pfn:#x} is being written")
         node = mem.node_of(pfn)
@@ -63,6 +71,7 @@ class Obstacles:
         A page in ZONE_MOVABLE is moved out of it before. Raises ValueError if it cannot be.
         """
         hot = self._mem.hot
+        self._check(pfn, ns)
         there = check_and_migrate_movable_pages(self._mem, pfn)
         if there is None:
             raise ValueError(f"page {pfn:#x} cannot leave ZONE_MOVABLE")
@@ -78,7 +87,20 @@ class Obstacles:
 
     def hold(self, pfn: int, ns: int | None = None) -> Callable[[], None]:
         """A reference that nothing explains, as get_user_pages() of 2005 took it."""
+        self._check(pfn, ns)
         return self._held(pfn, ns, lambda: None)
+
+    def _check(self, pfn: object, ns: object) -> None:
+        """Before anything is done. A frame that is free, or of no node, has no page to stand in the way of."""
+        if not is_number(pfn):
+            raise TypeError(f"a frame is a whole number, not {shown(pfn)}")
+        if ns is not None and not is_number(ns):
+            raise TypeError(f"ns is a whole number, or None, not {shown(ns)}")
+        hot = self._mem.hot
+        if not 0 <= pfn < len(hot) or not (hot["refcount"][pfn] or int(hot["flags"][pfn]) & c.PG_tail):
+            raise ValueError(f"frame {shown(pfn)} holds no page")
+        if ns is not None and not 0 <= ns <= MOST_NS:
+            raise ValueError(f"ns is 0 to {MOST_NS}, not {shown(ns)}")
 
     def _held(self, pfn: int, ns: int | None, end: Callable[[], None]) -> Callable[[], None]:
         """Whoever stands in a page's way keeps it: it is not freed before he has gone."""

@@ -69,16 +69,23 @@ def boot(
     if numalab is a debug build.
     v5_quirks: the swap engine makes the mistakes of its version 5 of October 2005.
 
-    Raises TopologyError for a bad spec, ValueError for an unknown engine or cost preset, MemoryError when the host
-    refuses the address space.
+    Raises TopologyError for a bad spec, ValueError for an unknown engine or cost preset, TypeError for a seed that is
+    no whole number or a switch that is neither on nor off, MemoryError when the host refuses the address space.
     """
     from numalab.arch import topology  # noqa: PLC0415
+    from numalab.arch.cmdline import shown  # noqa: PLC0415
+    from numalab.arch.shape import is_number  # noqa: PLC0415
     from numalab.kernel.machine import Machine  # noqa: PLC0415
     from numalab.kernel.main import start_kernel  # noqa: PLC0415
     from numalab.syscalls import program  # noqa: PLC0415
 
+    if not is_number(seed):
+        raise TypeError(f"seed is a whole number, not {shown(seed)}")
+    for name, switch in (("twins", twins), ("debug_vm", debug_vm), ("v5_quirks", v5_quirks)):
+        if not isinstance(switch, bool) and not (name == "debug_vm" and switch is None):
+            raise TypeError(f"{name} is True or False, not {shown(switch)}")
     if migration not in ENGINES:
-        raise ValueError(f"migration engine {migration!r} is unknown: use {', '.join(ENGINES)}")
+        raise ValueError(f"migration engine {shown(migration)} is unknown: use {', '.join(ENGINES)}")
     kernel = start_kernel(topology.load(spec), seed=seed, costs=costs, twins=twins, debug_vm=debug_vm)
     kernel.mem.engine, kernel.mem.v5_quirks = migration, v5_quirks
     return Machine(kernel, program)
