@@ -8,7 +8,9 @@ from __future__ import annotations
 from numalab.arch.errno import EBUSY, EINVAL, EPERM, KernelError
 from numalab.kernel.cred import Cap
 from numalab.kernel.fs.block import BlockDevice
-from numalab.kernel.fs.namei import PATH_MAX, resolve
+from numalab.kernel.fs.file import O_RDWR
+from numalab.kernel.fs.inode import Inode
+from numalab.kernel.fs.namei import PATH_MAX, open_path
 from numalab.kernel.fs.path import Path
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import Task, capable
@@ -21,14 +23,14 @@ SWAP_FLAG_PREFER, SWAP_FLAG_PRIO_MASK, SWAP_FLAGS_VALID = 0x8000, 0x7FFF, 0x7FFF
 
 
 def swapon(k: Kernel, task: Task, path: int, flags: int) -> int:
-    """swapon(2). Errors: EINVAL (flags, too small), EPERM, those of a path, EINVAL (no block device, or too
-    small), EBUSY (mounted, or swapped to already).
+    """swapon(2). Errors: EINVAL (flags), EPERM, those of opening it for reading and writing, EINVAL (no block device,
+    or too small), EBUSY (mounted, or swapped to already).
     """
     if flags & ~SWAP_FLAGS_VALID:
         raise KernelError(EINVAL)
     if not capable(task, Cap.CAP_SYS_ADMIN):
         raise KernelError(EPERM)
-    inode = resolve(Path(k.root), getname(task, path, PATH_MAX), task.cred).inode
+    inode = _opened(k, task, path)
     if not isinstance(inode, BlockDevice):
         raise KernelError(EINVAL)
     if inode.root is not None:
@@ -41,14 +43,22 @@ def swapon(k: Kernel, task: Task, path: int, flags: int) -> int:
 
 
 def swapoff(k: Kernel, task: Task, path: int) -> int:
-    """swapoff(2). Errors: EPERM, those of a path, EINVAL (not swapped to, or somebody switches it off already),
+    """swapoff(2). Errors: EPERM, those of opening it, EINVAL (not swapped to, or somebody switches it off already),
     ENOMEM (no room for what is there), EIO.
     """
     if not capable(task, Cap.CAP_SYS_ADMIN):
         raise KernelError(EPERM)
-    inode = resolve(Path(k.root), getname(task, path, PATH_MAX), task.cred).inode
+    inode = _opened(k, task, path)
     area = swapfile.swap_area_on(k.mem, inode.disk) if isinstance(inode, BlockDevice) else None
     if area is None:
         raise KernelError(EINVAL)
     swapfile.swapoff(k.mem, area, k.mms, task.ctx)
     return 0
+
+
+def _opened(k: Kernel, task: Task, path: int) -> Inode:
+    """file_open_name(): what a path names, if it can be opened for reading and writing: no directory can."""
+    file = open_path(Path(k.root), getname(task, path, PATH_MAX), O_RDWR, 0, task)
+    inode = file.inode
+    file.fput(task.ctx.cpu)
+    return inode
