@@ -8,11 +8,8 @@ Time is virtual; figures of real disks stand in docs (a disk of 2005: 8 ms and 6
 
 from __future__ import annotations
 
-import mmap
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,8 +17,6 @@ import numpy as np
 from numalab.arch.sparse import sparse
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from numalab.arch._hw import Hardware
     from numalab.arch.timers import Timers
 
@@ -44,21 +39,12 @@ FINE = Trouble()
 class Disk:
     """One block device of ``pages`` pages of 4096 bytes.
 
-    store: its contents, uint8; in memory that costs nothing until it is written, or in a file of the host's that is
-    filled beforehand.  latency: ns a request; page_ns: ns a page.  failing: every request ends in an error.
-    trouble: asked about each request, and whether it is a write, if only some of them are to go wrong.
-    reads, writes: pages so far.
+    store: its contents, uint8, in memory that costs nothing until it is written.  latency: ns a request; page_ns: ns a
+    page.  failing: every request ends in an error.  trouble: asked about each request, and whether it is a write, if
+    only some of them are to go wrong.  reads, writes: pages so far.
     """
 
-    def __init__(
-        self,
-        hw: Hardware,
-        timers: Timers,
-        name: str,
-        pages: int,
-        *,
-        file: str | os.PathLike[str] | None = None,
-    ) -> None:
+    def __init__(self, hw: Hardware, timers: Timers, name: str, pages: int) -> None:
         self.name = name
         self.pages = pages
         self.latency = 0
@@ -70,9 +56,7 @@ class Disk:
         self._hw = hw
         self._timers = timers
         self._busy_until = 0
-        self.store = (
-            sparse(pages * PAGE_SIZE, np.uint8, huge=True) if file is None else _in_file(Path(file), pages)
-        )
+        self.store = sparse(pages * PAGE_SIZE, np.uint8, huge=True)
 
     @property
     def synchronous(self) -> bool:
@@ -103,10 +87,3 @@ class Disk:
         start = max(self._hw.now, self._busy_until)
         self._busy_until = start + self.latency + pages * self.page_ns + trouble.ns
         self._timers.add(self._busy_until, lambda: done(not trouble.error))
-
-
-def _in_file(path: Path, pages: int) -> npt.NDArray[np.uint8]:
-    """Space on the host's disk, taken now: a write that finds none later would be a signal."""
-    with path.open("w+b") as file:
-        os.posix_fallocate(file.fileno(), 0, pages * PAGE_SIZE)
-        return np.frombuffer(mmap.mmap(file.fileno(), pages * PAGE_SIZE), np.uint8)
