@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from numalab.mm._mm_types import VMA, AddressSpace, AllocCtx, MemMap, MemPolicy, MmStruct
+    from numalab.mm.swapfile import SwapArea
 
 __all__ = [
-    "madvise_willneed", "read_swap_page", "shmem_swapin_range", "swap_cache_get_folio", "swap_writepages",
+    "madvise_willneed", "read_again", "read_swap_page", "shmem_swapin_range", "swap_cache_get_folio", "swap_writepages",
     "wait_on_page",
 ]  # fmt: skip
 
@@ -126,9 +127,24 @@ def _start_read(mem: MemMap, ctx: AllocCtx, policy: MemPolicy | None, ilx: int, 
     if pfn:
         area = mem.swap_areas[swp_type(entry)]
         assert area is not None
-        area.disk.read(1, lambda ok: mem.k.swap.end_read(mem, pfn, ok))
-        mem.timers.expire()
+        _submit_read(area, pfn)
     return True
+
+
+def _submit_read(area: SwapArea, pfn: int) -> None:
+    """A locked page of the swap cache gets its contents."""
+    mem = area.mem
+    area.disk.read(1, lambda ok: mem.k.swap.end_read(mem, pfn, ok))
+    mem.timers.expire()
+
+
+def read_again(area: SwapArea) -> None:
+    """Begin to read once more what could not be read, and stands in the swap cache without its contents."""
+    flags = area.mem.hot["flags"]
+    pages = area.cache[np.flatnonzero(area.cache)]
+    for pfn in pages[flags[pages] & np.uint32(c.PG_locked | c.PG_uptodate) == 0].tolist():
+        flags[pfn] |= np.uint32(c.PG_locked)
+        _submit_read(area, pfn)
 
 
 def swap_writepages(mem: MemMap, pfns: NDArray[np.uint32]) -> None:

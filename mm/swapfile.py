@@ -20,7 +20,7 @@ from numalab.mm.kernels import Why
 from numalab.mm.mmap_lock import mmap_read_lock
 from numalab.mm.page_alloc import OutOfMemory, Slowpath
 from numalab.mm.swap import folio_get, folio_put
-from numalab.mm.swap_state import read_swap_page, shmem_swapin_range, wait_on_page
+from numalab.mm.swap_state import read_again, read_swap_page, shmem_swapin_range, wait_on_page
 from numalab.mm.vma_tree import find_vma, linear_page_index
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ def swapoff(mem: MemMap, area: SwapArea, mms: Callable[[], Iterable[MmStruct]], 
     if not int(row["flags"]) & c.SWP_WRITEOK:
         raise KernelError(EINVAL, f"{area.disk.name} is being emptied")
     row["flags"] = int(row["flags"]) & ~c.SWP_WRITEOK
+    read_again(area)
     try:
         # Whoever needs memory meanwhile may unmap pages again that are still in the swap cache: then once more.
         while before := area.used:

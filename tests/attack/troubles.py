@@ -101,14 +101,14 @@ class Lab:
     """One machine with a plan.
 
     keeps: what programs have in memory, and must find there; refused: accesses that met SIGBUS; written: pages that
-    went to disks.
+    went to disks; readable: there is no reason for SIGBUS any more.
     """
 
     def __init__(self, machine: Machine, plan: Plan) -> None:
         self.machine = machine
         self.plan = plan
         self.keeps: list[Region] = []
-        self.over = False
+        self.over = self.readable = False
         self.refused = self.written = 0
         self.full = plan.kind is Kind.FULL
         self._store = machine.mem.bdis[1]
@@ -224,6 +224,7 @@ class Lab:
             access()
         except Bus:
             assert self.plan.failed_reads or self.full, "SIGBUS, and no disk has failed to read"
+            assert not self.readable, "SIGBUS, and nothing is in swap"
             self.refused += 1
             return False
         return True
