@@ -73,16 +73,14 @@ class Scheduler:
 
     # CPUs
 
-    def load(self, cpu: int) -> int:
-        """Runnable tasks on a CPU."""
-        return sum(task.cpu == cpu for task in self._rq)
-
     def select_cpu(self, task: Task) -> int:
         """Where a task shall run: where it is if it may, else the least loaded allowed CPU, the lowest of equals."""
         allowed = task.cpus_allowed
         if allowed >> task.cpu & 1:
             return task.cpu
-        return min((cpu for cpu in range(self.hw.nr_cpus) if allowed >> cpu & 1), key=self.load)
+        return min(
+            (cpu for cpu in range(self.hw.nr_cpus) if allowed >> cpu & 1), key=self._rq.nr_running.__getitem__
+        )
 
     def sched_setaffinity(self, task: Task, mask: int) -> None:
         """Bind a task to the CPUs in `mask`, which the cpuset limits. Errors: EINVAL when no CPU is left.
@@ -105,7 +103,7 @@ class Scheduler:
 
     def set_task_cpu(self, task: Task, cpu: int) -> None:
         """Move a task to a CPU, and with it the node its memory comes from."""
-        task.ctx.cpu = cpu
+        self._rq.migrate(task, cpu)
         task.ctx.nid = self.hw.topology.node_of_cpu(cpu)
 
     # Waking and sleeping

@@ -24,16 +24,21 @@ from numalab.mm._xarray cimport xa_find, xa_is_value, xa_load, xa_page, xa_pfn, 
 
 cdef mpol *shared_policy_lookup(mapping_c *mapping, uint64_t index, uint64_t *end) noexcept nogil:
     """mpol_shared_policy_lookup(): the policy of one page, NULL = none; end: where that answer ends."""
-    cdef uint32_t i
+    cdef uint32_t low = 0, high = mapping.nr_policies, mid
+    while low < high:                           # the first that ends behind the page
+        mid = (low + high) // 2
+        if mapping.policies[mid].end <= index:
+            low = mid + 1
+        else:
+            high = mid
     end[0] = <uint64_t>-1
-    for i in range(mapping.nr_policies):
-        if index < mapping.policies[i].start:
-            end[0] = mapping.policies[i].start
-            return NULL
-        if index < mapping.policies[i].end:
-            end[0] = mapping.policies[i].end
-            return mapping.policies[i].policy
-    return NULL
+    if low == mapping.nr_policies:
+        return NULL
+    if index < mapping.policies[low].start:
+        end[0] = mapping.policies[low].start
+        return NULL
+    end[0] = mapping.policies[low].end
+    return mapping.policies[low].policy
 
 
 cdef mpol *get_vma_policy(alloc_ctx *ctx, vma_c *v, uint64_t index) noexcept nogil:

@@ -13,6 +13,7 @@ from numalab.arch.topology import Topology
 from numalab.mm._page_list import PageList
 from numalab.mm.backing_dev import FileDisk
 from numalab.mm.filemap import MappedFile
+from numalab.mm.gap_tree import GapTree
 from numalab.mm.hstate import Hstate
 from numalab.mm.huge_memory import ThpSettings
 from numalab.mm.kernels import Kernels
@@ -177,7 +178,9 @@ class AddressSpace(RmapRoot):
     nr_swapped: int
     wb_err: int
     wb_err_seen: bool
-    policies: list[tuple[int, int, MemPolicy]]
+    @property
+    def policies(self) -> list[tuple[int, int, MemPolicy]]: ...
+    def replace_policies(self, low: int, high: int, policies: list[tuple[int, int, MemPolicy]]) -> None: ...
     def __init__(self, mem: MemMap, i_size: int, sb: ShmemSbInfo | None = None, bdi: int = 0) -> None: ...
     @property
     def sb(self) -> ShmemSbInfo | None: ...
@@ -214,6 +217,8 @@ class MmStruct:
     nr_tables: int
     # Python's own, set by mm/address_space.py.
     vmas: SortedDict[int, VMA]
+    gaps: GapTree
+    gaps_changed: set[int]
     start_brk: int
     brk: int
     start_stack: int

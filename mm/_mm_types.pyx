@@ -8,7 +8,7 @@ of its VMAs instead of an interval tree, and pages name it by number instead of 
 """
 
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memset
+from libc.string cimport memmove, memset
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 
 from numalab.arch._hw cimport Hardware
@@ -623,19 +623,19 @@ cdef class AddressSpace(RmapRoot):
         """mpol_shared_policy: (start, end, policy) in pages, ascending; where none is, the task's decides."""
         return self._policies
 
-    @policies.setter
-    def policies(self, list policies):
-        cdef sp_node *nodes = <sp_node *>realloc(self.c.policies, (len(policies) + 1) * sizeof(sp_node))
+    def replace_policies(self, uint32_t low, uint32_t high, list policies) -> None:
+        """Put these where policies[low:high] are. Those behind move along, and nothing else is touched."""
+        cdef uint32_t old = self.c.nr_policies, added = len(policies), n
+        cdef sp_node *nodes = <sp_node *>realloc(self.c.policies, (old + added + 1) * sizeof(sp_node))
         cdef MemPolicy policy
-        cdef uint32_t n = 0
         if nodes == NULL:
             raise MemoryError
-        for start, end, policy in policies:
-            nodes[n].start, nodes[n].end, nodes[n].policy = start, end, &policy.p
-            n += 1
         self.c.policies = nodes
-        self.c.nr_policies = n
-        self._policies = policies
+        memmove(&nodes[low + added], &nodes[high], (old - high) * sizeof(sp_node))
+        for n, (start, end, policy) in enumerate(policies, low):
+            nodes[n].start, nodes[n].end, nodes[n].policy = start, end, &policy.p
+        self.c.nr_policies = old - (high - low) + added
+        self._policies[low:high] = policies
 
 
 cdef class MmStruct:

@@ -4,6 +4,7 @@ Mirrors mm_alloc(), dup_mm() and dup_mmap() of kernel/fork.c and exit_mmap() of 
 C half; what only Python needs is set here:
 
     vmas         SortedDict, start address -> VMA (vma_tree.py)
+    gaps         what is free between them (gap_tree.py), but where gaps_changed says that it may be different by now
     start_brk    where the heap begins, bytes
     brk          where it ends now, bytes
     start_stack  an address in the stack, bytes; 0 = there is none (stack.py sets it)
@@ -21,6 +22,7 @@ from sortedcontainers import SortedDict
 
 from numalab.arch.errno import ENOMEM, KernelError
 from numalab.mm._mm_types import VMA, AllocCtx, MemMap, MmStruct
+from numalab.mm.gap_tree import GapTree
 from numalab.mm.memory import copy_page_range
 from numalab.mm.mmap_lock import MmapLock, mmap_write_lock
 from numalab.mm.munmap import unmap_areas
@@ -65,6 +67,8 @@ def mm_alloc(mem: MemMap, ctx: AllocCtx | None = None) -> MmStruct:
         raise KernelError(ENOMEM, "no frame for the root table") from error
     mm = MmStruct(mem, pgd, asid)
     mm.vmas = SortedDict()
+    mm.gaps = GapTree()
+    mm.gaps_changed = {0}
     mm.start_brk = mm.brk = START_BRK
     mm.start_stack = 0
     mm.def_flags = 0

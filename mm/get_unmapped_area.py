@@ -5,8 +5,7 @@ address space upwards. A hint is taken if its range is free. Areas whose length 
 put on a 2 MiB boundary, so that huge pages could serve them; Linux does so whether huge pages are on or off.
 
 Mirrors mm/mmap.c (get_unmapped_area()), arch/x86/kernel/sys_x86_64.c and thp_get_unmapped_area().
-Deliberately different: nothing is randomised (as with ``norandmaps``), and gaps are found by going through
-the areas, not through a tree of gaps.
+Deliberately different: nothing is randomised (as with ``norandmaps``).
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from numalab.mm.vm_flags import (
     offset_in_page,
     page_align,
 )
-from numalab.mm.vma_tree import find_vma, vm_start_gap
+from numalab.mm.vma_tree import find_vma, vm_start_gap, vma_gaps, vma_prev
 
 __all__ = ["MMAP_BASE", "get_unmapped_area", "round_hint_to_min", "task_size"]
 
@@ -133,23 +132,30 @@ def _hint_valid(mm: MmStruct, addr: int, length: int) -> bool:
 
 
 def _gap_from_top(mm: MmStruct, length: int, low: int, high: int) -> int | None:
-    """The highest free [at, at + length) within [low, high). O(areas above it)."""
-    top = high
-    for key in mm.vmas.irange(maximum=high, inclusive=(True, False), reverse=True):
-        vma = mm.vmas[key]
-        if top - max(vma.end, low) >= length and top > vma.end:
-            return top - length
-        top = min(top, vm_start_gap(vma))
-    return top - length if top - low >= length else None
+    """The highest free [at, at + length) within [low, high) (unmapped_area_topdown())."""
+    gaps, start = vma_gaps(mm), _gap_at(mm, high)
+    top = min(start + gaps.length(start), high)
+    if top - max(start, low) < length:
+        found = gaps.highest(min(start, high), length)
+        if found is None:
+            return None
+        start, top = found, found + gaps.length(found)
+    return top - length if top - max(start, low) >= length else None
 
 
 def _gap_from_bottom(mm: MmStruct, length: int, low: int, high: int) -> int | None:
-    """The lowest free [at, at + length) within [low, high). O(areas below it)."""
-    at = low
-    for vma in mm.vmas.values():
-        if vma.end <= at:
-            continue
-        if vm_start_gap(vma) >= at + length:
-            break
-        at = vma.end
+    """The lowest free [at, at + length) within [low, high) (unmapped_area())."""
+    gaps, start = vma_gaps(mm), _gap_at(mm, low)
+    at = max(start, low)
+    if start + gaps.length(start) - at < length:
+        found = gaps.lowest(at, length)
+        if found is None:
+            return None
+        at = found
     return at if at + length <= high else None
+
+
+def _gap_at(mm: MmStruct, addr: int) -> int:
+    """Where the area below ``addr`` ends: there the gap begins that ``addr`` lies in, if it lies in one."""
+    vma = vma_prev(mm, addr)
+    return 0 if vma is None else vma.end

@@ -17,12 +17,14 @@ import numpy as np
 
 from numalab.arch._pagetable import PTE_PRESENT, PTE_PROTNONE, PTE_RW
 from numalab.mm._mm_types import VMA, AllocCtx, AnonVma, MemPolicy, MmStruct, ShmemSbInfo
+from numalab.mm.gap_tree import END
 from numalab.mm.get_unmapped_area import task_size
 from numalab.mm.invariants_report import Report
 from numalab.mm.invariants_state import State
 from numalab.mm.invariants_walk import MIGRATION, PAGE, SPECIAL
 from numalab.mm.mpol import MPOL_PREFERRED, MPOL_PREFERRED_MANY
 from numalab.mm.vm_flags import VM_ACCESS_FLAGS, VM_EXEC, VM_WRITE, offset_in_page
+from numalab.mm.vma_tree import vm_start_gap, vma_gaps
 
 __all__ = ["check_anon_vmas", "check_areas", "check_files", "check_mapped_areas", "check_policies"]
 
@@ -30,7 +32,7 @@ _NX = np.uint64(1 << 63)
 
 
 def check_areas(state: State, report: Report) -> None:
-    """11: areas are sorted, apart and page aligned, and the kernels see the same ones."""
+    """11: areas are sorted, apart and page aligned, the tree of gaps and the kernels see the same ones."""
     for mm in state.mms:
         limit = task_size(mm.mem)
         above = 0
@@ -49,11 +51,19 @@ def check_areas(state: State, report: Report) -> None:
                     expected=hex(above),
                 )
             above = vma.end
+        report.same(11, "gaps", f"asid {mm.asid}", _gaps(mm), vma_gaps(mm).items())
         table = mm.table_addresses()
         if table is not None:
             report.same(
                 11, "kernels' table", f"asid {mm.asid}", [vma.address for vma in mm.vmas.values()], table
             )
+
+
+def _gaps(mm: MmStruct) -> list[tuple[int, int]]:
+    """What is free between the areas: (start, length)."""
+    starts = [0, *(vma.end for vma in mm.vmas.values())]
+    ends = [*(vm_start_gap(vma) for vma in mm.vmas.values()), END]
+    return [(start, end - start) for start, end in zip(starts, ends, strict=True) if start < end]
 
 
 def check_mapped_areas(state: State, report: Report) -> None:

@@ -9,6 +9,8 @@ different: a sorted array instead of a red-black tree.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+
 from numalab.mm._mm_types import VMA, AddressSpace, MemPolicy
 from numalab.mm.vm_flags import VM_HUGETLB
 from numalab.mm.vma_tree import linear_page_index, vma_pages
@@ -46,21 +48,33 @@ def interleave_index(vma: VMA, addr: int) -> int:
 
 
 def shared_policy_lookup(mapping: AddressSpace, index: int) -> MemPolicy | None:
-    """The policy of one page of a file, None = none. O(policies)."""
-    return next((policy for start, end, policy in mapping.policies if start <= index < end), None)
+    """The policy of one page of a file, None = none. O(log policies)."""
+    at = bisect_right(mapping.policies, index, key=_start) - 1
+    return mapping.policies[at][2] if at >= 0 and index < mapping.policies[at][1] else None
 
 
 def set_shared_policy(vma: VMA, policy: MemPolicy | None) -> None:
-    """Give all pages that ``vma`` covers of its file a policy, or with None take it away."""
+    """Give all pages that ``vma`` covers of its file a policy, or with None take it away.
+
+    Only those that the range touches are looked at (shared_policy_replace()).
+    """
     assert vma.file is not None
     mapping = vma.file.mapping
     first, last = vma.pgoff, vma.pgoff + vma_pages(vma)
-    kept = []
-    for start, end, old in mapping.policies:
+    low = bisect_right(mapping.policies, first, key=_end)
+    high = bisect_left(mapping.policies, last, key=_start)
+    kept = [] if policy is None else [(first, last, policy)]
+    for start, end, old in mapping.policies[low:high]:
         if start < first:
-            kept.append((start, min(end, first), old))
+            kept.insert(0, (start, first, old))
         if end > last:
-            kept.append((max(start, last), end, old))
-    if policy is not None:
-        kept.append((first, last, policy))
-    mapping.policies = sorted(kept, key=lambda node: node[0])
+            kept.append((last, end, old))
+    mapping.replace_policies(low, high, kept)
+
+
+def _start(node: tuple[int, int, MemPolicy]) -> int:
+    return node[0]
+
+
+def _end(node: tuple[int, int, MemPolicy]) -> int:
+    return node[1]

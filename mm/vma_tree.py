@@ -2,8 +2,9 @@
 
 Mirrors find_vma() and its family in mm/mmap.c and include/linux/mm.h. Deliberately different: where Linux
 keeps a maple tree, ``mm.vmas`` is a SortedDict from start address to VMA. Whatever changes it tells the
-kernels with ``mm.vmas_changed()``; that is why areas are put in, taken out and moved with the functions below
-only.
+kernels with ``mm.vmas_changed()``; that is why areas are put in, taken out and moved with the functions below only.
+The free ranges between them (gap_tree.py) are brought up to date when somebody looks for room, for many address spaces
+end before anybody does: until then, only the places are known where something has changed.
 
 All addresses are bytes; areas never overlap, so neighbours in the dict are neighbours in memory.
 """
@@ -11,12 +12,15 @@ All addresses are bytes; areas never overlap, so neighbours in the dict are neig
 from __future__ import annotations
 
 from numalab.mm._mm_types import VMA, MmStruct
+from numalab.mm.gap_tree import END, GapTree
 from numalab.mm.vm_flags import PAGE_SHIFT, PMD_SIZE, STACK_GUARD_GAP, VM_GROWSDOWN, VM_LOCKED
 
 __all__ = [
-    "find_vma", "find_vma_intersection", "linear_page_index", "locked_pages", "vm_start_gap", "vma_insert",
+    "find_vma", "find_vma_intersection", "linear_page_index", "locked_pages", "vm_start_gap", "vma_gaps", "vma_insert",
     "vma_lookup", "vma_next", "vma_pages", "vma_prev", "vma_remove", "vma_set_range",
 ]  # fmt: skip
+
+MANY_PLACES = 1000  # more are not remembered
 
 
 def find_vma(mm: MmStruct, addr: int) -> VMA | None:
@@ -56,13 +60,13 @@ def vma_prev(mm: MmStruct, addr: int) -> VMA | None:
 def vma_insert(mm: MmStruct, vma: VMA) -> None:
     """Add an area; its range must be free."""
     mm.vmas[vma.start] = vma
-    mm.vmas_changed()
+    _changed(mm, vma.start, vma.end)
 
 
 def vma_remove(mm: MmStruct, vma: VMA) -> None:
     """Take an area out; its pages, tables and anon_vmas are the caller's affair."""
     del mm.vmas[vma.start]
-    mm.vmas_changed()
+    _changed(mm, vma.start, vma.end)
 
 
 def vma_set_range(mm: MmStruct, vma: VMA, start: int, end: int, pgoff: int) -> None:
@@ -76,8 +80,30 @@ def vma_set_range(mm: MmStruct, vma: VMA, start: int, end: int, pgoff: int) -> N
     if start != vma.start:
         del mm.vmas[vma.start]
         mm.vmas[start] = vma
+    old = vma.start, vma.end
     vma.start, vma.end, vma.pgoff = start, end, pgoff
+    _changed(mm, *old, start, end)
+
+
+def _changed(mm: MmStruct, *places: int) -> None:
+    """Areas begin or end here, or did so before."""
     mm.vmas_changed()
+    mm.gaps_changed.update(places)
+    if len(mm.gaps_changed) > MANY_PLACES:
+        vma_gaps(mm)
+
+
+def vma_gaps(mm: MmStruct) -> GapTree:
+    """What is free between the areas. O(log areas) for each place where something has changed since the last time."""
+    for place in mm.gaps_changed:
+        at = mm.vmas.bisect_left(place)
+        start = mm.vmas.peekitem(at - 1)[1].end if at else 0
+        top = vm_start_gap(mm.vmas.peekitem(at)[1]) if at < len(mm.vmas) else END
+        if start != place:
+            mm.gaps.set(place, 0)
+        mm.gaps.set(start, max(top - start, 0))
+    mm.gaps_changed.clear()
+    return mm.gaps
 
 
 def vma_pages(vma: VMA) -> int:

@@ -57,7 +57,7 @@ class TmpfsFile(RegularFile):
     def __init__(self, sb: Tmpfs, mode: int) -> None:
         super().__init__(sb.k, sb, mode, AddressSpace(sb.k.mem, 0, sb.info))
         if sb.policy is not None:
-            self.mapping.policies = [(0, _LAST_INDEX, sb.policy)]
+            self.mapping.replace_policies(0, 0, [(0, _LAST_INDEX, sb.policy)])
 
     def fallocate(self, ctx: AllocCtx, mode: int, offset: int, length: int) -> None:
         """Errors: EOPNOTSUPP (other modes than KEEP_SIZE, alone or with PUNCH_HOLE), ENOSPC."""

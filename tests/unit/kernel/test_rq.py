@@ -14,24 +14,35 @@ from numalab.kernel.task import PidMap
 from numalab.syscalls.sys import Sys
 
 
-class _Task(SimpleNamespace):
-    __hash__ = object.__hash__
-    __eq__ = object.__eq__
+class _Task:
+    def __init__(self) -> None:
+        self.ctx = SimpleNamespace(cpu=0)
+
+    @property
+    def cpu(self) -> int:
+        return int(self.ctx.cpu)
 
 
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=60))
-def test_it_is_a_set(steps: list[tuple[bool, int]]) -> None:
+CPUS = range(3)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["enter", "leave", *CPUS]), st.integers(0, 9)), max_size=60))
+def test_it_is_a_set_and_counts_by_cpu(steps: list[tuple[str | int, int]]) -> None:
     tasks: list[Any] = [_Task() for _ in range(10)]
     rq, there = RunQueue(), set()
-    for entering, i in steps:
-        if entering:
+    for what, i in steps:
+        if what == "enter":
             rq.enqueue(tasks[i])
             there.add(tasks[i])
-        else:
+        elif what == "leave":
             rq.dequeue(tasks[i])
             there.discard(tasks[i])
+        else:
+            rq.migrate(tasks[i], int(what))
+            assert tasks[i].cpu == what
         assert set(rq) == there
         assert len(rq) == len(there)
+        assert [rq.nr_running[cpu] for cpu in CPUS] == [sum(t.cpu == cpu for t in there) for cpu in CPUS]
 
 
 @pytest.mark.parametrize("previous", [None, 0, 2, 4, "gone"])

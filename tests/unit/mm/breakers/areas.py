@@ -4,6 +4,7 @@ from numalab.arch._pagetable import PTE_PRESENT, PTE_PROTNONE, PTE_RW
 from numalab.mm._mm_types import VMA, AddressSpace, AllocCtx, AnonVma, MemPolicy
 from numalab.mm.mpol import MPOL_BIND, MPOL_PREFERRED
 from numalab.mm.vm_flags import VM_READ, VM_WRITE
+from numalab.mm.vma_tree import vma_gaps
 
 from tests.mm_machine import PAGE
 from tests.unit.mm.breakers.pages import edit
@@ -77,6 +78,11 @@ def an_area_is_empty(m: Scene) -> None:
 def the_kernels_are_not_told_of_a_change(m: Scene) -> None:
     m.parent.sync_table()
     del m.parent.vmas[m.far]
+
+
+@breaks(11, "gaps", "asid")
+def the_tree_of_gaps_is_not_told_of_a_change(m: Scene) -> None:
+    vma_gaps(m.parent).set(m.vma(m.parent, m.far).end, 0)
 
 
 @breaks(11, "outside", "mapped where there is no area")
