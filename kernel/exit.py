@@ -94,11 +94,14 @@ def _forget_original_parent(k: Kernel, task: Task) -> None:
     heir = next((t for t in task.signal.threads if t is not task and t.alive), k.init)
     for child in task.children:
         child.parent = heir
-        heir.children.append(child)
-        # Those that are waiting to be reaped: init does so at once, another thread when it gets round to it.
-        if child.state is State.ZOMBIE and heir is k.init:
+        heir.children.add(child)
+    for child in task.children.zombies():
+        # Init waits for them at once, another thread when it gets round to it.
+        if heir is k.init:
             _release_task(k, child)
-    task.children = []
+        else:
+            heir.children.ended(child)
+    task.children.clear()
 
 
 def _ignores_children(k: Kernel, parent: Task) -> bool:
@@ -131,6 +134,7 @@ def _notify_parent(k: Kernel, leader: Task) -> None:
         if parent is None:
             return
     else:
+        parent.children.ended(leader)
         send_signal(k, parent, SIGCHLD, _sigchld(leader))
     # Also when the child has vanished: wait4() has to find out that there is nobody left to wait for.
     k.sched.wake_up(parent.signal.wait_chldexit)
@@ -148,7 +152,7 @@ def _release_task(k: Kernel, task: Task) -> None:
     task.state = State.DEAD
     k.pids.remove(task)
     k.nproc[task.cred.uid] -= 1
-    if task.parent is not None and task in task.parent.children:
+    if task.parent is not None:
         task.parent.children.remove(task)
     task.signal.threads.remove(task)
 
@@ -243,7 +247,7 @@ def kernel_wait4(k: Kernel, task: Task, pid: int, options: int) -> Waited:
     if pid == -(1 << 31):
         raise KernelError(ESRCH)
 
-    def mine() -> Iterator[Task]:
+    def mine(*, zombies: bool = False) -> Iterator[Task]:
         # Children of any thread of the process count, unless __WNOTHREAD says otherwise.
         threads = [task] if options & _WNOTHREAD else task.signal.threads
         if pid > 0:
@@ -252,11 +256,13 @@ def kernel_wait4(k: Kernel, task: Task, pid: int, options: int) -> Waited:
                 yield child
             return
         for thread in threads:
-            yield from (c for c in thread.children if _eligible(task, c, pid))
+            among = thread.children.zombies() if zombies else thread.children
+            yield from (c for c in among if _eligible(task, c, pid))
 
     def ended() -> Task | None:
         # A leader whose threads are still there is not reported yet (delay_group_leader()).
-        return next((c for c in mine() if c.state is State.ZOMBIE and len(c.signal.threads) == 1), None)
+        among = mine(zombies=True)
+        return next((c for c in among if c.state is State.ZOMBIE and len(c.signal.threads) == 1), None)
 
     def settled() -> bool:
         return ended() is not None or next(mine(), None) is None

@@ -112,7 +112,7 @@ def copy_process(k: Kernel, parent: Task, program: Program, flags: int = SIGCHLD
     if thread:
         task.parent = task.group_leader.parent
     elif task.parent is not None:
-        task.parent.children.append(task)
+        task.parent.children.add(task)
     _add_task(k, task, program)
     return task
 
@@ -223,7 +223,7 @@ def spawn(k: Kernel, comm: str, program: Program, cred: Cred) -> Task:
     task.cred, task.signal.rlimits = cred, dict(k.init.signal.rlimits)
     task.mm, task.mm_users = new_mm(k, task.ctx), MmUsers()
     task.files = FilesStruct()
-    k.init.children.append(task)
+    k.init.children.add(task)
     _add_task(k, task, program)
     return task
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from numalab.arch.errno import EAGAIN, KernelError
+from numalab.kernel.children import Children
 from numalab.kernel.cred import Cap, Cred, has_cap
 from numalab.kernel.fs.file import FilesStruct
 from numalab.kernel.fs.fs_struct import FsStruct
@@ -144,7 +145,7 @@ class Task:
         )  # stays first until reaped
         self.signal.threads.append(self)
         self.parent = parent
-        self.children: list[Task] = []
+        self.children = Children()
         self.mm = mm
         self.mm_users = mm_users
         self.ctx = ctx

@@ -273,6 +273,26 @@ def test_a_process_whose_leader_ends_first_has_the_status_of_its_last_thread(mac
     assert machine.run(parent) == 4
 
 
+def test_an_orphan_whose_leader_has_ended_is_there_until_its_last_thread_ends(machine: Machine) -> None:
+    there: list[object] = []
+
+    def leader(sys: Sys) -> None:
+        sys.clone(last)
+        sys.raw(60, 3)
+
+    def last(sys: Sys) -> None:
+        sys.sleep(0.1)
+        there.append(machine.kernel.pids.find(sys.getpid()))
+
+    def parent(sys: Sys) -> None:
+        sys.fork(leader)
+        sys.sleep(0.01)
+
+    machine.run(parent)
+    assert there[0] is not None
+    assert all(task.unkillable for task in machine.tasks)
+
+
 def test_a_handler_is_told_who_sent_the_signal_and_how_a_child_ended(machine: Machine) -> None:
     told: list[SigInfo] = []
 
