@@ -82,7 +82,7 @@ cdef class Hardware:
         self.ram = None
 
     def discard(self, uint64_t start, uint64_t end):
-        """Take frames [start, end) out of the machine: the host gets their memory back, and they are zeros."""
+        """The host gets the memory of frames [start, end) back: they are zeros, until somebody writes to them."""
         cdef uint64_t offset = self._skip
         if self.closed or end < start or end > self.h.nr_frames:
             raise ValueError(f"no frames {start}..{end}")

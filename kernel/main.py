@@ -21,6 +21,7 @@ from numalab.kernel.ucount import fork_init
 from numalab.mm import mmzone
 from numalab.mm._mm_types import CONFIG_DEBUG_VM
 from numalab.mm.memory_hotplug import add_memory
+from numalab.mm.page_reporting import PageReporting
 
 __all__ = ["start_kernel"]
 
@@ -46,7 +47,8 @@ def start_kernel(
     mem = mmzone.build(hw, twins=twins, debug_vm=debug_vm)
     add_memory(mem)
     cgroup_root = cgroup_init(topology, mem.memory_nodes)
-    k = Kernel(hw, mem, topology, Scheduler(hw, seed, mem.timers), cgroup_root, debug_vm=debug_vm)
+    sched = Scheduler(hw, seed, mem.timers, PageReporting(mem))
+    k = Kernel(hw, mem, topology, sched, cgroup_root, debug_vm=debug_vm)
     mem.waits = k.sched
     k.syscall_cost = hw.cost["syscall"]
     k.memhp_default_online_type = topology.boot["memhp_default_state"]

@@ -37,6 +37,7 @@ from numalab.mm.waits import ClockWaits
 if TYPE_CHECKING:
     from numalab.arch._hw import Hardware
     from numalab.arch.timers import Timers
+    from numalab.mm.page_reporting import PageReporting
 
 __all__ = ["KTIME_MAX", "Deadlock", "Scheduler"]
 
@@ -57,9 +58,10 @@ class Scheduler:
     choose: who goes next, given all runnable tasks in the order of their pids; replaces the seed's draw.
     """
 
-    def __init__(self, hw: Hardware, seed: int, timers: Timers) -> None:
+    def __init__(self, hw: Hardware, seed: int, timers: Timers, page_reporting: PageReporting) -> None:
         self.hw = hw
         self.timers = timers
+        self._page_reporting = page_reporting
         self.current: Task | None = None
         self.choose: Callable[[Sequence[Task]], Task] | None = None
         self._random = random.Random(seed)
@@ -249,6 +251,7 @@ class Scheduler:
             while not done():
                 self.timers.expire()
                 self._wake_uninterruptible()
+                self._page_reporting.process(busy=True)
                 if self._rq:
                     self._switch_to(self._pick_next())
                 elif not self.timers.skip():  # with nobody to run, time passes until somebody's sleep is over
@@ -256,6 +259,7 @@ class Scheduler:
             return True
         finally:
             self._hub = None
+            self._page_reporting.process(busy=False)
 
     def _pick_next(self) -> Task:
         """Whose turn it is: `choose` decides, or else the seed among those that were not the last to run."""

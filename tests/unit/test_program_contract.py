@@ -499,21 +499,31 @@ def rss() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
 
 
-def fill(sys: Sys) -> None:
-    addr = sys.mmap(64 << 20)
-    sys.memory.touch(addr, (64 << 20) // PAGE)
+def filled() -> Machine:
+    """A machine with a program that has 64 MiB, and sleeps."""
+    done = []
+
+    def fill(sys: Sys) -> None:
+        addr = sys.mmap(64 << 20)
+        sys.memory.touch(addr, (64 << 20) // PAGE)
+        done.append(True)
+        sys.sleep(10**6)
+
+    machine = numalab.boot("quad")
+    machine.spawn(fill)
+    assert machine.run_until(lambda: bool(done))
+    return machine
 
 
 def test_a_dropped_machine_gives_its_host_memory_back() -> None:
     """At once, not when the garbage collector comes round."""
-    numalab.boot("quad").run(fill)
+    filled()
     gc.collect()
     gc.disable()
     try:
         before = rss()
         for _ in range(4):
-            machine = numalab.boot("quad")
-            machine.run(fill)
+            machine = filled()
             gone = weakref.ref(machine.kernel)
             del machine
             assert gone() is None
@@ -523,8 +533,7 @@ def test_a_dropped_machine_gives_its_host_memory_back() -> None:
 
 
 def test_close_gives_host_memory_back_while_the_machine_is_still_held() -> None:
-    machine = numalab.boot("quad")
-    machine.run(fill)
+    machine = filled()
     before = rss()
     machine.close()
     assert before - rss() > 32 << 20
