@@ -126,7 +126,7 @@ format: $(VENV)/.dev ## put the Python files in form
 
 # --- measure -----------------------------------------------------------------------------------------------------
 
-.PHONY: bench gates reliability
+.PHONY: bench gates reliability scale pictures
 bench: $(VENV)/.dev $(BUILT) ## measure, without judging
 	@$(PY) -m benchmarks.bench
 
@@ -136,10 +136,12 @@ gates: $(VENV)/.dev $(BUILT) ## measure what benchmarks/gates.toml promises, and
 reliability: $(VENV)/.dev $(BUILT) ## empty nodes under load and faults, judge, write docs/reliability.md: N=1000 SEED=0
 	@$(PY) -m tests.reliability --jobs $(JOBS) $(if $(N),--count $(N)) $(if $(SEED),--seed $(SEED))
 
-.PHONY: pictures
 pictures: $(VENV)/.dev $(BUILT) ## draw the pictures of docs/pictures anew
 	@$(PIP) --editable '.[lab]'
 	@$(PY) -m tests.docs.pictures
+
+scale: $(VENV)/.dev $(BUILT) ## measure cost against size (5 GiB of host memory), and write docs/scale.md
+	@$(PY) -m benchmarks.scale --write docs/scale.md
 
 # --- build -------------------------------------------------------------------------------------------------------
 

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from time import thread_time_ns
 
-__all__ = ["Contender", "now", "pin", "shortest"]
+__all__ = ["Contender", "Stopwatch", "now", "pin", "shortest"]
 
 #: Prepares itself, does the work once, and returns how many ns the work took.
 Contender = Callable[[], int]
 
 #: CPU time of this thread: whatever else runs on the machine takes turns with us, but is not counted.
 now = thread_time_ns
+
+
+class Stopwatch:
+    """Takes the time of what is done in ``with watch:``; the shortest counts. Python collects no garbage meanwhile."""
+
+    def __init__(self) -> None:
+        self._times: list[int] = []
+
+    def __enter__(self) -> None:
+        gc.disable()
+        self._begin = now()
+
+    def __exit__(self, *exc: object) -> None:
+        self._times.append(now() - self._begin)
+        gc.enable()
+
+    @property
+    def shortest(self) -> int:
+        """In ns."""
+        return min(self._times)
 
 
 def pin() -> None:
