@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,14 +17,12 @@ if TYPE_CHECKING:
 __all__ = ["Timer", "Timers"]
 
 
-@dataclass(order=True)
+@dataclass(eq=False, slots=True)
 class Timer:
-    """One action at one time in ns; those of the same time go in the order in which they were added."""
+    """One action that is to happen."""
 
-    when: int
-    seq: int
-    action: Callable[[], object] = field(compare=False)
-    cancelled: bool = field(default=False, compare=False)
+    action: Callable[[], object]
+    cancelled: bool = False
 
     def cancel(self) -> None:
         """It will not happen. Too late is no error."""
@@ -36,26 +34,28 @@ class Timers:
 
     def __init__(self, hw: Hardware) -> None:
         self._hw = hw
-        self._heap: list[Timer] = []
+        # (time in ns, number, timer): those of the same time go in the order in which they were added.
+        self._heap: list[tuple[int, int, Timer]] = []
         self._seq = 0
 
     def add(self, when: int, action: Callable[[], object]) -> Timer:
         """Let ``action()`` be called once the clock has reached ``when`` ns."""
         self._seq += 1
-        timer = Timer(when, self._seq, action)
-        heapq.heappush(self._heap, timer)
+        timer = Timer(action)
+        heapq.heappush(self._heap, (when, self._seq, timer))
         return timer
 
     def next_time(self) -> int | None:
         """When the next timer is due, None = there is none."""
-        while self._heap and self._heap[0].cancelled:
-            heapq.heappop(self._heap)
-        return self._heap[0].when if self._heap else None
+        heap = self._heap
+        while heap and heap[0][2].cancelled:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None
 
     def expire(self) -> None:
         """Carry out everything that is due."""
         while (when := self.next_time()) is not None and when <= self._hw.now:
-            heapq.heappop(self._heap).action()
+            heapq.heappop(self._heap)[2].action()
 
     def skip(self) -> bool:
         """Let time jump to the next timer and carry it out; False if there is none."""
