@@ -177,6 +177,8 @@ class Scheduler:
         return lambda: task is not None and has_signal(task)
 
     def _wake_uninterruptible(self) -> None:
+        if not self._uninterruptible:
+            return
         for task, done in list(self._uninterruptible.items()):
             if done():
                 del self._uninterruptible[task]

@@ -176,9 +176,11 @@ def read_user(mm: MmStruct, ctx: AllocCtx, addr: int, n: int) -> bytes:
     out = bytearray()
     while True:
         # Piece by piece: a length that the memory cannot have meets its fault before the host runs out.
-        piece = memoryview(bytearray(min(n - len(out), READ_PIECE)))
+        piece = bytearray(min(n - len(out), READ_PIECE))
         got = mmu.read(hw, ctx.cpu, mm.asid, mm.pgd, addr + len(out), piece)
-        out += piece[:got]
+        if got == n:
+            return bytes(piece)
+        out += memoryview(piece)[:got]
         if len(out) == n:
             return bytes(out)
         if got < len(piece):

@@ -37,6 +37,8 @@ ALL_TYPES = (1 << c.NR_SWAP_AREAS) - 1
 def wait_on_page(mem: MemMap, pfn: int) -> None:
     """folio_wait_locked() and folio_wait_writeback(): sleep until nobody holds the page's lock, nor writes it."""
     flags, busy = mem.hot["flags"], c.PG_locked | c.PG_writeback
+    if not int(flags[pfn]) & busy:
+        return
     if int(flags[pfn]) & c.PG_locked:
         what = f"the lock of page {pfn:#x}, held by {mem.lock_owners.get(pfn, 'the kernel')}"
     else:

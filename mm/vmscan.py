@@ -20,7 +20,7 @@ from numalab.arch._hw import EV_MM_VMSCAN_LRU_ISOLATE
 from numalab.mm import _constants as c
 from numalab.mm._migrate import MigrateStats
 from numalab.mm._page_list import PageList
-from numalab.mm.migrate.ledger import Reason
+from numalab.mm.migrate.ledger import Reason, has_reason
 from numalab.mm.nodemask import nodes_in
 from numalab.mm.steps import pageout_batch
 from numalab.mm.swap import lru_add_drain, nr_swap_pages
@@ -82,7 +82,7 @@ def shrink_folio_list(
     stay, because = np.concatenate(staying), np.concatenate(reasons)
     if (because == Reason.DIRTY).any():
         wakeup_flusher_threads(mem)
-    active = stay[np.isin(because, (Reason.ACTIVE, Reason.MAPPED))]
+    active = stay[has_reason(because, (Reason.ACTIVE, Reason.MAPPED))]
     mem.hot["flags"][active] |= np.uint32(c.PG_active)
     mem.event[c.PGACTIVATE] += len(active)
     return stay, because
@@ -111,7 +111,7 @@ def _shrink_inactive_list(mem: MemMap, nid: int, kind: int, nr: int, sc: ScanCon
     reclaimed = stats.moved + stats.freed
     mem.event[c.PGSTEAL_KSWAPD if sc.kswapd else c.PGSTEAL_DIRECT] += reclaimed
     sc.nr_reclaimed += reclaimed
-    sc.nr_writing += int(np.isin(why, [Reason.WRITING, Reason.WRITEBACK, Reason.DIRTY]).sum())
+    sc.nr_writing += int(has_reason(why, (Reason.WRITING, Reason.WRITEBACK, Reason.DIRTY)).sum())
 
 
 def _shrink_active_list(mem: MemMap, nid: int, kind: int, nr: int, sc: ScanControl) -> None:

@@ -46,6 +46,8 @@ class UserMemory:
         addr, n = index(addr) % _END, index(n)
         if n < 0:
             raise ValueError(f"{n} bytes cannot be read")
+        if n <= _PIECE:
+            return self._access(read_user, addr, n) if n else b""
         return b"".join(self._access(read_user, at, size) for at, size in _pieces(addr, n))
 
     def write(self, addr: int, data: bytes | bytearray | memoryview) -> None:

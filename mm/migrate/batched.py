@@ -24,7 +24,7 @@ from numalab.mm._migrate import MigrateStats, Target
 from numalab.mm._page_list import PageList
 from numalab.mm.kernels import Why
 from numalab.mm.migrate.hugetlb import migrate_hugetlbs, putback_hugetlbs
-from numalab.mm.migrate.ledger import Ledger, Pass, Reason
+from numalab.mm.migrate.ledger import Ledger, Pass, Reason, by_reason, has_reason
 from numalab.mm.migrate.passes import wait_for_pages
 from numalab.mm.mpol import MPOL_BIND
 from numalab.mm.page_alloc import OutOfMemory, Slowpath
@@ -128,16 +128,13 @@ class _Run:
         self.ledger.begin(len(self.ledger.passes))
         moved, began, waited = self.stats.moved + self.stats.freed, self.mem.hw.now, 0
         reached, why, left, reasons = self._try(pages, at)
-        while sync and np.isin(reasons, WAITED_FOR).any():
+        while sync and has_reason(reasons, WAITED_FOR).any():
             waited += wait_for_pages(self.mem, left)
             _, why, left, reasons = self._try(left, 0)
         moved = self.stats.moved + self.stats.freed - moved
         if moved:
             self.slow.progress()
-        counts = {
-            Reason(int(r)): int(n) for r, n in zip(*np.unique(reasons, return_counts=True), strict=True)
-        }
-        self.ledger.passes.append(Pass(name, reached - at, moved, counts, began, waited))
+        self.ledger.passes.append(Pass(name, reached - at, moved, by_reason(reasons), began, waited))
         self.full = why == Why.NO_TARGET
         if self.full:
             left, reasons = self._split_huge(left, reasons)
@@ -246,9 +243,9 @@ class _Run:
         self.mem.event[c.THP_MIGRATION_FAIL] += huge
         self.nr_failed -= len(in_huge) - huge
         self.nr_failed_pages += huge * c.HPAGE_PMD_NR - len(in_huge)  # also those that nobody maps any more
-        for reason, count in zip(*np.unique(reasons, return_counts=True), strict=True):
-            self.ledger.fail(Reason(int(reason)), int(count))
-            failed = 1 if reason == Reason.TARGET_FULL else int(count)
+        for reason, count in by_reason(reasons).items():
+            self.ledger.fail(reason, count)
+            failed = 1 if reason == Reason.TARGET_FULL else count
             self.nr_failed += failed
             self.nr_failed_pages += failed
 

@@ -16,7 +16,7 @@ from numalab.arch.errno import ENOMEM
 from numalab.mm import _constants as c
 from numalab.mm._migrate import MigrateStats
 from numalab.mm._page_list import PageList
-from numalab.mm.migrate.ledger import Reason
+from numalab.mm.migrate.ledger import Reason, by_reason
 from numalab.mm.migrate.passes import one_pass
 from numalab.mm.steps import migrate_batch
 
@@ -53,8 +53,8 @@ def migrate_pages(mem: MemMap, ctx: AllocCtx, pages: PageList, target: Target, l
         if not len(todo) or (reasons == Reason.TARGET_FULL).any():
             break
         ledger.retried += len(todo)
-    for reason, count in zip(*np.unique(reasons, return_counts=True), strict=True):
-        ledger.fail(Reason(int(reason)), int(count))
+    for reason, count in by_reason(reasons).items():
+        ledger.fail(reason, count)
     ledger.take(stats)
     mem.event[c.PGMIGRATE_SUCCESS] += stats.moved + stats.freed
     mem.event[c.PGMIGRATE_FAIL] += len(todo)

@@ -7,16 +7,23 @@ is counted with its reason when it is made, and ``explain`` prints these records
 from __future__ import annotations
 
 import enum
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from numalab.mm._page_list import PageLog
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from numalab.mm._migrate import MigrateStats
     from numalab.mm._mm_types import AllocCtx, MemMap
 
-__all__ = ["Fate", "Ledger", "Pass", "Phase", "Reason", "new_ledger", "open_ledger", "publish"]
+__all__ = [
+    "Fate", "Ledger", "Pass", "Phase", "Reason", "by_reason", "has_reason", "new_ledger", "open_ledger", "publish",
+]  # fmt: skip
 
 
 class Reason(enum.IntEnum):
@@ -43,6 +50,19 @@ class Reason(enum.IntEnum):
     NO_AREA = 18
     ABSENT = 19
     THERE = 20
+
+
+def by_reason(reasons: NDArray[np.uint8]) -> dict[Reason, int]:
+    """How many pages there are for each reason."""
+    return {Reason(reason): pages for reason, pages in enumerate(np.bincount(reasons).tolist()) if pages}
+
+
+def has_reason(reasons: NDArray[np.uint8], wanted: Collection[Reason]) -> NDArray[np.bool_]:
+    """Which pages have one of these reasons: np.isin(), but made for a few."""
+    is_wanted = np.zeros(len(Reason), bool)
+    is_wanted[list(wanted)] = True
+    found: NDArray[np.bool_] = is_wanted[reasons]
+    return found
 
 
 class Fate(enum.IntEnum):

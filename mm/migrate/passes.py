@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numalab.mm.migrate.ledger import Ledger, Pass, Reason
+from numalab.mm.migrate.ledger import Ledger, Pass, Reason, by_reason, has_reason
 from numalab.mm.swap_state import wait_on_page
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def one_pass(
     while len(queue):
         n, stay, reasons = attempt(queue)
         tried, queue = tried + n, queue[n:]
-        patient = np.isin(reasons, [int(reason) for reason in waits_for])
+        patient = has_reason(reasons, waits_for)
         left.append(stay[~patient])
         why.append(reasons[~patient])
         if stop is not None and (reasons == stop).any():
@@ -64,7 +64,7 @@ def one_pass(
     rest, because = (
         (np.concatenate(left), np.concatenate(why)) if left else (pages[:0], np.empty(0, np.uint8))
     )
-    counts = {Reason(int(r)): int(n) for r, n in zip(*np.unique(because, return_counts=True), strict=True)}
+    counts = by_reason(because)
     gone = tried - len(rest) + counts.pop(Reason.NONE, 0)
     ledger.passes.append(Pass(name, tried, gone, counts, began, waited))
     return rest, because

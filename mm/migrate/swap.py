@@ -19,7 +19,7 @@ import numpy as np
 from numalab.mm import _constants as c
 from numalab.mm._migrate import MigrateStats
 from numalab.mm._page_list import PageList
-from numalab.mm.migrate.ledger import Reason
+from numalab.mm.migrate.ledger import Reason, by_reason
 from numalab.mm.migrate.passes import one_pass
 from numalab.mm.steps import pageout_batch
 from numalab.mm.writeback import submit_writes
@@ -36,8 +36,6 @@ __all__ = ["migrate_pages"]
 LAST_PASS = 10
 BATCH = 512
 PAGEOUT_YOUNG_STAYS, PAGEOUT_V5, PAGEOUT_KEEP = 2, 4, 8
-#: Left for good at the first try; everything else may go in a later pass.
-PERMANENT = (Reason.NO_SWAP,)
 
 
 def migrate_pages(mem: MemMap, ctx: AllocCtx, pages: PageList, target: Target, ledger: Ledger) -> int:
@@ -60,7 +58,7 @@ def migrate_pages(mem: MemMap, ctx: AllocCtx, pages: PageList, target: Target, l
             ledger,
             f"pass {number}",
         )
-        permanent = np.isin(why, [int(reason) for reason in PERMANENT])
+        permanent = why == Reason.NO_SWAP  # left for good at the first try; all else may go in a later pass
         if permanent.any():
             failed.append(left[permanent])
             ledger.fail(Reason.NO_SWAP, int(permanent.sum()))
@@ -70,8 +68,8 @@ def migrate_pages(mem: MemMap, ctx: AllocCtx, pages: PageList, target: Target, l
         if not len(todo):
             break
         ledger.retried += len(todo)
-    for reason, count in zip(*np.unique(why[: len(todo)], return_counts=True), strict=True):
-        ledger.fail(Reason(int(reason)), int(count))
+    for reason, count in by_reason(why[: len(todo)]).items():
+        ledger.fail(reason, count)
     ledger.take(stats)
     ledger.moved += len(evicted)
     for some in (*failed, todo, evicted):
