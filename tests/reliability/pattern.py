@@ -10,8 +10,8 @@ from numalab.syscalls.sys import Sys
 __all__ = ["PAGE", "Pattern"]
 
 PAGE = 4096
-_WORDS = np.uint64(PAGE // 8)
 _PIECE = 256  # pages written or read at a time
+_NUMBERS = np.arange(_PIECE * PAGE // 8, dtype=np.uint64).reshape(_PIECE, -1)
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -26,7 +26,7 @@ class Pattern:
 
     def fill(self, sys: Sys) -> None:
         for first in range(0, self.pages, _PIECE):
-            sys.memory.write(self.addr + first * PAGE, self.contents(first).tobytes())
+            sys.memory.write(self.addr + first * PAGE, self.contents(first).data)
 
     def stamp(self, sys: Sys, page: int) -> None:
         """Write to a page."""
@@ -39,14 +39,16 @@ class Pattern:
         wrong = 0
         for at in range(first, end, _PIECE):
             wanted = self.contents(at)[: end - at]
-            found = np.frombuffer(sys.memory.read(self.addr + at * PAGE, len(wanted) * PAGE), np.uint8)
-            wrong += int((found != wanted.view(np.uint8).ravel()).sum())
+            found = np.frombuffer(sys.memory.read(self.addr + at * PAGE, len(wanted) * PAGE), np.uint64)
+            if (found != wanted.ravel()).any():
+                wrong += int((found.view(np.uint8) != wanted.view(np.uint8).ravel()).sum())
         return wrong
 
     def contents(self, first: int) -> npt.NDArray[np.uint64]:
         """A row for each of the next pages."""
-        pages = np.arange(first, min(first + _PIECE, self.pages), dtype=np.uint64)
-        words: npt.NDArray[np.uint64] = np.add.outer(pages * _WORDS, np.arange(_WORDS, dtype=np.uint64))
-        words = (words | self._seed) * _MIX
-        words[:, 0] = self.stamps[first : first + len(pages)]
+        end = min(first + _PIECE, self.pages)
+        words: npt.NDArray[np.uint64] = _NUMBERS[: end - first] + np.uint64(first * PAGE // 8)
+        words |= self._seed
+        words *= _MIX
+        words[:, 0] = self.stamps[first:end]
         return words

@@ -70,7 +70,7 @@ class Storm:
 
     def run(self) -> None:
         with numalab.boot(self.topology, self.seed, migration=self.engine) as machine:
-            self.machine = machine
+            self.machine, self.sched = machine, machine.sched
             machine.mem.explain = True
             disk_state(machine.mem, *self.disk)
             self.tally["machines"] += 1
@@ -186,9 +186,10 @@ class Storm:
 
     def preempt(self, point: Point, at: int) -> None:
         """Now and then somebody else goes on in the middle of it."""
-        if self.machine.sched.current is not None and self.rng.random() < 0.1:
+        sched = self.sched
+        if sched.current is not None and self.rng.random() < 0.1:
             self.tally["preempted"] += 1
-            self.machine.sched.resched()
+            sched.resched()
 
     def remove(self, sys: Sys) -> None:
         mem, account = self.machine.mem, Account(self.machine.mem)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -26,7 +25,7 @@ class Account:
         self.moved = 0
         self._mem = mem
         self._found: set[int] = set()
-        self._why: dict[int, Reason] = {}
+        self._why: dict[int, int] = {}
 
     def find(self, mm: MmStruct) -> None:
         """A call for this address space begins: what it maps should move."""
@@ -43,23 +42,22 @@ class Account:
         self.moved += ledger.moved
         if mm is not None:
             for start, end, why in ledger.areas:
-                self._why.update(dict.fromkeys(self._frames(mm, start, end), why))
+                self._why.update(dict.fromkeys(self._frames(mm, start, end), int(why)))
         notes = ledger.log.notes()
-        stay = notes[np.isin(notes["fate"], (Fate.LEFT, Fate.PASSED))]
-        reasons = map(Reason, stay["why"].tolist())
-        self._why.update(zip(stay["pfn"].tolist(), reasons, strict=True))
+        stay = notes[(notes["fate"] == Fate.LEFT) | (notes["fate"] == Fate.PASSED)]
+        self._why.update(zip(stay["pfn"].tolist(), stay["why"].tolist(), strict=True))
 
-    def left(self, frames: Iterable[int]) -> Counter[str]:
+    def left(self, frames: range) -> Counter[str]:
         """Those that are in use still, by reason. A page that nobody mapped when the calls came, such as one of a file
         that reclaim had unmapped, is out of reach of migrate_pages(2).
         """
         left: Counter[str] = Counter()
-        for pfn in frames:
-            if self._mem.hot["refcount"][pfn]:
-                if pfn in self._why:
-                    left[word(self._why[pfn])] += 1
-                else:
-                    left[NO_REASON if pfn in self._found else "mapped by nobody"] += 1
+        used = np.flatnonzero(self._mem.hot["refcount"][frames.start : frames.stop]) + frames.start
+        for pfn in used.tolist():
+            if pfn in self._why:
+                left[word(Reason(self._why[pfn]))] += 1
+            else:
+                left[NO_REASON if pfn in self._found else "mapped by nobody"] += 1
         return left
 
     def _frames(self, mm: MmStruct, start: int, end: int) -> list[int]:
