@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from tests.interleave.bugs import BUGS
 from tests.interleave.cases import CASES
 from tests.interleave.run import NoSuchTurn, read, run, told
-from tests.interleave.search import Found, at_random, systematic
+from tests.interleave.search import Found, Searched, at_random, systematic
 
 
 def main() -> int:
@@ -42,6 +42,7 @@ def main() -> int:
                 print(f"{name}: {failure or 'nothing is wrong'}")
                 failed |= bool(failure)
                 continue
+            found: Found | Searched | int
             if options.random:
                 found = at_random(CASES[name], options.seed, options.random, twins=twins)
             else:
@@ -52,7 +53,8 @@ def main() -> int:
                 print(f"    {found.failure}")
                 failed = True
             else:
-                print(f"{name}: nothing is wrong in {found} runs, {seconds}", flush=True)
+                runs = found if isinstance(found, int) else sum(found.runs)
+                print(f"{name}: nothing is wrong in {runs} runs, {seconds}", flush=True)
     return int(failed)
 
 

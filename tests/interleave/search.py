@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from tests.interleave.run import Case, Decision, Outcome, Schedule, run
 
-__all__ = ["Found", "at_random", "shortened", "systematic"]
+__all__ = ["Found", "Searched", "at_random", "shortened", "systematic"]
 
 
 @dataclass(frozen=True)
@@ -26,21 +26,35 @@ class Found:
     runs: int
 
 
-def systematic(case: Case, preemptions: int = 2, *, twins: bool = False) -> Found | int:
-    """All schedules with so many preemptions; the number of runs if none fails.
+@dataclass(frozen=True)
+class Searched:
+    """Nothing was found. runs: with no preemption, with one...; whole: these are all there are."""
+
+    runs: tuple[int, ...]
+    whole: bool = True
+
+
+def systematic(
+    case: Case, preemptions: int = 2, *, twins: bool = False, most: int | None = None
+) -> Found | Searched:
+    """All schedules with so many preemptions or fewer; most: of those with so many, only the first ones.
 
     Who goes on when somebody sleeps or ends is tried too, and is no preemption.
     """
     queue: deque[tuple[Schedule, int]] = deque([({}, 0)])
-    runs = 0
+    runs = [0] * (preemptions + 1)
+    whole = True
     while queue:
         schedule, used = queue.popleft()
+        if used == preemptions and runs[used] == most:
+            whole = False
+            continue
         outcome = run(case, schedule, twins=twins)
-        runs += 1
+        runs[used] += 1
         if outcome.failure:
-            return Found(schedule, outcome.failure, runs)
+            return Found(schedule, outcome.failure, sum(runs))
         queue.extend(_longer(schedule, used, outcome, preemptions))
-    return runs
+    return Searched(tuple(runs), whole)
 
 
 def _longer(schedule: Schedule, used: int, outcome: Outcome, most: int) -> Iterator[tuple[Schedule, int]]:

@@ -9,7 +9,7 @@ from numalab.mm.preempt import Point
 from tests.interleave.bugs import BUGS
 from tests.interleave.cases import CASES
 from tests.interleave.run import NoSuchTurn, read, run, told
-from tests.interleave.search import Found, at_random, systematic
+from tests.interleave.search import Found, Searched, at_random, systematic
 
 #: What the explorer has found in this kernel: case, schedule, and what went wrong under it.
 MENDED = [
@@ -72,6 +72,14 @@ def test_every_point_is_reached() -> None:
     ]
     turns = {decision.turn.split(".")[1] for outcome in runs for decision in outcome.decisions}
     assert turns >= set(Point)
+
+
+def test_a_search_can_be_cut_short() -> None:
+    case = CASES["migrate_exit"]
+    whole, part = systematic(case, 1), systematic(case, 1, most=3)
+    assert isinstance(whole, Searched)
+    assert whole.whole
+    assert part == Searched((whole.runs[0], 3), whole=False)
 
 
 # --- searches --------------------------------------------------------------------------------------------------------
