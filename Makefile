@@ -133,8 +133,9 @@ bench: $(VENV)/.dev $(BUILT) ## measure, without judging
 gates: $(VENV)/.dev $(BUILT) ## measure what benchmarks/gates.toml promises, and judge
 	@$(PY) -m benchmarks.gates
 
-reliability: $(VENV)/.dev $(BUILT) ## empty nodes under load and faults, judge, write docs/reliability.md: N=1000 SEED=0
-	@$(PY) -m tests.reliability --jobs $(JOBS) $(if $(N),--count $(N)) $(if $(SEED),--seed $(SEED))
+reliability: $(VENV)/.dev $(BUILT) ## empty nodes under load and faults, write docs/reliability.md: N=1000 SEED=0 RESUME=FILE SCHEDULES=50 CALLS=150000
+	@$(PY) -m tests.reliability --jobs $(JOBS) $(if $(N),--count $(N)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(RESUME),--resume $(RESUME)) $(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(CALLS),--calls $(CALLS))
 
 pictures: $(VENV)/.dev $(BUILT) ## draw the pictures of docs/pictures anew
 	@$(PIP) --editable '.[lab]'

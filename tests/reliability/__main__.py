@@ -1,23 +1,27 @@
-"""``make reliability``: empty nodes in every way, write docs/reliability.md, and judge (exit status 1)."""
+"""``make reliability``: empty nodes in every way, try what else must lose nothing, write docs/reliability.md, judge.
+
+The exit status is 1 if anything was lost.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
+from tests.interleave.bugs import BUGS
+from tests.interleave.cases import CASES
 from tests.oracle.options import Parser, number
+from tests.reliability.explored import attack, attacks, explore, explored_page, plant
 from tests.reliability.load import Load, Outcome, run
+from tests.reliability.many import many
 from tests.reliability.page import page
 from tests.reliability.removal import offline, offline_in_vain, vacate
-from tests.reliability.storm import mistakes, storms
 from tests.reliability.why import NO_REASON
 
 PAGE = Path(__file__).parents[2] / "docs/reliability.md"
-STEP = 100  # machines that a process of the host takes at a time
 
 
 def main() -> int:
@@ -32,22 +36,29 @@ def main() -> int:
         ):
             runs.append([pool.submit(run, engine, load, seed, daemon) for engine in engines])
         removed, pinned, vacated = ([each.result() for each in row] for row in runs)
-        began = time.monotonic()
-        steps = range(seed, seed + options.count, STEP)
-        parts = pool.map(storms, steps, [min(STEP, seed + options.count - step) for step in steps])
-        tally: Counter[str] = Counter()
-        for part in parts:
-            tally.update(part)
-    seconds = time.monotonic() - began
-    PAGE.write_text(page(load, seed, removed, pinned, vacated, tally, seed), encoding="utf-8")
+        explored = list(pool.map(explore, CASES, repeat(options.schedules)))
+        planted = list(pool.map(plant, BUGS))
+        attacked = list(pool.map(attack, *zip(*attacks(seed, options.calls), strict=True)))
+        small = many(pool, seed, options.count, options.resume)
+    PAGE.write_text(
+        page(load, seed, removed, pinned, vacated, small) + explored_page(explored, planted, attacked),
+        encoding="utf-8",
+    )
     wrong = [
         *(f"{out.engine}: the node was not emptied" for out in removed if any(out.answers) or out.managed),
         *(f"{out.engine}: the node is not as it was" for out in pinned if out.managed != out.frames),
         *(f"{out.engine}: pages stay for no reason" for out in vacated if out.left[NO_REASON]),
         *(f"{out.engine}: {what}" for out in (*removed, *pinned, *vacated) for what in losses(out)),
-        *(f"small machines: {kind} {n}" for kind, n in mistakes(tally).items()),
+        *(f"{each.name}: {each.failure}" for each in explored if each.failure),
+        *(f"{each.name}: not found" for each in planted if each.schedule is None),
+        *(
+            f"hostile calls, {each.engine}, seed {each.seed}: {each.failure}"
+            for each in attacked
+            if each.failure
+        ),
+        *(f"small machine {number}: {what}" for number, what in small.wrong.items()),
     ]
-    print(*wrong or ["nothing was lost"], f"{options.count} small machines in {seconds:.0f} s", sep="\n")
+    print(*wrong or ["nothing was lost"], small, sep="\n")
     return 1 if wrong else 0
 
 
@@ -59,7 +70,14 @@ def losses(out: Outcome) -> list[str]:
 def arguments() -> argparse.Namespace:
     parser = Parser(prog="reliability", description=__doc__)
     parser.add_argument("--count", type=number(1), default=1000, help="so many small machines")
+    parser.add_argument(
+        "--schedules", type=number(0), default=50, help="with two preemptions, of each program"
+    )
+    parser.add_argument("--calls", type=number(1), default=150_000, help="so many hostile calls")
     parser.add_argument("--seed", type=number(0), default=0)
+    parser.add_argument(
+        "--resume", type=Path, help="what this file has is not run again; the rest goes there"
+    )
     parser.add_argument("--jobs", type=number(1), default=1, help="processes of the host")
     return parser.parse_args()
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from tests.reliability.load import Load, Outcome
-from tests.reliability.storm import mistakes
+from tests.reliability.many import Part
 
 __all__ = ["page"]
 
@@ -74,10 +74,9 @@ def page(
     removed: Sequence[Outcome],
     pinned: Sequence[Outcome],
     vacated: Sequence[Outcome],
-    tally: Counter[str],
-    first: int,
+    small: Part,
 ) -> str:
-    """The whole page. first: seed of the first small machine."""
+    """The whole page."""
     one = removed[0]
     loaded = LOADED.format(
         size=f"{load.frames >> 8} MiB",
@@ -93,8 +92,7 @@ def page(
         io=load.io_ns / 1e9,
         held=one.held / load.frames,
     )
-    count = tally["machines"]
-    storms = STORMS.format(machines=count, first=first, last=first + count - 1)
+    storms = STORMS.format(machines=small.count, first=small.seed, last=small.seed + small.count - 1)
     parts = [
         HEAD,
         loaded,
@@ -104,7 +102,7 @@ def page(
         VACATED,
         *_table(vacated, VACATION),
         storms,
-        *_storms(tally),
+        *_storms(small.tally),
     ]
     return "\n".join(part.strip("\n") + ("\n" if part and part[0] != "|" else "") for part in parts) + "\n"
 
@@ -164,4 +162,4 @@ def _storms(tally: Counter[str]) -> Iterator[str]:
     yield f"| pages left without a reason | **{tally['left: no reason']}** |"
     yield f"| invariants broken | **{tally['broken']}** |"
     yield f"| programs that ended for no reason | **{tally['died']}** |"
-    yield f"| mistakes | {'none' if not mistakes(tally) else mistakes(tally)} |"
+    yield f"| machines whose kernel failed | **{tally['failed']}** |"

@@ -29,10 +29,10 @@ from tests.reliability.load import FIRST_SLOT, MS, NODE
 from tests.reliability.pattern import PAGE, Pattern
 from tests.reliability.why import NO_REASON, Account
 
-__all__ = ["Storm", "mistakes", "storms"]
+__all__ = ["Storm", "mistakes"]
 
-#: What must never happen.
-MISTAKES = ("lost", "broken", "died", f"left: {NO_REASON}")
+#: What must never happen. failed: the kernel did, or nothing could go on.
+MISTAKES = ("lost", "broken", "died", f"left: {NO_REASON}", "failed")
 
 ENGINES = ("batched", "direct", "swap")
 SMALL = 512  # frames of the node, and of the one that may be full
@@ -232,14 +232,6 @@ def lose_patience(sys: Sys, pid: int) -> None:
     sys.sleep(PATIENCE)
     with suppress(OSError):
         sys.kill(pid, SIGUSR1)
-
-
-def storms(seed: int, count: int) -> Counter[str]:
-    """So many machines, from this seed on: what happened on all of them."""
-    tally: Counter[str] = Counter()
-    for number in range(seed, seed + count):
-        Storm(number, tally).run()
-    return tally
 
 
 def mistakes(tally: Counter[str]) -> dict[str, int]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +13,10 @@ from numalab.kernel.machine import Machine
 from numalab.syscalls.sys import Sys
 
 from tests.reliability.load import Load, Outcome, run
+from tests.reliability.many import many, storms
 from tests.reliability.pattern import PAGE, Pattern
 from tests.reliability.removal import offline, offline_in_vain, vacate
-from tests.reliability.storm import mistakes, storms
+from tests.reliability.storm import Storm, mistakes
 from tests.reliability.why import NO_REASON
 
 SMALL = Load(frames=1 << 13, workers=8, writers=2, patience=6)
@@ -57,8 +60,9 @@ def test_migrate_pages_alone_leaves_what_has_a_reason(engine: str) -> None:
 
 @pytest.mark.slow
 def test_storms() -> None:
-    tally = storms(0, 200)
-    assert mistakes(tally) == {}
+    part = storms(0, 200)
+    tally = part.tally
+    assert part.wrong == {}
     assert tally["machines"] == 200
     assert tally["moved"] > 20_000
     for reason in ("pinned", "writeback", "target full", "mlocked", "no swap"):
@@ -82,6 +86,36 @@ def test_a_changed_byte_is_seen() -> None:
 
 def test_every_kind_of_mistake_is_one() -> None:
     tally = Counter(
-        {"lost": 1, "broken": 1, "died": 1, "left: no reason": 1, "moved": 5, "killed: disk error": 1}
+        {
+            "lost": 1,
+            "broken": 1,
+            "died": 1,
+            "left: no reason": 1,
+            "failed": 1,
+            "moved": 5,
+            "killed: disk error": 1,
+        }
     )
-    assert set(mistakes(tally)) == {"lost", "broken", "died", "left: no reason"}
+    assert set(mistakes(tally)) == {"lost", "broken", "died", "left: no reason", "failed"}
+
+
+def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.reliability.many.STEP", 2)
+    record = tmp_path / "record"
+    with ThreadPoolExecutor(1) as pool:
+        first = many(pool, 0, 4, record)
+        line, _, rest = record.read_text().partition("\n")
+        record.write_text(line + "\n")
+        assert many(pool, 0, 4, record) == first == many(pool, 0, 4)
+    assert record.read_text() == f"{line}\n{rest}"
+    assert (first.count, first.tally["machines"], first.wrong) == (4, 4, {})
+
+
+def test_a_machine_that_fails_is_told_by_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(storm: Storm) -> None:
+        if storm.seed == 8:
+            raise RuntimeError("it fails")
+
+    monkeypatch.setattr(Storm, "run", fail)
+    part = storms(7, 3)
+    assert part.wrong == {"8": "{'failed': 1} RuntimeError: it fails"}
