@@ -5,86 +5,64 @@ from __future__ import annotations
 from numalab.kernel.fs.file import O_CREAT, O_RDWR
 from numalab.mm.mman import (
     MADV_DONTNEED,
-    MADV_PAGEOUT,
     MADV_REMOVE,
     MAP_ANONYMOUS,
     MAP_FIXED,
     MAP_PRIVATE,
-    MAP_SHARED,
     PROT_READ,
 )
 from numalab.mm.mpol import MPOL_BIND
 from numalab.syscalls.sys import Sys
 
-from tests.interleave.casebook import PAGE, RW, case, filled, has, slow_swap, store
+from tests.interleave.casebook import (
+    MPOL_MF_MOVE,
+    MPOL_MF_MOVE_ALL,
+    PAGE,
+    RW,
+    away,
+    case,
+    discarded,
+    filled,
+    filled_file,
+    forked,
+    has,
+    out,
+    slow_swap,
+    store,
+    touched,
+)
 from tests.interleave.run import Lab
-
-MPOL_MF_MOVE, MPOL_MF_MOVE_ALL = 2, 4
-
-
-def touched(sys: Sys, lab: Lab) -> None:
-    """Another thread writes twice while the pages move: through its TLB, through PTEs, through migration entries."""
-    data = filled(sys)
-
-    def a(sys: Sys) -> None:
-        sys.migrate_pages(0, {0}, {1})
-
-    def b(sys: Sys) -> None:
-        store(sys, data, b"one0", b"one1")
-        store(sys, data, b"two0", b"two1")
-
-    lab.threads(sys, a, b)
-    has(sys, data, b"two0", b"two1")
 
 
 @case()
 def migrate_touch(sys: Sys, lab: Lab) -> None:
-    touched(sys, lab)
+    touched(sys, lab, away)
 
 
 @case("direct")
 def direct_touch(sys: Sys, lab: Lab) -> None:
-    touched(sys, lab)
+    touched(sys, lab, away)
 
 
 @case("swap")
 def evict_touch(sys: Sys, lab: Lab) -> None:
-    touched(sys, lab)
+    touched(sys, lab, away)
 
 
 @case("swap")
 def evict_touch_slow(sys: Sys, lab: Lab) -> None:
     slow_swap(lab)
-    touched(sys, lab)
+    touched(sys, lab, away)
 
 
 @case()
 def migrate_fork(sys: Sys, lab: Lab) -> None:
-    data = filled(sys)
-
-    def a(sys: Sys) -> None:
-        sys.migrate_pages(0, {0}, {1})
-
-    def child(sys: Sys) -> None:
-        has(sys, data, b"old0", b"old1")
-        store(sys, data, b"its0")
-
-    def b(sys: Sys) -> None:
-        pid = sys.fork(lab.watched(child))
-        store(sys, data, b"our0", b"our1")
-        assert sys.wait(pid)[1] == 0
-        has(sys, data, b"our0", b"our1")
-
-    lab.threads(sys, a, b)
-    has(sys, data, b"our0", b"our1")
+    forked(sys, lab, away)
 
 
 @case()
 def migrate_munmap(sys: Sys, lab: Lab) -> None:
     data = filled(sys)
-
-    def a(sys: Sys) -> None:
-        sys.migrate_pages(0, {0}, {1})
 
     def b(sys: Sys) -> None:
         sys.munmap(data, PAGE)
@@ -92,24 +70,13 @@ def migrate_munmap(sys: Sys, lab: Lab) -> None:
         has(sys, data, bytes(4), b"old1")
         store(sys, data, b"new0")
 
-    lab.threads(sys, a, b)
+    lab.threads(sys, away(data), b)
     has(sys, data, b"new0", b"old1")
 
 
 @case()
 def migrate_discard(sys: Sys, lab: Lab) -> None:
-    data = filled(sys)
-
-    def a(sys: Sys) -> None:
-        sys.migrate_pages(0, {0}, {1})
-
-    def b(sys: Sys) -> None:
-        sys.madvise(data, 2 * PAGE, MADV_DONTNEED)
-        has(sys, data, bytes(4), bytes(4))
-        store(sys, data, b"new0")
-
-    lab.threads(sys, a, b)
-    has(sys, data, b"new0", bytes(4))
+    discarded(sys, lab, away)
 
 
 @case()
@@ -118,15 +85,12 @@ def migrate_remap(sys: Sys, lab: Lab) -> None:
     data = filled(sys)
     there = data + (8 << 20)
 
-    def a(sys: Sys) -> None:
-        sys.migrate_pages(0, {0}, {1})
-
     def b(sys: Sys) -> None:
         sys.mremap(data, 2 * PAGE, 2 * PAGE, 3, there)
         has(sys, there, b"old0", b"old1")
         store(sys, there, b"new0")
 
-    lab.threads(sys, a, b)
+    lab.threads(sys, away(data), b)
     has(sys, there, b"new0", b"old1")
 
 
@@ -135,16 +99,13 @@ def migrate_protect(sys: Sys, lab: Lab) -> None:
     """mprotect() changes migration entries."""
     data = filled(sys)
 
-    def a(sys: Sys) -> None:
-        sys.migrate_pages(0, {0}, {1})
-
     def b(sys: Sys) -> None:
         sys.mprotect(data, 2 * PAGE, PROT_READ)
         has(sys, data, b"old0", b"old1")
         sys.mprotect(data, 2 * PAGE, RW)
         store(sys, data, b"new0")
 
-    lab.threads(sys, a, b)
+    lab.threads(sys, away(data), b)
     has(sys, data, b"new0", b"old1")
 
 
@@ -169,14 +130,11 @@ def migrate_back(sys: Sys, lab: Lab) -> None:
     """Two migrations of one process, in opposite directions."""
     data = filled(sys)
 
-    def a(sys: Sys) -> None:
-        sys.migrate_pages(0, {0}, {1})
-
     def b(sys: Sys) -> None:
         sys.migrate_pages(0, {1}, {0})
         store(sys, data, b"new0")
 
-    lab.threads(sys, a, b)
+    lab.threads(sys, away(data), b)
     has(sys, data, b"new0", b"old1")
 
 
@@ -237,12 +195,7 @@ def cow_migrate(sys: Sys, lab: Lab) -> None:
 def truncate_migrate(sys: Sys, lab: Lab) -> None:
     """A page of a file is cut off while it moves."""
     fd = sys.memfd_create("f", 0)
-    sys.ftruncate(fd, 2 * PAGE)
-    data = sys.mmap(2 * PAGE, RW, MAP_SHARED, fd=fd)
-    store(sys, data, b"old0", b"old1")
-
-    def a(sys: Sys) -> None:
-        sys.migrate_pages(0, {0}, {1})
+    data = filled_file(sys, fd)
 
     def b(sys: Sys) -> None:
         sys.ftruncate(fd, PAGE)
@@ -250,7 +203,7 @@ def truncate_migrate(sys: Sys, lab: Lab) -> None:
         has(sys, data, b"old0", bytes(4))
         store(sys, data, b"new0")
 
-    lab.threads(sys, a, b)
+    lab.threads(sys, away(data), b)
     has(sys, data, b"new0", bytes(4))
     assert sys.pread64(fd, 4, 0).buf == b"new0"
 
@@ -259,14 +212,9 @@ def truncate_migrate(sys: Sys, lab: Lab) -> None:
 def punch_migrate(sys: Sys, lab: Lab) -> None:
     """A hole is made in a file where a page moves; a private copy of it stays."""
     fd = sys.memfd_create("f", 0)
-    sys.ftruncate(fd, 2 * PAGE)
-    data = sys.mmap(2 * PAGE, RW, MAP_SHARED, fd=fd)
-    store(sys, data, b"old0", b"old1")
+    data = filled_file(sys, fd)
     copy = sys.mmap(PAGE, RW, MAP_PRIVATE, fd=fd, off=PAGE)
     store(sys, copy, b"mine")
-
-    def a(sys: Sys) -> None:
-        sys.migrate_pages(0, {0}, {1})
 
     def b(sys: Sys) -> None:
         sys.madvise(data + PAGE, PAGE, MADV_REMOVE)
@@ -274,7 +222,7 @@ def punch_migrate(sys: Sys, lab: Lab) -> None:
         has(sys, copy, b"mine")
         store(sys, data + PAGE, b"new1")
 
-    lab.threads(sys, a, b)
+    lab.threads(sys, away(data), b)
     has(sys, data, b"old0", b"new1")
     has(sys, copy, b"mine")
 
@@ -283,12 +231,7 @@ def punch_migrate(sys: Sys, lab: Lab) -> None:
 def write_migrate(sys: Sys, lab: Lab) -> None:
     """A file is written and read by system calls while its pages move."""
     fd = sys.memfd_create("f", 0)
-    sys.ftruncate(fd, 2 * PAGE)
-    data = sys.mmap(2 * PAGE, RW, MAP_SHARED, fd=fd)
-    store(sys, data, b"old0", b"old1")
-
-    def a(sys: Sys) -> None:
-        sys.migrate_pages(0, {0}, {1})
+    data = filled_file(sys, fd)
 
     def b(sys: Sys) -> None:
         assert sys.pwrite64(fd, b"new0", pos=0) == 4
@@ -296,7 +239,7 @@ def write_migrate(sys: Sys, lab: Lab) -> None:
         store(sys, data + PAGE, b"new1")
         assert sys.pread64(fd, 4, PAGE).buf == b"new1"
 
-    lab.threads(sys, a, b)
+    lab.threads(sys, away(data), b)
     has(sys, data, b"new0", b"new1")
 
 
@@ -305,15 +248,12 @@ def lock_migrate(sys: Sys, lab: Lab) -> None:
     """mlock() of pages that are on their way."""
     data = filled(sys)
 
-    def a(sys: Sys) -> None:
-        sys.migrate_pages(0, {0}, {1})
-
     def b(sys: Sys) -> None:
         sys.mlock(data, 2 * PAGE)
         has(sys, data, b"old0", b"old1")
         sys.munlock(data, PAGE)
 
-    lab.threads(sys, a, b)
+    lab.threads(sys, away(data), b)
     has(sys, data, b"old0", b"old1")
 
 
@@ -322,16 +262,10 @@ def three_at_once(sys: Sys, lab: Lab) -> None:
     """Moved, paged out and written."""
     data = filled(sys, 1)
 
-    def a(sys: Sys) -> None:
-        sys.migrate_pages(0, {0}, {1})
-
-    def b(sys: Sys) -> None:
-        sys.madvise(data, PAGE, MADV_PAGEOUT)
-
     def c(sys: Sys) -> None:
         store(sys, data, b"new0")
 
-    lab.threads(sys, a, b, c)
+    lab.threads(sys, away(data), out(data, 1), c)
     has(sys, data, b"new0")
 
 
@@ -339,19 +273,14 @@ def three_at_once(sys: Sys, lab: Lab) -> None:
 def fsync_migrate(sys: Sys, lab: Lab) -> None:
     """Pages of a file on a disk are written and moved."""
     fd = sys.open("/mnt/f", O_RDWR | O_CREAT)
-    sys.ftruncate(fd, 2 * PAGE)
-    data = sys.mmap(2 * PAGE, RW, MAP_SHARED, fd=fd)
-    store(sys, data, b"old0", b"old1")
-
-    def a(sys: Sys) -> None:
-        sys.migrate_pages(0, {0}, {1})
+    data = filled_file(sys, fd)
 
     def b(sys: Sys) -> None:
         store(sys, data, b"new0")
         sys.fsync(fd)
         store(sys, data + PAGE, b"new1")
 
-    lab.threads(sys, a, b)
+    lab.threads(sys, away(data), b)
     has(sys, data, b"new0", b"new1")
     sys.fsync(fd)
     assert sys.pread64(fd, 4, 0).buf == b"new0"

@@ -4,95 +4,58 @@ from __future__ import annotations
 
 from errno import EINVAL
 
-from numalab.mm.mman import (
-    MADV_DONTNEED,
-    MADV_PAGEOUT,
-    MAP_SHARED,
-)
+from numalab.mm.mman import MADV_PAGEOUT, MAP_SHARED
 from numalab.mm.mpol import MPOL_BIND
 from numalab.syscalls.sys import Sys
 
-from tests.interleave.casebook import PAGE, case, filled, has, slow_swap, store
+from tests.interleave.casebook import (
+    MPOL_MF_MOVE_ALL,
+    PAGE,
+    case,
+    discarded,
+    filled,
+    forked,
+    has,
+    out,
+    slow_swap,
+    store,
+    touched,
+)
 from tests.interleave.run import Lab
-
-MPOL_MF_MOVE, MPOL_MF_MOVE_ALL = 2, 4
-
-
-def paged_out(sys: Sys, lab: Lab) -> None:
-    data = filled(sys)
-
-    def a(sys: Sys) -> None:
-        sys.madvise(data, 2 * PAGE, MADV_PAGEOUT)
-
-    def b(sys: Sys) -> None:
-        store(sys, data, b"one0", b"one1")
-        store(sys, data, b"two0", b"two1")
-
-    lab.threads(sys, a, b)
-    has(sys, data, b"two0", b"two1")
 
 
 @case()
 def reclaim_touch(sys: Sys, lab: Lab) -> None:
-    paged_out(sys, lab)
+    touched(sys, lab, out)
 
 
 @case()
 def reclaim_touch_slow(sys: Sys, lab: Lab) -> None:
     slow_swap(lab)
-    paged_out(sys, lab)
+    touched(sys, lab, out)
 
 
 @case()
 def reclaim_twice(sys: Sys, lab: Lab) -> None:
     data = filled(sys)
 
-    def a(sys: Sys) -> None:
-        sys.madvise(data, 2 * PAGE, MADV_PAGEOUT)
-
     def b(sys: Sys) -> None:
         has(sys, data, b"old0")
         sys.madvise(data, 2 * PAGE, MADV_PAGEOUT)
         has(sys, data, b"old0", b"old1")
 
-    lab.threads(sys, a, b)
+    lab.threads(sys, out(data), b)
     has(sys, data, b"old0", b"old1")
 
 
 @case()
 def reclaim_fork(sys: Sys, lab: Lab) -> None:
-    data = filled(sys)
-
-    def a(sys: Sys) -> None:
-        sys.madvise(data, 2 * PAGE, MADV_PAGEOUT)
-
-    def child(sys: Sys) -> None:
-        has(sys, data, b"old0", b"old1")
-        store(sys, data, b"its0")
-
-    def b(sys: Sys) -> None:
-        pid = sys.fork(lab.watched(child))
-        store(sys, data, b"our0")
-        assert sys.wait(pid)[1] == 0
-
-    lab.threads(sys, a, b)
-    has(sys, data, b"our0", b"old1")
+    forked(sys, lab, out)
 
 
 @case()
 def reclaim_discard(sys: Sys, lab: Lab) -> None:
-    data = filled(sys)
-
-    def a(sys: Sys) -> None:
-        sys.madvise(data, 2 * PAGE, MADV_PAGEOUT)
-
-    def b(sys: Sys) -> None:
-        sys.madvise(data, 2 * PAGE, MADV_DONTNEED)
-        has(sys, data, bytes(4), bytes(4))
-        store(sys, data, b"new0")
-
-    lab.threads(sys, a, b)
-    has(sys, data, b"new0", bytes(4))
+    discarded(sys, lab, out)
 
 
 @case()
