@@ -54,8 +54,11 @@ class Timers:
 
     def expire(self) -> None:
         """Carry out everything that is due."""
-        while (when := self.next_time()) is not None and when <= self._hw.now:
-            heapq.heappop(self._heap)[2].action()
+        heap = self._heap
+        while heap and (heap[0][0] <= self._hw.now or heap[0][2].cancelled):
+            timer = heapq.heappop(heap)[2]
+            if not timer.cancelled:
+                timer.action()
 
     def skip(self) -> bool:
         """Let time jump to the next timer and carry it out; False if there is none."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numalab.mm import _constants as c
 from numalab.mm.migrate.ledger import Ledger, Pass, Reason, by_reason, has_reason
 from numalab.mm.swap_state import wait_on_page
 
@@ -73,6 +74,8 @@ def one_pass(
 def wait_for_pages(mem: MemMap, pages: NDArray[np.uint32]) -> int:
     """Wait until none of these pages is locked or being written; returns how many ns that took."""
     begin = mem.hw.now
-    for pfn in pages.tolist():
-        wait_on_page(mem, pfn)
+    flags, busy = mem.hot["flags"], np.uint32(c.PG_locked | c.PG_writeback)
+    while len(held := np.flatnonzero(flags[pages] & busy)):
+        pages = pages[held[0] :]
+        wait_on_page(mem, int(pages[0]))
     return mem.hw.now - begin

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.attack.test_calls import Attack
 from tests.interleave.bugs import BUGS, Bug
+from tests.reliability import __main__ as command
 from tests.reliability.explored import Attacked, Explored, attack, attacks, explore, explored_page, plant
+from tests.reliability.load import Load
 
 
 def test_the_page_says_what_was_run() -> None:
@@ -47,3 +51,27 @@ def test_calls_are_spread_over_machines_and_engines() -> None:
         ("swap", 9, 25_000),
         ("batched", 10, 5_000),
     ]
+
+
+@pytest.mark.slow
+def test_one_command_runs_it_all_and_writes_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.md"
+    monkeypatch.setattr(command, "PAGE", page)
+    monkeypatch.setattr(command, "Load", lambda: Load(frames=1 << 13, workers=8, writers=2, patience=6))
+    monkeypatch.setattr(command, "CASES", ["migrate_exit"])
+    monkeypatch.setattr(command, "BUGS", ["migration_forgets_the_flush"])
+    monkeypatch.setattr("sys.argv", ["reliability", "--count", "3", "--schedules", "2", "--calls", "300"])
+    assert command.main() == 0
+    assert capsys.readouterr().out.startswith("nothing was lost\n3 small machines, ")
+    text = page.read_text(encoding="utf-8")
+    for section in (
+        "A full node",
+        "migrate_pages alone",
+        "3 small machines",
+        "Interleavings",
+        "Hostile calls",
+    ):
+        assert f"{section}" in text
+    assert "300 calls on 1 machines" in text
