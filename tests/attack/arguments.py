@@ -15,7 +15,7 @@ from operator import or_
 from numalab.syscalls.kinds import Kind
 from numalab.syscalls.table import TABLE, Syscall
 
-__all__ = ["ARENA_PAGES", "FIRST_FREE", "PAGE", "call", "structures"]
+__all__ = ["ARENA_PAGES", "FIRST_FREE", "PAGE", "SLEEPS", "call", "structures"]
 
 PAGE = 4096
 
@@ -169,9 +169,9 @@ def argument(rng: random.Random, kind: Kind, base: int) -> int:
 def call(rng: random.Random, base: int) -> tuple[int, list[int]]:
     """A number and its arguments. Exit is tried as well, but not so often that nothing else is."""
     if rng.randrange(30) == 0:
-        return rng.getrandbits(rng.choice((9, 16, 32, 64))), [
-            noise(rng, base) for _ in range(rng.randrange(7))
-        ]
+        number = rng.getrandbits(rng.choice((9, 16, 32, 64)))
+        if number & 0xFFFF_FFFF not in SLEEPS:
+            return number, [noise(rng, base) for _ in range(rng.randrange(7))]
     while True:
         row: Syscall = rng.choice(TABLE)
         if row.number not in SLEEPS and (row.number not in ENDS_THE_TASK or rng.randrange(50) == 0):

@@ -16,7 +16,7 @@ from numalab.kernel.machine import Machine
 from numalab.syscalls.sys import Sys
 from numalab.syscalls.table import BY_NAME
 
-from tests.attack.arguments import ARENA_PAGES, FIRST_FREE, PAGE, call, structures
+from tests.attack.arguments import ARENA_PAGES, FIRST_FREE, PAGE, SLEEPS, call, structures
 
 #: Calls after which a program's structures are written anew: by then its calls have spoilt them.
 REFRESH = 60
@@ -124,6 +124,11 @@ def put_back(machine: Machine) -> None:
                 directory.unlink(name, 0)
             elif isinstance(inode, Directory):
                 todo.append(inode)
+
+
+def test_no_call_is_drawn_after_which_a_program_may_sleep_for_ever() -> None:
+    rng = random.Random(21)  # which drew pipe(2) as the 980th, as a number without a meaning
+    assert SLEEPS.isdisjoint(call(rng, 1 << 20)[0] & 0xFFFF_FFFF for _ in range(2000))
 
 
 @pytest.mark.parametrize("spec", ["quad", "odd page_table_levels=5", "4x16M"])
