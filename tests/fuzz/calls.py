@@ -393,6 +393,9 @@ def cpuset(world: World, actor: Actor) -> Region | None:
 def pin(world: World, actor: Actor, region: Region) -> None:
     if world.pinned:
         world.say(actor, "unpin")
+    elif region.hazy:  # whether it is in the way of a migration says where it is
+        touching(world, actor, region)
+        return
     else:
         world.say(actor, f"pin {world.place(region)}:1")
     world.pinned = not world.pinned
