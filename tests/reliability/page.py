@@ -61,7 +61,7 @@ none, slow or fast disks, disks that fail meanwhile (a fifth of the machines), p
 locked, paged-out and file memory that they use all the time, page locks, writeback, pins and direct I/O in their
 way (of the last two one in ten never ends), a target that is nearly full. On half of them tasks also change in the
 middle of migration, page by page. Half of the nodes are taken away, with a signal if that lasts; from the others
-`migrate_pages(2)` sends everything elsewhere.
+`migrate_pages(2)` sends everything elsewhere, one process after the other. Either is a vacate: {vacates:,} in all.
 
 A program that needs a page from a disk that cannot read it is ended by SIGBUS, as on Linux; its memory has no owner any
 more who could find it lost, and it is counted on its own.
@@ -92,7 +92,9 @@ def page(
         io=load.io_ns / 1e9,
         held=one.held / load.frames,
     )
-    storms = STORMS.format(machines=small.count, first=small.seed, last=small.seed + small.count - 1)
+    vacates = sum(n for kind, n in small.tally.items() if kind.startswith(("removal: ", "migrate_pages: ")))
+    last = small.seed + small.count - 1
+    storms = STORMS.format(machines=small.count, vacates=vacates, first=small.seed, last=last)
     parts = [
         HEAD,
         loaded,
