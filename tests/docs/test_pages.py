@@ -8,7 +8,7 @@ from tests.docs.console import ROOT
 
 PAGES = sorted(path.relative_to(ROOT) for path in (*ROOT.glob("docs/*.md"), ROOT / "README.md"))
 #: Made by those who do what a page says, or a word for any.
-THEIRS = {"mine.scn", "NAME.out"}
+THEIRS = {"mine.scn", "NAME.out", "NAME.scn"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
