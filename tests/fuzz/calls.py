@@ -234,7 +234,7 @@ def set_mempolicy(world: World, actor: Actor) -> Region | None:
 def mbind(world: World, actor: Actor, region: Region) -> None:
     what = mode_and_mask(world)
     flags = world.flags("STRICT", "MOVE", "MOVE_ALL")
-    if (region.shared or region.path) and "interleave" in what:
+    if (region.shared or region.path) and ("interleave" in what or actor.interleaves):
         world.blur(region.path or region.name)
     world.say(actor, f"mbind {world.part(region)} {what}{f' flags={flags}' if flags else ''}")
 
