@@ -34,7 +34,7 @@ from numalab.mm.invariants import Broken, InvariantError, check_invariants
 from numalab.mm.migrate.engine import ENGINES
 from numalab.mm.obstacles import Obstacles
 
-__all__ = ["Abi", "Explainer", "Machine", "Tracer"]
+__all__ = ["Abi", "Explainer", "Injection", "Machine", "Tracer"]
 
 Main = Callable[..., object]
 #: (uid_t)-1 is nobody's.
@@ -56,6 +56,10 @@ class Abi(Protocol):
         """What explains the calls of a kernel; `tell` is called with each."""
         ...
 
+    def injection(self, k: Kernel, calls: str, error: str | int, when: str | int) -> Injection:
+        """What gives an error in place of some calls. Raises ValueError for arguments that are none."""
+        ...
+
 
 class Explainer(Protocol):
     """What keeps the last calls that migrate or change a policy."""
@@ -65,6 +69,22 @@ class Explainer(Protocol):
     def last(self) -> Any: ...
 
     def explanations(self) -> list[Any]: ...
+
+
+class Injection(Protocol):
+    """An error in place of some calls. hits: how many have got it."""
+
+    hits: int
+
+    def of(self, task: Task, name: str) -> int: ...
+
+    def off(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
 
 
 class Tracer(Protocol):
@@ -243,6 +263,14 @@ class Machine:
     def obstacles(self) -> Obstacles:
         """What can be put in the way of a page: locks, pins, references, writeback."""
         return Obstacles(self.mem)
+
+    def inject(self, calls: str, error: str | int, when: str | int = "1+") -> Injection:
+        """Let calls fail without being carried out, as strace's `-e inject=CALLS:error=ERROR:when=WHEN` does.
+
+        It lasts until `.off()`, or to the end of a `with`; `.hits` counts.  calls: `mbind,move_pages`, `%memory`...;
+        error: `EPERM`...; when: 2, `2+`, `1+3`, `2..4`, counted by task.  Raises ValueError for what is none of these.
+        """
+        return self._abi.injection(self.kernel, calls, error, when)
 
     def page_of(self, task: Task, addr: int) -> int:
         """The frame that holds a page of a program. Raises ValueError if none does."""

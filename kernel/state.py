@@ -40,6 +40,7 @@ class Kernel:
     failures: tasks whose program ended with an exception that nobody caught, in order; `Machine.run` raises them.
     tracers: called with every system call when it begins and when it ends; exit_watchers: with every task that ends;
     signal_watchers: with every signal that a task takes, or that is dropped because the task ignores it (True).
+    injections: asked for the error that a call shall get instead of being carried out.
     """
 
     hw: Hardware
@@ -56,6 +57,7 @@ class Kernel:
     tracers: list[Callable[[Any], object]] = field(default_factory=list)
     exit_watchers: list[Callable[[Task], object]] = field(default_factory=list)
     signal_watchers: list[Callable[[Task, SigInfo, bool], object]] = field(default_factory=list)
+    injections: list[Any] = field(default_factory=list)
     scratch_tags: int = 0
     anon_bdevs: int = 0  # made-up devices, by minor number
     mounts: list[Mount] = field(default_factory=list)

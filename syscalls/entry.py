@@ -43,7 +43,8 @@ class SyscallEvent:
     """One system call as tracers see it: once when it begins, with no result yet, and again when it has ended.
 
     row: None for a number that is no call.  raw: the six registers.  now: when that was, in virtual ns.  A call that
-    never comes back (exit) is seen once.  why: the clause that an error hurt, if the kernel said.
+    never comes back (exit) is seen once.  why: the clause that an error hurt, if the kernel said.  injected: somebody
+    wanted the error, and the call was not carried out.
     """
 
     task: Task
@@ -53,6 +54,7 @@ class SyscallEvent:
     now: int
     result: int | None = None
     why: str = ""
+    injected: bool = False
 
 
 def check_alive(k: Kernel, task: Task) -> None:
@@ -95,12 +97,24 @@ def _traced(
     hw.advance(k.syscall_cost)
     if handler is None and row is not None:
         handler = row.handler
-    result = -ENOSYS if handler is None or row is None else _call(k, task, handler, row, raw, event)
+    error = _injected(k, task, row) if k.injections else 0
+    if error:
+        result = -error
+    else:
+        result = -ENOSYS if handler is None or row is None else _call(k, task, handler, row, raw, event)
     hw.trace(EV_SYS_EXIT, task.cpu, number, result & _MASK)
     if event is not None:
         event.result, event.now = result, hw.now
+        if error:
+            event.injected, event.why = True, "the error was injected: the call has not been carried out"
         _tell(k, event)
     return result
+
+
+def _injected(k: Kernel, task: Task, row: Syscall | None) -> int:
+    """The error that somebody wants the call to get, 0 = none; each of them counts the call."""
+    errors = [injection.of(task, row.name) for injection in k.injections] if row is not None else []
+    return next(filter(None, errors), 0)
 
 
 def _tell(k: Kernel, event: SyscallEvent | None) -> None:

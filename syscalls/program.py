@@ -10,10 +10,11 @@ from typing import Any, TextIO
 
 from numalab.kernel.state import Kernel
 from numalab.syscalls.explain import Explainer, Explanation
+from numalab.syscalls.inject import Injection
 from numalab.syscalls.strace.tracer import Options, Strace
 from numalab.syscalls.sys import program_of
 
-__all__ = ["explainer", "program_of", "tracer"]
+__all__ = ["explainer", "injection", "program_of", "tracer"]
 
 
 def tracer(out: TextIO, **options: Any) -> Strace:
@@ -24,3 +25,8 @@ def tracer(out: TextIO, **options: Any) -> Strace:
 def explainer(k: Kernel, tell: Callable[[Explanation], object] | None) -> Explainer:
     """What keeps the last calls and their pages."""
     return Explainer(k, tell)
+
+
+def injection(k: Kernel, calls: str, error: str | int, when: str | int) -> Injection:
+    """An error in place of some calls. Raises ValueError for calls, errors or counts that are none."""
+    return Injection(k, calls, error, when)

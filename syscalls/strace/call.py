@@ -57,10 +57,11 @@ class CallText:
         """What stands behind the equals sign."""
         result, name = self._event.result, self.name
         assert result is not None
-        if result == -EINTR:
+        if result == -EINTR and not self._event.injected:
             return _RESTART_BLOCK if name == "nanosleep" else _RESTART
         if is_error(result):
-            return f"-1 {errno_name(result)} ({strerror(result)})"
+            injected = " (INJECTED)" if self._event.injected else ""
+            return f"-1 {errno_name(result)} ({strerror(result)}){injected}"
         if name in _HEX_RESULT:
             return hexadecimal(result)
         if name == "umask":
