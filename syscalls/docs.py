@@ -25,6 +25,9 @@ In a program, `sys.NAME(...)` takes the arguments below in this order or by name
 `OSError`. Masks may be sets of node or CPU numbers, arrays lists, paths strings. What the call fills in (names in
 *italics*) may be left out and is an attribute of the answer: `sys.get_mempolicy().mode`. Counts that follow from
 the thing counted may be left out: `sys.move_pages(0, [addr], [1]).status`.
+
+`sys.syscall(number, ...)` is the raw form, and `sys.libc` the C library as ctypes has it on a host, with arguments in
+C's order.
 """
 
 _FRIENDLY = {

@@ -20,6 +20,7 @@ import inspect
 import operator
 import os
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import cache
 from types import MethodType
 from typing import Any, NoReturn
@@ -33,17 +34,21 @@ from numalab.kernel.state import Kernel
 from numalab.kernel.task import Task
 from numalab.mm.mman import MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE
 from numalab.syscalls.entry import check_alive, do_syscall
+from numalab.syscalls.libc import Libc
 from numalab.syscalls.marshal import Answer, Bound, bind
 from numalab.syscalls.memory import UserMemory
 from numalab.syscalls.scratch import Scratch
 from numalab.syscalls.table import BY_NAME
 
-__all__ = ["Main", "Sys", "check_program", "program_of"]
+__all__ = ["Main", "Sys", "check_program", "current", "program_of"]
 
 Main = Callable[..., object]
 """`main(sys, *args)`. An int it returns is the exit status; anything else means 0."""
 
 _PAGE = 4096
+
+# Every program has a greenlet of its own, and every greenlet a context of its own.
+_current: ContextVar[Sys] = ContextVar("_current")
 
 
 class ExecImage(BaseException):
@@ -99,6 +104,17 @@ class Sys:
             raise self._replaced
         check_alive(self._k, self.task)
 
+    def lend(self, *items: bytes | int) -> list[int]:
+        """Addresses for what a call needs in memory: bytes are stored, an int asks for so many bytes of room.
+
+        They hold until the next call by name. Errors: ENOMEM.
+        """
+        self._check()
+        try:
+            return self._scratch.place(*items)
+        except KernelError as error:
+            raise OSError(error.errno, strerror(error.errno)) from None
+
     # Calls by name
 
     def __getattr__(self, name: str) -> Callable[..., Answer]:
@@ -110,10 +126,7 @@ class Sys:
     def _call(self, bound: Bound) -> Answer:
         """Put what the pointers need into the scratch area, make the call, and pick up what it filled in."""
         self._check()
-        try:
-            addresses = self._scratch.place(*(slot.item for slot in bound.slots)) if bound.slots else []
-        except KernelError as error:
-            raise OSError(error.errno, strerror(error.errno)) from None
+        addresses = self.lend(*(slot.item for slot in bound.slots)) if bound.slots else []
         for slot, address in zip(bound.slots, addresses, strict=True):
             bound.registers[slot.index] = address
         result = self._result(self.raw(bound.row.number, *bound.registers))
@@ -233,6 +246,11 @@ class Sys:
 
     # Conveniences
 
+    @property
+    def libc(self) -> Libc:
+        """The C library as ctypes has it on a host: for programs that make their calls through ctypes."""
+        return Libc(lambda work: work(self))
+
     def wait(self, pid: int = -1, options: int = 0) -> tuple[int, int]:
         """wait4(2): (pid, status), the status being 0..255 or -signum for a death by signal."""
         answer = self.wait4(pid, options=options)
@@ -293,10 +311,16 @@ def _comm(main: Main) -> str:
 def _run_image(sys: Sys, main: Main, args: tuple[object, ...]) -> object:
     """Run a program, and whatever it replaces itself with by execve()."""
     while True:
+        _current.set(sys)
         try:
             return main(sys, *args)
         except ExecImage as image:
             sys, main, args = image.sys, image.main, image.args_
+
+
+def current() -> Sys | None:
+    """The `sys` of the program that asks, None for whoever is no program."""
+    return _current.get(None)
 
 
 def program_of(k: Kernel, main: Main, argv: list[str]) -> Program:
