@@ -6,19 +6,29 @@ in several passes. Here each begins when it is asked for, and ends at a time of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from numalab.arch.cmdline import shown
 from numalab.arch.shape import is_number
 from numalab.mm import _constants as c
 from numalab.mm.gup_longterm import check_and_migrate_movable_pages
 from numalab.mm.swap import folio_get, folio_put
+from numalab.mm.task_mmu import pagemap
 
 if TYPE_CHECKING:
-    from numalab.mm._mm_types import MemMap
+    from numalab.mm._mm_types import MemMap, MmStruct
 
-__all__ = ["Obstacles"]
+__all__ = ["KINDS", "Obstacles", "obstruct"]
+
+KINDS = ("lock", "writeback", "pin", "hold")
+
+_PAGE_SIZE = 4096
+_PIECE = 1 << 16  # pages looked up at a time
+_PFN = (1 << 55) - 1
 
 #: A hundred years and more: with the time that it is already, it does not leave the clock.
 MOST_NS = 1 << 62
@@ -129,3 +139,28 @@ class Obstacles:
         if ns is not None:
             self._mem.timers.add(self._mem.hw.now + ns, once)
         return once
+
+
+def obstruct(
+    mm: MmStruct, kind: str, addr: int, pages: int, ns: int | None = None
+) -> list[Callable[[], None]]:
+    """Put an obstacle, one of KINDS, in the way of those pages of a range that are in memory: what ends each of them.
+
+    A page that has this obstacle already does not get a second one.
+    """
+    obstacles = Obstacles(mm.mem)
+    begin = obstacles.lock_page if kind == "lock" else getattr(obstacles, kind)
+    ends = []
+    for pfn in _present(mm, addr, pages):
+        with contextlib.suppress(ValueError):
+            ends.append(begin(pfn, ns))
+    return ends
+
+
+def _present(mm: MmStruct, addr: int, pages: int) -> Iterator[int]:
+    """The frames of a range, without the page of zeros."""
+    for first in range(0, pages, _PIECE):
+        words = pagemap(mm, addr + first * _PAGE_SIZE, min(_PIECE, pages - first))
+        for pfn in (words[words >> np.uint64(63) != 0] & np.uint64(_PFN)).tolist():
+            if pfn != mm.mem.zero_pfn:
+                yield pfn

@@ -9,26 +9,19 @@ A call that this machine does not have, or that answers ENOSYS, becomes ``Unsupp
 
 from __future__ import annotations
 
-import contextlib
 import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
-import numpy as np
-
 from numalab.kernel.fs.block import disk_state
 from numalab.kernel.signal import SIGBUS, SIGCHLD, SIGSEGV, Disposition, SigInfo
-from numalab.mm.obstacles import Obstacles
+from numalab.mm.obstacles import obstruct
 from numalab.syscalls.table import BY_NAME
-from numalab.tools.scn.parse import PAGE
 
 if TYPE_CHECKING:
     from numalab.syscalls.sys import Sys
 
 __all__ = ["Fault", "Process", "Unsupported"]
-
-_PIECE = 1 << 16  # pages looked up at a time
-_PFN = (1 << 55) - 1
 
 
 class Unsupported(Exception):
@@ -95,20 +88,10 @@ class Process:
             return -(error.errno or errno.EAGAIN)
 
     def obstruct(self, kind: str, addr: int, pages: int, ns: int | None) -> list[Callable[[], None]]:
-        """Put an obstacle of mm/obstacles.py in the way of the pages that are in memory: what ends each of them."""
+        """Put an obstacle in the way of the pages that are in memory: what ends each of them."""
         mm = self.sys.task.mm
         assert mm is not None
-        obstacles = Obstacles(mm.mem)
-        begin = obstacles.lock_page if kind == "lock" else getattr(obstacles, kind)
-        ends = []
-        for first in range(0, pages, _PIECE):
-            words = np.zeros(min(_PIECE, pages - first), np.uint64)
-            mm.mem.k.task_mmu.pagemap_range(mm.mem, mm, addr + first * PAGE, words)
-            for pfn in (words[words >> np.uint64(63) != 0] & np.uint64(_PFN)).tolist():
-                if pfn != mm.mem.zero_pfn:
-                    with contextlib.suppress(ValueError):  # it has this obstacle already
-                        ends.append(begin(pfn, ns))
-        return ends
+        return obstruct(mm, kind, addr, pages, ns)
 
     def set_disks(self, latency: int, page_ns: int, failing: bool) -> None:
         """How long the disks take, and whether they work."""

@@ -6,6 +6,7 @@ time or when it says so again.
 
 from __future__ import annotations
 
+from numalab.mm.obstacles import KINDS
 from numalab.tools.scn.actor import Actor
 from numalab.tools.scn.ops.registry import operation
 from numalab.tools.scn.parse import Line, ScriptError, num
@@ -13,7 +14,6 @@ from numalab.tools.scn.parse import Line, ScriptError, num
 __all__: list[str] = []
 
 _MOST_NS = 10**15
-_KINDS = ("lock", "writeback", "pin", "hold")
 
 
 @operation("obstacle", "lock|writeback|pin|hold RANGE [ns=N]")
@@ -24,7 +24,7 @@ def obstacle(actor: Actor, line: Line) -> str:
     have that obstacle already, do not count.
     """
     span = actor.span(line, 2)
-    if line.pos[1] not in _KINDS:
+    if line.pos[1] not in KINDS:
         raise ScriptError("bad-word")
     ns = None if line.given("ns") is None else _ns(line, "ns")
     ends = actor.process.obstruct(line.pos[1], span.addr, span.pages, ns)
