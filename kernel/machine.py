@@ -214,7 +214,7 @@ class Machine:
         self._check_open()
         task = self.spawn(main, *(args if argv is None else argv)) if main is not None else None
         if not self.run_until(lambda: not self.kernel.nr_programs):
-            raise Deadlock(self._who_waits())
+            raise Deadlock(self.who_waits())
         if self.kernel.debug_vm:
             self.check_invariants()
         return task.exit_status if task is not None else None
@@ -238,7 +238,8 @@ class Machine:
             assert error is not None
             raise error
 
-    def _who_waits(self) -> str:
+    def who_waits(self) -> str:
+        """What to say when nothing can run any more."""
         waiting = "; ".join(
             f"task {task.pid} ({task.comm}) waits for {task.waiting_on}"
             for task in self.tasks

@@ -64,8 +64,6 @@ class Libc:
 
     def __getitem__(self, name: str) -> LibcFunction:
         """A function of its own, which shares no `argtypes` with others. Raises AttributeError if there is none."""
-        if name not in _FUNCTIONS and (name not in BY_NAME or name in _NOT_THE_CALL):
-            raise AttributeError(f"libc.{name}: the C library of a numalab machine has no such function")
         known = vars(self._like).get(name) if self._like is not None else None
         return LibcFunction(self._act, name, known)
 
@@ -77,6 +75,9 @@ class LibcFunction:
     """
 
     def __init__(self, act: Act, name: str, like: Any = None) -> None:
+        """Raises AttributeError if there is no function of that name."""
+        if name not in _FUNCTIONS and (name not in BY_NAME or name in _NOT_THE_CALL):
+            raise AttributeError(f"the C library of a numalab machine has no function {name!r}")
         self._act = act
         self.__name__ = name
         self.argtypes: Any = getattr(like, "argtypes", None)
