@@ -14,9 +14,10 @@ import contextlib
 import ctypes
 from _ctypes import CFuncPtr
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TextIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TextIO, TypeVar, cast, overload
 
 import numalab
 from numalab.kernel.fs.block import disk_state
@@ -27,10 +28,12 @@ from numalab.syscalls.strace.tracer import Options, Strace
 from numalab.syscalls.sys import Main, current
 from numalab.tools.outside import Process
 from numalab.tools.picture import bytes_text
-from numalab.tools.placement import misplaced, places
+from numalab.tools.placement import misplaced, places, shortened
 
 if TYPE_CHECKING:
     from numalab.kernel.machine import Injection, Machine
+    from numalab.kernel.task import Task
+    from numalab.syscalls.explain import Explanation
     from numalab.syscalls.sys import Sys
 
 __all__ = ["NumaMachine", "Switch"]
@@ -104,9 +107,22 @@ class NumaMachine:
         setattr(target, name, ours)
         self._patched.callback(setattr, target, name, real)
 
-    def run(self, main: Main, *args: str) -> int:
-        """Run a program `main(sys)`, and others that are there, to the end; returns its exit status."""
-        return self.machine.run(main, *args)
+    def spawn(self, main: Main, *args: str, uid: int = 0) -> Task:
+        """Start a program `main(sys)`, which runs whenever the machine does. Raises KernelError: there is no room."""
+        return self.machine.spawn(main, *args, uid=uid)
+
+    @overload
+    def run(self) -> None: ...
+
+    @overload
+    def run(self, main: Main, *args: str) -> int: ...
+
+    def run(self, main: Main | None = None, *args: str) -> int | None:
+        """Run all programs that are there to their end, with one that is started now; returns its exit status.
+
+        Raises what a program does not catch, and Deadlock.
+        """
+        return self.machine.run(main, *args) if main is not None else self.machine.run()
 
     def new_process(self, *, uid: int = 0) -> Process:
         """Another process like the test's own. Raises KernelError when there is no room for it."""
@@ -238,9 +254,12 @@ class NumaMachine:
             )
         lines += [repr(injection) for injection in machine.kernel.injections]
         told = [told for told in machine.explanations if told.runs or told.areas or told.result < 0]
-        calls = "".join(self._lines).rstrip("\n")
+        calls = "\n".join(shortened(line.rstrip("\n")) for line in self._lines).rstrip("\n")
         sections = [("numa machine", "\n".join(lines)), ("its last system calls", calls)]
-        return [*sections, ("the last of them that met pages or failed", str(told[-1]) if told else "")]
+        return [
+            *sections,
+            ("the last of them that met pages or failed", "\n".join(_lines(told[-1])) if told else ""),
+        ]
 
     def _trace(self) -> None:
         """Keep the last lines of strace."""
@@ -261,6 +280,10 @@ class _Tail:
         if text.endswith("\n"):
             self._lines.append("")
         return len(text)
+
+
+def _lines(told: Explanation) -> Iterator[str]:
+    return replace(told, text=shortened(told.text)).lines()
 
 
 def _eat(sys: Sys, node: int, length: int) -> None:

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from numalab.mm._mm_types import MmStruct
     from numalab.syscalls.explain import Explanation
 
-__all__ = ["Place", "misplaced", "places"]
+__all__ = ["Place", "misplaced", "places", "shortened"]
 
 PAGE_SIZE = 4096
 _PRESENT, _SWAPPED, _PFN = 1 << 63, 1 << 62, (1 << 55) - 1
-_MOST_LINES = 12
+_MOST_LINES, _LONG = 12, 240
 _NOTHING, _UNTOUCHED = "nothing is mapped here", "never touched"
 
 
@@ -85,6 +85,11 @@ def misplaced(
     return "\n".join(lines)
 
 
+def shortened(call: str) -> str:
+    """A call as strace prints it; of a long one the beginning and the result."""
+    return call if len(call) <= _LONG else f"{call[: _LONG * 2 // 3]} ... {call[-_LONG // 3 :]}"
+
+
 def _summary(found: list[Place]) -> str:
     """`N0=3 N1=5, 2 on none`."""
     counts = Counter(place.node for place in found)
@@ -120,7 +125,7 @@ def _why(task: Task, spans: list[tuple[int, int]], calls: list[Explanation]) -> 
             told.append(_together([part for part, pieces in zip(parts, met, strict=True) if pieces]))
             spans = [rest for span, pieces in zip(spans, met, strict=True) for rest in _without(span, pieces)]
     for part in reversed(told):
-        yield from part.lines()
+        yield from replace(part, text=shortened(part.text)).lines()
     for start, end in spans:
         yield f"{_name(start, end)} was met by no call; {_policy(task, start)}"
 

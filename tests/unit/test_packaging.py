@@ -1,6 +1,7 @@
 """What is handed out works without the checkout: sdist, wheel, an empty environment, a machine that boots."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -109,6 +110,31 @@ def test_a_machine_boots_from_the_wheel(python: Path, tmp_path: Path) -> None:
 
 def test_the_command_runs_from_the_wheel(python: Path, tmp_path: Path) -> None:
     assert "run" in run(python.with_name("numalab"), "--help", cwd=tmp_path)
+
+
+def test_a_project_tests_itself_with_the_wheel(tree: Path, python: Path, tmp_path: Path) -> None:
+    """The example of docs/testing.md: its own pyproject.toml, numalab as a stranger gets it."""
+    project = tmp_path / "project"
+    shutil.copytree(tree / "examples/pytest_project", project)
+    said = run(
+        python, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "--numa-seed=5", cwd=project
+    )
+    assert re.search(r"^plugins:.* numalab-", said, re.MULTILINE)
+    assert re.search(r"= 14 passed in ", said)
+    assert "numalab: --numa-seed=5" in said
+    # The same tests see what is wrong with the library: here it forgets what cannot go to the first node.
+    library = project / "src/nearby.py"
+    text = library.read_text()
+    wrong = text.replace("for node in nodes:", "for node in nodes[:1]:")
+    assert wrong != text
+    library.write_text(wrong)
+    failed = subprocess.run(
+        [python, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist"],
+        cwd=project, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert failed.returncode == pytest.ExitCode.TESTS_FAILED
+    assert "1 failed, 13 passed" in failed.stdout
+    assert "test_the_next_node_when_one_is_full" in failed.stdout
 
 
 def test_others_can_cimport_from_the_wheel(tree: Path, python: Path, tmp_path: Path) -> None:

@@ -106,6 +106,17 @@ def test_an_example_is_a_script_too(capsys, name: str) -> None:
     assert done.stderr == ""
 
 
+def test_pytest_project() -> None:
+    """It tests itself; test_packaging.py sees it do so with nothing but the wheel."""
+    command = [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    done = subprocess.run(
+        command, cwd=EXAMPLES / "pytest_project", check=False, capture_output=True, text=True
+    )
+    assert "14 passed" in done.stdout
+
+
 def test_every_example_is_tested() -> None:
     text = Path(__file__).read_text()
-    assert [path.name for path in EXAMPLES.rglob("*.py") if path.name not in text] == []
+    paths = [path.relative_to(EXAMPLES) for path in EXAMPLES.rglob("*.py")]
+    names = {"pytest_project" if path.parts[0] == "pytest_project" else path.name for path in paths}
+    assert [name for name in names if name not in text] == []

@@ -165,8 +165,8 @@ def test_random_seeds_can_be_repeated(project: pytest.Pytester) -> None:
         def test_order(numa_machine):
             order = []
             for name in "abcdefgh":
-                numa_machine.machine.spawn(lambda sys, name=name: order.append(name))
-            numa_machine.machine.run()
+                numa_machine.spawn(lambda sys, name=name: order.append(name))
+            numa_machine.run()
             assert order == list("abcdefgh"), f"seed {numa_machine.seed} " + "".join(order)
 
         @pytest.mark.numa(seed=3)
