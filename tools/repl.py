@@ -18,10 +18,13 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
+from numalab.mm._constants import PGFAULT, PGMIGRATE_SUCCESS, PSWPOUT
 from numalab.tools.compare import pass_lines
 from numalab.tools.errors import UsageError, one_line
 from numalab.tools.frames import VIEWS
 from numalab.tools.interrupt import ctrl_c
+from numalab.tools.picture import time_text
+from numalab.tools.progress import progress
 
 try:
     import cmd2
@@ -137,7 +140,7 @@ class Shell(cmd2.Cmd):
             self.perror(f"usage: {name} OPERATION, such as: {name} getcpu", style=None)
             return
         try:
-            with ctrl_c(self.session.machine.kernel):
+            with ctrl_c(self.session.machine.kernel), progress(sys.stderr, self._how_far):
                 answer = self.session.operate(text)
         except UsageError as error:
             self.perror(one_line(error))
@@ -155,6 +158,13 @@ class Shell(cmd2.Cmd):
         name = next(iter(split(text.partition(": ")[2] or text).pos), "")
         if name in OPERATIONS and not answer.endswith("unsupported"):
             self.perror(f"usage: {name} {OPERATIONS[name].usage}", style=None)
+
+    def _how_far(self) -> str:
+        """What is told of an operation that takes long."""
+        mem = self.session.machine.mem
+        counted = ((PGFAULT, "faults"), (PGMIGRATE_SUCCESS, "pages migrated"), (PSWPOUT, "to swap"))
+        counts = ", ".join(f"{int(mem.event[event])} {what}" for event, what in counted)
+        return f"{time_text(mem.hw.now)} on the machine's clock, {counts} since boot"
 
     def _python(self, code: str) -> None:
         """Print what Python code prints or is worth, or the error it ended in."""
