@@ -57,7 +57,6 @@ class State(enum.Enum):
     RUNNING = "R (running)"
     INTERRUPTIBLE = "S (sleeping)"
     UNINTERRUPTIBLE = "D (disk sleep)"
-    IDLE = "I (idle)"
     ZOMBIE = "Z (zombie)"
     DEAD = "X (dead)"
 

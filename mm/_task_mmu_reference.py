@@ -1,10 +1,11 @@
 """Plain-Python twin of _task_mmu: looking at page tables, what /proc says of a program's pages.
 
-Mirrors the walks of fs/proc/task_mmu.c: pagemap_read() and gather_pte_stats().
+Mirrors the walks of fs/proc/task_mmu.c: pagemap_read(), gather_pte_stats() and smaps_account().
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from numalab.arch import _pagetable_reference as pt
 from numalab.mm import _constants as c
 from numalab.mm._migrate_entry_reference import mig_entry_pfn
 from numalab.mm._reference import View, huge_pmd, is_page, mapped_ptes
+from numalab.mm._swap_reference import swap_cache_page
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,3 +76,55 @@ def numa_stats(
         having(c.PG_writeback),
         per_node,
     )
+
+
+PSS_SHIFT = 12
+_MEM_SIZE_STATS = (
+    "resident", "shared_clean", "shared_dirty", "private_clean", "private_dirty", "referenced", "anonymous", "lazyfree",
+    "anonymous_thp", "swap", "swap_pss", "pss", "pss_anon", "pss_file", "pss_shmem", "pss_dirty",
+)  # fmt: skip
+
+
+def smaps_account(m: View, mss: Counter[str], pfn: int, young: bool, dirty: bool, present: bool) -> None:
+    """smaps_account(): one page. One that is under migration is taken for shared, nobody knows by how many."""
+    flags, mapcount = m.hot.flags[pfn], m.hot.mapcount[pfn]
+    private = present and mapcount < 2
+    pss = (pt.PAGE_SIZE << PSS_SHIFT) // (mapcount if present and mapcount >= 2 else 1)
+    kind = "anon" if flags & c.PG_anon else "shmem" if flags & c.PG_swapbacked else "file"
+    if kind == "anon":
+        mss["anonymous"] += pt.PAGE_SIZE
+        if not flags & (c.PG_swapbacked | c.PG_dirty) and not dirty:
+            mss["lazyfree"] += pt.PAGE_SIZE
+    if young or flags & c.PG_referenced:
+        mss["referenced"] += pt.PAGE_SIZE
+    written = dirty or flags & c.PG_dirty != 0
+    mss["resident"] += pt.PAGE_SIZE
+    mss[f"{'private' if private else 'shared'}_{'dirty' if written else 'clean'}"] += pt.PAGE_SIZE
+    mss["pss"] += pss
+    mss[f"pss_{kind}"] += pss
+    mss["pss_dirty"] += pss * written
+
+
+def smaps_swap(m: View, mss: Counter[str], pte: int) -> None:
+    """A page in swap, by how many have its slot; the swap cache is none of them."""
+    entry = pt.swp_entry(pt.swp_type(pte), pt.swp_offset(pte))
+    users = m.swap_map(pt.swp_type(pte))[pt.swp_offset(pte)] - (swap_cache_page(m, entry) != 0)
+    mss["swap"] += pt.PAGE_SIZE
+    mss["swap_pss"] += (pt.PAGE_SIZE << PSS_SHIFT) // max(users, 1)
+
+
+def smaps_stats(mem: MemMap, mm: MmStruct, start: int, end: int) -> tuple[int, ...]:
+    """smap_gather_stats() over [start, end): the first sixteen numbers of SmapsStats (mm/smaps.py)."""
+    m = View(mem)
+    mss: Counter[str] = Counter()
+    for va, pte in mapped_ptes(m, mm.pgd, start, end):
+        if is_page(pte):
+            pfn = pt.pte_pfn(pte)
+            smaps_account(m, mss, pfn, pte & pt.PTE_ACCESSED != 0, pte & pt.PTE_DIRTY != 0, True)
+            if m.hot.flags[pfn] & c.PG_anon and huge_pmd(m, mm.pgd, va) >= 0:
+                mss["anonymous_thp"] += pt.PAGE_SIZE
+        elif pt.is_migration_entry(pte):
+            smaps_account(m, mss, mig_entry_pfn(pte), False, False, False)
+        elif pte and not pt.pte_mapped(pte):
+            smaps_swap(m, mss, pte)
+    return tuple(mss[name] for name in _MEM_SIZE_STATS)

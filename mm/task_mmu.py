@@ -34,7 +34,9 @@ from numalab.mm.vma_tree import vma_pages
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["NumaStats", "VmSizes", "numa_maps_stats", "pagemap", "show_map_vma", "show_numa_map", "vm_sizes"]
+__all__ = [
+    "NumaStats", "VmSizes", "map_line", "numa_maps_stats", "pagemap", "show_map_vma", "show_numa_map", "vm_sizes",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +126,17 @@ def show_map_vma(mm: MmStruct, vma: VMA) -> str:
         letter if flags & bit else "-" for letter, bit in (("r", VM_READ), ("w", VM_WRITE), ("x", VM_EXEC))
     ) + ("s" if flags & VM_MAYSHARE else "p")
     if vma.file is not None:
-        where = f"{vma.pgoff << PAGE_SHIFT:08x} 00:{vma.file.dev:02x} {vma.file.ino} "
-        line = f"{vma.start:08x}-{vma.end:08x} {rights} {where}"
-        return f"{line:<73}{_mangle_path(vma.file.path, chr(10))}"
-    line = f"{vma.start:08x}-{vma.end:08x} {rights} {0:08x} 00:00 0 "
+        file = vma.file
+        offset, name = vma.pgoff << PAGE_SHIFT, _mangle_path(file.path, "\n")
+        return map_line(vma.start, vma.end, rights, offset, file.dev, file.ino, name)
     name = _area_name(mm, vma)
-    return f"{line:<73}[{name}]" if name else line
+    return map_line(vma.start, vma.end, rights, 0, 0, 0, f"[{name}]" if name else "")
+
+
+def map_line(start: int, end: int, rights: str, offset: int, dev: int, ino: int, name: str) -> str:
+    """show_vma_header_prefix(), and the name behind it in its column."""
+    line = f"{start:08x}-{end:08x} {rights} {offset:08x} 00:{dev:02x} {ino} "
+    return f"{line:<73}{name}" if name else line
 
 
 def pagemap(mm: MmStruct, start: int, n: int) -> npt.NDArray[np.uint64]:

@@ -17,6 +17,7 @@ from numalab.mm._mm_types import AddressSpace
 from numalab.mm.backing_dev import disk_of
 from numalab.mm.errseq import errseq_seen, errseq_set
 from numalab.mm.swap_state import swap_writepages, wait_on_page
+from numalab.mm.zones import nr_free_pages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from numalab.mm.filemap import MappedFile
 
 __all__ = [
-    "balance_dirty_pages", "file_check_wb_err", "filemap_flush", "filemap_write_and_wait", "submit_writes",
-    "wakeup_flusher_threads",
+    "balance_dirty_pages", "dirty_limits", "file_check_wb_err", "filemap_flush", "filemap_write_and_wait",
+    "submit_writes", "wakeup_flusher_threads",
 ]  # fmt: skip
 
 BATCH = 256
@@ -127,17 +128,20 @@ def wakeup_flusher_threads(mem: MemMap) -> None:
                 filemap_flush(mapping, 0, mapping.size)
 
 
+def dirty_limits(mem: MemMap) -> tuple[int, int]:
+    """domain_dirty_limits(): pages that may be dirty before somebody begins to write, and before writers wait."""
+    dirtyable = nr_free_pages(mem) + int(mem.node_stat[:, [c.NR_INACTIVE_FILE, c.NR_ACTIVE_FILE]].sum())
+    return BACKGROUND_RATIO * dirtyable // 100, DIRTY_RATIO * dirtyable // 100
+
+
 def balance_dirty_pages(mem: MemMap) -> None:
     """Keep the share of dirty pages down: begin to write above the background ratio, wait above the other."""
     dirty = sum(mem.node_stat[:, c.NR_FILE_DIRTY].tolist())
     if not dirty:
         return
-    dirtyable = int(mem.zones["free"].sum()) + int(
-        mem.node_stat[:, [c.NR_INACTIVE_FILE, c.NR_ACTIVE_FILE]].sum()
-    )
-    if 100 * dirty > BACKGROUND_RATIO * dirtyable:
+    background, limit = dirty_limits(mem)
+    if dirty > background:
         wakeup_flusher_threads(mem)
-    limit = DIRTY_RATIO * dirtyable // 100
 
     def writing() -> int:
         return sum(store.writing for store in mem.bdis if store is not None)

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from numalab.mm._mm_types import MemMap
 
 __all__ = [
-    "LOWMEM_RESERVE_RATIO", "WATERMARK_SCALE_FACTOR", "ZONE_MOVABLE", "ZONE_NORMAL", "ZoneRows", "build_zonelists",
-    "grow_zone_span", "in_zone_movable", "isolate_zone", "nr_free_pages", "populated_zones", "setup_pagesets",
-    "setup_watermarks", "shrink_zone_span", "use_virgin", "zone_of", "zone_row", "zone_spans",
+    "LOWMEM_RESERVE_RATIO", "MOVABLE_MIN", "WATERMARK_SCALE_FACTOR", "ZONE_MOVABLE", "ZONE_NORMAL",
+    "ZoneRows", "build_zonelists", "grow_zone_span", "in_zone_movable", "isolate_zone", "nr_free_pages",
+    "populated_zones", "setup_pagesets", "setup_watermarks", "shrink_zone_span", "use_virgin", "zone_of",
+    "zone_row", "zone_spans",
 ]  # fmt: skip
 
 ZONE_NORMAL, ZONE_MOVABLE = 2, 3
@@ -37,6 +38,8 @@ ZONE_NORMAL, ZONE_MOVABLE = 2, 3
 #: sysctl_lowmem_reserve_ratio: how much of a lower zone is kept from requests that may use a higher one.
 LOWMEM_RESERVE_RATIO = (256, 256, 32, 0)
 WATERMARK_SCALE_FACTOR = 10
+#: SWAP_CLUSTER_MAX: a zone that the kernel itself takes nothing from keeps at least so many frames.
+MOVABLE_MIN = 32
 
 
 class ZoneRows:
@@ -236,7 +239,7 @@ def setup_watermarks(mem: MemMap) -> None:
         managed = int(z["managed"])
         low = share = pages_min * managed // total
         if z["type"] == ZONE_MOVABLE:  # where the kernel itself takes nothing little need be kept
-            low = min(max(managed // 1024, 32), 128, managed // 16)
+            low = min(max(managed // 1024, MOVABLE_MIN), 128, managed // 16)
         step = max(share // 4, managed * WATERMARK_SCALE_FACTOR // 10000)
         z["watermark"] = [low + i * step for i in range(4)]
         above = 0

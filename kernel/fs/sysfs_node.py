@@ -1,6 +1,6 @@
-"""/sys/devices/system/node and cpu: the machine's nodes as programs find them.
+"""/sys/devices/system/node: the machine's nodes as programs find them.
 
-Mirrors drivers/base/node.c and cpu.c; Documentation/ABI/stable/sysfs-devices-node.
+Mirrors drivers/base/node.c; Documentation/ABI/stable/sysfs-devices-node.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ from numalab.kernel.fs.seq import bitmap_hex, bitmap_list, lines
 from numalab.kernel.fs.sysfs_memory import find_block
 from numalab.kernel.state import Kernel
 from numalab.mm.memory_block import memory_blocks
-from numalab.mm.vmstat import node_meminfo, numastat
+from numalab.mm.vmstat import node_meminfo, node_vmstat, numastat
 
 __all__ = ["add_sysfs_node"]
 
 _NODES = "devices/system/node"
-_CPUS = "devices/system/cpu"
 
 
 def add_sysfs_node(k: Kernel, sys: Directory) -> None:
-    """Fill /sys/devices/system/{node,cpu}."""
+    """Fill /sys/devices/system/node."""
     topology = k.topology
     # A node stays online when its memory goes: it keeps its directory, and may have CPUs.
     online = sum(1 << nid for nid in topology.node_ids)
@@ -36,9 +35,6 @@ def add_sysfs_node(k: Kernel, sys: Directory) -> None:
     }
     for name, mask in masks.items():
         sys.add(f"{_NODES}/{name}", _mask_file(mask))
-    cpus = (1 << topology.nr_cpus) - 1
-    for name in ("possible", "present", "online"):
-        sys.add(f"{_CPUS}/{name}", text_file(_constant(bitmap_list(cpus))))
     for node in topology.nodes:
         _add_node(k, sys, node)
 
@@ -81,9 +77,10 @@ def _add_node(k: Kernel, sys: Directory, node: Node) -> None:
     sys.add(base + "cpulist", text_file(_constant(bitmap_list(cpus))))
     sys.add(base + "cpumap", text_file(_constant(bitmap_hex(cpus, topology.nr_cpus))))
     sys.add(base + "meminfo", text_file(lambda: _meminfo(k, node.id)))
-    sys.add(base + "numastat", text_file(lambda: _numastat(k, node.id)))
+    sys.add(base + "numastat", text_file(lambda: _counters(numastat(k.mem, node.id))))
+    sys.add(base + "vmstat", text_file(lambda: _counters(node_vmstat(k.mem, node.id))))
     for cpu in node.cpus:
-        sys.add(f"{base}cpu{cpu}", Directory(0o555))
+        sys.add(f"{base}cpu{cpu}", _link(f"../../cpu/cpu{cpu}"))
 
 
 def _meminfo(k: Kernel, nid: int) -> str:
@@ -101,6 +98,9 @@ def _meminfo(k: Kernel, nid: int) -> str:
     )
 
 
-def _numastat(k: Kernel, nid: int) -> str:
-    """nodeN/numastat: pages since boot; its names are older than vmstat's."""
-    return lines(*(f"{name} {value}" for name, value in numastat(k.mem, nid).items()))
+def _counters(values: dict[str, int]) -> str:
+    return lines(*(f"{name} {value}" for name, value in values.items()))
+
+
+def _link(target: str) -> Symlink:
+    return Symlink(lambda: target)

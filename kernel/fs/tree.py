@@ -17,6 +17,7 @@ from numalab.kernel.fs.proc_pid import PidDirectory
 from numalab.kernel.fs.proc_system import add_proc_system
 from numalab.kernel.fs.super import SuperBlock
 from numalab.kernel.fs.sysctl import add_sysctl
+from numalab.kernel.fs.sysfs_cpu import add_sysfs_cpu
 from numalab.kernel.fs.sysfs_hugetlb import add_hugetlb
 from numalab.kernel.fs.sysfs_memory import add_sysfs_memory
 from numalab.kernel.fs.sysfs_mm import add_sysfs_mm
@@ -67,6 +68,7 @@ def build_tree(k: Kernel) -> None:
     add_sysctl(k, proc)
     add_sysfs_memory(k, sys)
     add_sysfs_node(k, sys)
+    add_sysfs_cpu(k, sys)
     add_sysfs_mm(k, sys)
     add_sysfs_thp(k, sys)
     add_hugetlb(k, proc, sys)

@@ -96,8 +96,9 @@ class Driver(Spaces):
             words = np.zeros(pages, np.uint64)
             machine.k.task_mmu.pagemap_range(machine.mem, mm, start, words)
             stats = machine.k.task_mmu.numa_stats(machine.mem, mm, start, start + pages * PAGE)
+            smaps = machine.k.task_mmu.smaps_stats(machine.mem, mm, start, start + pages * PAGE)
             mapped = [int(word) & (1 << 55) - 1 for word in words if word >> np.uint64(63)]
-            return words, stats, [machine.k.rmap.rmap_walk(machine.mem, pfn) for pfn in mapped[:1]]
+            return words, stats, smaps, [machine.k.rmap.rmap_walk(machine.mem, pfn) for pfn in mapped[:1]]
 
         self.act(who, action, ("look", who, place, pages))
 
