@@ -62,6 +62,7 @@ fuzz-oracle: recorder $(VENV)/.dev $(BUILT) ## random scenarios, there and here:
 
 .PHONY: check check-fast check-long
 check check-fast check-long: $(VENV)/.dev $(BUILT)
+check check-long: real-tools
 
 check-fast: lint ## lint and the quick tests, 4 minutes at most
 	NUMALAB_HYPOTHESIS=fast $(PYTEST) -m "not (slow or long or wheel)"
@@ -71,6 +72,14 @@ check: lint wheel ## all that must hold before a commit, 15 minutes at most
 
 check-long: lint wheel ## as check, with new random examples and the long tests, 60 minutes at most
 	NUMALAB_HYPOTHESIS=night $(PYTEST) -m "not wheel"
+
+# Debian's own numactl and numastat, to be pointed at a machine. Where they cannot be had, that test is skipped.
+.PHONY: real-tools
+real-tools:
+	@{ command -v numactl && command -v numastat; } >/dev/null || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing numactl" && \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(apt) -qq numactl >/dev/null || \
+			echo "numalab export is not tried with real programs. As root: $(apt) numactl"; }
 
 # Checked builds stand apart: each is a package of its own in build/MODE, and the modules beside the sources stay those
 # of `make build`, even if a check is broken off. tests/checked/README.md says what they look for.

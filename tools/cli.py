@@ -5,6 +5,7 @@
     numalab conform [DIR]            recorded answers of a real kernel against ours
     numalab compare PROGRAM [ARGS]   the same program under each migration engine
     numalab bench migrate            what migrations cost
+    numalab export DIR [PROGRAM]     /proc and /sys as plain files
     numalab demo                     what it is about, in half a minute
 
 Exit codes: those of the program for ``run``; 0 or 1 for ``conform``; 2 and one line for wrong use.
@@ -83,6 +84,18 @@ def _parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="what migrations cost, by engine, size and share of obstacles")
     bench.add_argument("what", metavar="WHAT", help="migrate")
 
+    export = commands.add_parser("export", help="/proc and /sys of a machine as plain files")
+    export.add_argument("--machine", default="quad", metavar="SPEC", help=_MACHINE_HELP)
+    export.add_argument("--engine", metavar="NAME", help="migration engine: batched, direct or swap")
+    export.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of every choice the scheduler has"
+    )
+    export.add_argument("directory", type=Path, metavar="DIR", help="is made; has to be empty")
+    export.add_argument(
+        "program", nargs="?", metavar="PROGRAM", help="runs first; the files show it as it returns from main"
+    )
+    _add_arguments(export)
+
     demo = commands.add_parser("demo", help="a guided tour: memory follows its process")
     demo.add_argument("--seed", type=int, default=0, metavar="N", help=argparse.SUPPRESS)
 
@@ -129,6 +142,11 @@ def _dispatch(argv: Sequence[str]) -> int:
         from numalab.tools import bench  # noqa: PLC0415
 
         return bench.main(options.what)
+    if options.command == "export":
+        from numalab.tools import export, run  # noqa: PLC0415
+
+        with run.boot(options.machine, seed=options.seed, engine=options.engine) as machine:
+            return export.main(options.directory, options.program, options.args, machine)
     if options.command == "demo":
         from numalab.tools import demo  # noqa: PLC0415
 

@@ -379,6 +379,16 @@ class Shell(cmd2.Cmd):
         except UsageError as error:
             self.perror(one_line(error))
 
+    def do_export(self, statement: cmd2.Statement) -> None:
+        """Write /proc and /sys as plain files, for programs that know nothing of numalab.
+
+        Usage: export DIR         is made; has to be empty
+        """
+        try:
+            self.session.export(statement.args)
+        except UsageError as error:
+            self.perror(one_line(error))
+
     def do_py(self, statement: Any) -> None:
         """Evaluate Python in the process `main`: sys are its system calls, machine is the machine.
 

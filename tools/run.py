@@ -8,6 +8,7 @@ prints it, without the frames of this package.  A ``.scn`` scenario prints one l
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import select
 import signal
@@ -22,6 +23,7 @@ from numalab.tools.errors import UsageError
 
 if TYPE_CHECKING:
     from numalab.kernel.machine import Machine
+    from numalab.syscalls.sys import Sys
 
 __all__ = ["boot", "main", "scenario_output"]
 
@@ -55,10 +57,18 @@ def scenario_output(machine: Machine, data: bytes, *, explain: bool = False) -> 
             yield f"{number} {text} => {answer}"
 
 
-def main(program: str, args: Sequence[str], machine: Machine, *, explain: bool = False) -> int:
+def main(
+    program: str,
+    args: Sequence[str],
+    machine: Machine,
+    *,
+    explain: bool = False,
+    at_end: Callable[[], object] | None = None,
+) -> int:
     """Run one program and return the exit status for the shell.
 
-    explain: say on standard error what each call did to pages.
+    explain: say on standard error what each call did to pages.  at_end: called when a Python program's main has
+    returned and the process is there still.
     The name's ending says what it is, as it does for people.  Raises UsageError if it cannot be read or is neither.
     """
     path = Path(program)
@@ -75,8 +85,8 @@ def main(program: str, args: Sequence[str], machine: Machine, *, explain: bool =
         from numalab.tools.explain import telling  # noqa: PLC0415
 
         with telling(machine):
-            return _run_python(machine, program, data, args)
-    return _run_python(machine, program, data, args)
+            return _run_python(machine, program, data, args, at_end)
+    return _run_python(machine, program, data, args, at_end)
 
 
 def _run_scenario(machine: Machine, data: bytes, explain: bool) -> int:
@@ -89,7 +99,13 @@ def _run_scenario(machine: Machine, data: bytes, explain: bool) -> int:
     return 0
 
 
-def _run_python(machine: Machine, program: str, data: bytes, args: Sequence[str]) -> int:
+def _run_python(
+    machine: Machine,
+    program: str,
+    data: bytes,
+    args: Sequence[str],
+    at_end: Callable[[], object] | None,
+) -> int:
     """Load the program as a module of its own and run its main(sys) as a process.
 
     Everything that it raises is its own affair and is shown as Python shows it, also while it is being loaded.
@@ -99,7 +115,8 @@ def _run_python(machine: Machine, program: str, data: bytes, args: Sequence[str]
     from numalab.kernel.report import format_exception  # noqa: PLC0415
 
     try:
-        status = machine.run(_load(program, data), argv=args)
+        main = _load(program, data)
+        status = machine.run(main if at_end is None else _followed_by(main, at_end), argv=args)
     except (UsageError, KeyboardInterrupt):
         raise
     except SystemExit as leave:
@@ -122,6 +139,18 @@ def _run_python(machine: Machine, program: str, data: bytes, args: Sequence[str]
     if -status not in (signal.SIGINT, signal.SIGPIPE):  # of these a shell says nothing
         print(signal.strsignal(-status) or f"Signal {-status}", file=host.stderr)
     return 128 - status
+
+
+def _followed_by(main: Callable[..., object], at_end: Callable[[], object]) -> Callable[..., object]:
+    """A main(sys) that calls another function when it has returned, and returns the same."""
+
+    @functools.wraps(main)
+    def both(sys: Sys) -> object:
+        status = main(sys)
+        at_end()
+        return status
+
+    return both
 
 
 def _reader_has_gone() -> bool:

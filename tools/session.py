@@ -12,6 +12,7 @@ import shlex
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 from greenlet import GreenletExit
@@ -25,6 +26,7 @@ from numalab.mm.task_mmu import numa_maps_stats
 from numalab.syscalls.sys import ExecImage
 from numalab.tools import explain, strace
 from numalab.tools.errors import UsageError
+from numalab.tools.export import export
 from numalab.tools.frames import Piece, frame_map
 from numalab.tools.interrupt import TYPED, keyboard_interrupt
 from numalab.tools.picture import bar_character, bytes_text, node_bars
@@ -296,6 +298,12 @@ class Session:
                 raise UsageError(f"usage: {strace.USAGE}")
         except OSError as error:
             raise UsageError(f"strace: {error.strerror}") from None
+
+    def export(self, text: str) -> None:
+        """Write /proc and /sys into a directory. Raises UsageError."""
+        if not text.strip():
+            raise UsageError("usage: export DIR")
+        export(self.machine, Path(text.strip()).expanduser())
 
     def replace_main(self) -> str:
         """Start ``main`` anew if it has ended: what became of it, or nothing. The rest of the machine is as it was."""

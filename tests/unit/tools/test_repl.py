@@ -330,3 +330,10 @@ def test_every_example_works(shell: Shell, capsys, name: str) -> None:
         assert err == ""
     out, _ = typed(shell, capsys, f"help {name}")
     assert f"Example: {EXAMPLES[name]}" in out
+
+
+def test_export(shell: Shell, capsys, tmp_path: Path) -> None:
+    assert typed(shell, capsys, "mmap a 3", "touch a w", f"export {tmp_path}/m")[1] == ""
+    assert "N0=3" in "".join(path.read_text() for path in tmp_path.glob("m/proc/*/numa_maps"))
+    assert typed(shell, capsys, f"export {tmp_path}/m") == ("", f"{tmp_path}/m is not empty\n")
+    assert typed(shell, capsys, "export")[1] == "usage: export DIR\n"
