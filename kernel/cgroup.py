@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
-from numalab.arch.errno import EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, ESRCH, KernelError
+from numalab.arch.errno import EAGAIN, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, ESRCH, KernelError
 from numalab.kernel.cpuset import Cpuset, cpuset_attach, cpuset_can_attach, cpuset_css_online, top_cpuset
 
 if TYPE_CHECKING:
@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from numalab.kernel.task import Task
 
 __all__ = [
-    "CONTROLLERS", "Cgroup", "cgroup_attach_task", "cgroup_create", "cgroup_destroy", "cgroup_exit", "cgroup_fork",
-    "cgroup_init", "cgroup_migrate_vet_dst", "cgroup_release", "cgroup_subtree_control", "find_process",
+    "CONTROLLERS", "NO_LIMIT", "Cgroup", "cgroup_attach_task", "cgroup_create", "cgroup_destroy",
+    "cgroup_exit", "cgroup_fork", "cgroup_init", "cgroup_migrate_vet_dst", "cgroup_release", "cgroup_subtree_control",
+    "find_process",
 ]  # fmt: skip
 
 CONTROLLERS = ("cpuset",)
+NO_LIMIT = (1 << 31) - 1
 
 
 class Cgroup:
@@ -43,7 +45,8 @@ class Cgroup:
     with tasks in them, or below.  subtree_control: the controllers that its children have.  cpuset: what its tasks go
     by, its own or that of a group above.  kn: its directory.
 
-    Nothing limits how deep groups lie, so whoever goes up or down does so without recursion.
+    max_descendants, max_depth: limits to what may be made below. There are none at first, so whoever goes up or down
+    does so without recursion.
     """
 
     cpuset: Cpuset
@@ -56,6 +59,7 @@ class Cgroup:
         self.tasks: dict[Task, None] = {}
         self.nr_populated_children = 0
         self.subtree_control: set[str] = set()
+        self.max_descendants = self.max_depth = NO_LIMIT
         self.dead = False
 
     @property
@@ -157,14 +161,25 @@ def cgroup_release(root: Cgroup) -> None:
         del cgrp.kn, cgrp.cpuset
 
 
+def _check_hierarchy_limits(parent: Cgroup) -> bool:
+    """Whether all groups from here up allow one more below ``parent``."""
+    return all(
+        depth <= cgrp.max_depth
+        and (cgrp.max_descendants == NO_LIMIT or len(list(cgrp.descendants())) <= cgrp.max_descendants)
+        for depth, cgrp in enumerate(parent.ancestors(), 1)
+    )
+
+
 def cgroup_create(parent: Cgroup, name: str) -> Cgroup:
-    """A new group. Errors: EINVAL (a name with a newline), ENODEV (the parent is gone), EEXIST."""
+    """A new group. Errors: EINVAL (a name with a newline), ENODEV (the parent is gone), EEXIST, EAGAIN (limits)."""
     if "\n" in name:
         raise KernelError(EINVAL)
     if parent.dead:
         raise KernelError(ENODEV)
     if name in parent.children:
         raise KernelError(EEXIST)
+    if not _check_hierarchy_limits(parent):
+        raise KernelError(EAGAIN, "cgroup.max.depth or cgroup.max.descendants")
     cgrp = parent.children[name] = Cgroup(name, parent)
     cgrp.cpuset = cpuset_css_online(cgrp, parent.cpuset) if cgrp.controllers else parent.cpuset
     return cgrp

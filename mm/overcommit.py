@@ -8,10 +8,15 @@ could not be kept even by an empty machine: one request for more pages than ther
 from __future__ import annotations
 
 from numalab.arch.errno import ENOMEM, KernelError
+from numalab.mm._constants import HPAGE_PMD_NR
 from numalab.mm._mm_types import MemMap
+from numalab.mm.swapfile import swap_areas
 from numalab.mm.vm_flags import PAGE_SHIFT, VM_HUGETLB, VM_NORESERVE, VM_SHARED, VM_WRITE
 
-__all__ = ["accountable_mapping", "vm_enough_memory"]
+__all__ = ["OVERCOMMIT_RATIO", "accountable_mapping", "vm_commit_limit", "vm_enough_memory"]
+
+#: vm.overcommit_ratio, percent of the RAM.
+OVERCOMMIT_RATIO = 50
 
 
 def accountable_mapping(flags: int) -> bool:
@@ -26,3 +31,9 @@ def vm_enough_memory(mem: MemMap, pages: int) -> None:
     total = int(mem.zones["managed"].sum()) + (int(mem.topology.boot["swap"]) >> PAGE_SHIFT)
     if pages > total:
         raise KernelError(ENOMEM, f"{pages} pages are more than the machine has ({total})")
+
+
+def vm_commit_limit(mem: MemMap) -> int:
+    """What mode 2 would hold all programs to together, in pages."""
+    ram = int(mem.zones["managed"].sum()) - mem.hstate.nr_huge_pages * HPAGE_PMD_NR
+    return ram * OVERCOMMIT_RATIO // 100 + sum(area.size for area in swap_areas(mem))

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from numalab.mm.filemap import MappedFile
 
 __all__ = [
-    "balance_dirty_pages", "dirty_limits", "file_check_wb_err", "filemap_flush", "filemap_write_and_wait",
-    "submit_writes", "wakeup_flusher_threads",
+    "BACKGROUND_RATIO", "DIRTY_RATIO", "balance_dirty_pages", "dirty_limits", "file_check_wb_err",
+    "filemap_flush", "filemap_write_and_wait", "submit_writes", "wakeup_flusher_threads",
 ]  # fmt: skip
 
 BATCH = 256

@@ -7,14 +7,15 @@ it has. Files of a group that is gone, or of a controller that it has no more, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from numalab.arch.errno import EINVAL, ENODEV, KernelError
+from numalab.arch.errno import EINVAL, ENODEV, ERANGE, KernelError
 from numalab.kernel.cgroup import (
     CONTROLLERS,
+    NO_LIMIT,
     Cgroup,
     cgroup_attach_task,
     cgroup_create,
@@ -205,13 +206,42 @@ def _subtree_control_write(k: Kernel, cgrp: Cgroup, opening: Opening, text: str)
         directory.populate()
 
 
-def _descendants(cgrp: Cgroup) -> Iterator[Cgroup]:
-    below = cgrp.descendants()
-    next(below)
-    return below
+def _stat_show(cgrp: Cgroup) -> str:
+    """cgroup.stat: groups below, and by controller those that have it, itself among them. What is gone is not kept."""
+    groups = list(cgrp.descendants())
+    having = {name: sum(name in group.controllers for group in groups) for name in CONTROLLERS}
+    return lines(
+        f"nr_descendants {len(groups) - 1}",
+        *(f"nr_subsys_{name} {count}" for name, count in having.items()),
+        "nr_dying_descendants 0",
+        *(f"nr_dying_subsys_{name} 0" for name in CONTROLLERS),
+    )
+
+
+def _limit(name: str) -> Cftype:
+    """cgroup.max.*: a number, or ``max``. Errors: EINVAL, ERANGE."""
+
+    def show(cgrp: Cgroup) -> str:
+        limit = getattr(cgrp, name)
+        return lines("max" if limit == NO_LIMIT else str(limit))
+
+    def store(k: Kernel, cgrp: Cgroup, opening: Opening, text: str) -> None:
+        word = text.strip()
+        limit = NO_LIMIT if word == "max" else kstrtoint(word, -(1 << 63), (1 << 63) - 1)
+        if not 0 <= limit <= NO_LIMIT:
+            raise KernelError(ERANGE)
+        setattr(cgrp, name, limit)
+
+    return Cftype(show, store)
 
 
 # cpuset.*
+
+
+def _exclusive_write(k: Kernel, cgrp: Cgroup, opening: Opening, text: str) -> None:
+    """cpuset.cpus.exclusive: only what makes partitions is asked for here. Errors: EINVAL."""
+    if text.strip():
+        raise KernelError(EINVAL, "there are no partitions")
 
 
 def _partition_write(k: Kernel, cgrp: Cgroup, opening: Opening, text: str) -> None:
@@ -229,9 +259,9 @@ FILES: dict[str, Cftype] = {
         _controllers_show(lambda cgrp: cgrp.subtree_control), _subtree_control_write
     ),
     "cgroup.events": Cftype(lambda cgrp: f"populated {cgrp.populated:d}\nfrozen 0\n", on_root=False),
-    "cgroup.stat": Cftype(
-        lambda cgrp: f"nr_descendants {len(list(_descendants(cgrp)))}\nnr_dying_descendants 0\n"
-    ),
+    "cgroup.max.descendants": _limit("max_descendants"),
+    "cgroup.max.depth": _limit("max_depth"),
+    "cgroup.stat": Cftype(_stat_show),
     "cpuset.cpus": Cftype(
         lambda cgrp: lines(bitmap_list(cgrp.cpuset.cpus_allowed)),
         lambda k, cgrp, opening, text: update_cpumask(k, cgrp.cpuset, text),
@@ -250,6 +280,8 @@ FILES: dict[str, Cftype] = {
     "cpuset.mems.effective": Cftype(
         lambda cgrp: lines(bitmap_list(cgrp.cpuset.effective_mems)), controller="cpuset"
     ),
+    "cpuset.cpus.exclusive": Cftype(lambda cgrp: "\n", _exclusive_write, on_root=False, controller="cpuset"),
+    "cpuset.cpus.exclusive.effective": Cftype(lambda cgrp: "\n", on_root=False, controller="cpuset"),
     "cpuset.cpus.partition": Cftype(
         lambda cgrp: "member\n", _partition_write, on_root=False, controller="cpuset"
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from numalab.kernel.fs.seq import lines
 from numalab.kernel.state import Kernel
 from numalab.mm.mmzone import NODE_STATS
+from numalab.mm.overcommit import vm_commit_limit
 from numalab.mm.swap import nr_swap_pages
 from numalab.mm.swapfile import swap_areas
 from numalab.mm.vm_flags import PAGE_SIZE, PMD_SIZE, VM_ACCOUNT
@@ -19,8 +20,6 @@ from numalab.mm.zones import nr_free_pages
 __all__ = ["meminfo"]
 
 _PAGE_KB = PAGE_SIZE >> 10
-#: vm.overcommit_ratio, percent of the RAM.
-_OVERCOMMIT_RATIO = 50
 #: VMALLOC_TOTAL in kB, by levels of the page tables.
 _VMALLOC_TOTAL = {4: (32 << 30) - 1, 5: (12800 << 30) - 1}
 
@@ -45,7 +44,7 @@ def meminfo(k: Kernel) -> str:
     kb["Cached"] = kb["FilePages"] - kb["SwapCached"]
     kb["SwapTotal"] = sum(area.size for area in swap_areas(k.mem)) * _PAGE_KB
     kb["SwapFree"] = nr_swap_pages(k.mem) * _PAGE_KB
-    kb["CommitLimit"] = _commit_limit(k) * _PAGE_KB
+    kb["CommitLimit"] = vm_commit_limit(k.mem) * _PAGE_KB
     kb["Committed_AS"] = _committed(k) * _PAGE_KB
     kb["VmallocTotal"] = _VMALLOC_TOTAL[k.hw.levels]
     huge = k.mem.hstate
@@ -78,12 +77,6 @@ def _available(k: Kernel) -> int:
     )
     cache -= min(cache // 2, int(zones["watermark"][:, 1].sum()))
     return max(0, nr_free_pages(k.mem) - kept + cache)
-
-
-def _commit_limit(k: Kernel) -> int:
-    """vm_commit_limit(), in pages; nobody is held to it."""
-    ram = int(k.mem.zones["managed"].sum()) - k.mem.hstate.nr_huge_pages * (PMD_SIZE // PAGE_SIZE)
-    return ram * _OVERCOMMIT_RATIO // 100 + sum(area.size for area in swap_areas(k.mem))
 
 
 def _committed(k: Kernel) -> int:

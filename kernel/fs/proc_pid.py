@@ -59,7 +59,7 @@ class PidDirectory(Directory):
             "maps": _MmFile(k, task, 0o444, _maps),
             "numa_maps": _MmFile(k, task, 0o444, _numa_maps),
             "smaps": _MmFile(k, task, 0o444, _smaps),
-            "smaps_rollup": _MmFile(k, task, 0o444, _smaps_rollup),
+            "smaps_rollup": _SmapsRollup(k, task, 0o444, _smaps_rollup),
             "pagemap": _Pagemap(k, task),
         }
         for name, inode in files.items():
@@ -93,6 +93,16 @@ class _MmFile(PseudoFile):
         _check_open(self._k, self._task, opening)
 
 
+class _SmapsRollup(_MmFile):
+    """smaps_rollup: unlike the others it cannot be opened of who has no memory."""
+
+    def open(self, opening: Opening) -> None:
+        """Errors: EACCES, ESRCH."""
+        super().open(opening)
+        if self._task.mm is None:
+            raise KernelError(ESRCH)
+
+
 def _maps(task: Task) -> str:
     """maps: an area a line, in the order of addresses."""
     mm = task.mm
@@ -115,7 +125,7 @@ def _smaps(task: Task) -> str:
 
 
 def _smaps_rollup(task: Task) -> str:
-    """smaps_rollup: all areas as one."""
+    """All areas as one."""
     mm = task.mm
     assert mm is not None
     return lines(*show_smaps_rollup(mm))

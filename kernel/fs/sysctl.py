@@ -16,7 +16,9 @@ from numalab.kernel.fs.inode import Directory, Opening, PseudoFile
 from numalab.kernel.fs.sysfs_mm import kstrtoint
 from numalab.kernel.state import Kernel
 from numalab.kernel.ucount import MAX_THREADS
+from numalab.mm.overcommit import OVERCOMMIT_RATIO
 from numalab.mm.vm_flags import MMAP_MIN_ADDR
+from numalab.mm.writeback import BACKGROUND_RATIO, DIRTY_RATIO
 from numalab.mm.zones import LOWMEM_RESERVE_RATIO, WATERMARK_SCALE_FACTOR, setup_pagesets
 
 __all__ = ["add_sysctl"]
@@ -30,6 +32,9 @@ def add_sysctl(k: Kernel, proc: Directory) -> None:
     # Set at boot, or built in: mm has no way to change them while it runs.
     fixed = {
         "vm/overcommit_memory": 0,
+        "vm/overcommit_ratio": OVERCOMMIT_RATIO,
+        "vm/dirty_background_ratio": BACKGROUND_RATIO,
+        "vm/dirty_ratio": DIRTY_RATIO,
         "vm/mmap_min_addr": MMAP_MIN_ADDR,
         "vm/watermark_scale_factor": WATERMARK_SCALE_FACTOR,
         "kernel/numa_balancing": int(boot["numa_balancing"]),
@@ -40,7 +45,7 @@ def add_sysctl(k: Kernel, proc: Directory) -> None:
         proc.add(f"sys/vm/{name}", _number(k.mem, attribute, partial(_value, attribute)))
     proc.add("sys/vm/max_map_count", _number(k.mem, "max_map_count", lambda text: _int(text, 0, INT_MAX)))
     proc.add("sys/kernel/threads-max", _number(k, "max_threads", lambda text: _int(text, 1, MAX_THREADS)))
-    proc.add("sys/vm/lowmem_reserve_ratio", _file(lambda: "\t".join(map(str, LOWMEM_RESERVE_RATIO))))
+    proc.add("sys/vm/lowmem_reserve_ratio", _file(lambda: "\t".join(map(str, (*LOWMEM_RESERVE_RATIO, 0)))))
     proc.add("sys/vm/min_free_kbytes", _file(lambda: str(int(k.mem.zones["watermark"][:, 0].sum()) * 4)))
     proc.add(
         f"sys/vm/{_FRACTION}",

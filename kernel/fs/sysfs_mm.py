@@ -1,16 +1,28 @@
 """/sys/kernel/mm: weights of weighted interleaving, demotion.
 
-Mirrors the sysfs part of mm/mempolicy.c, mm/memory-tiers.c.
+Mirrors the sysfs parts of mm/mempolicy.c, memory-tiers.c, swap_state.c, vmscan.c and ksm.c. There are no ksmd and no
+multi-generational lists: their files say that they are off, and cannot be written.
 """
 
 from __future__ import annotations
 
 from numalab.arch.errno import EINVAL, KernelError
-from numalab.kernel.fs.inode import Directory, Opening, PseudoFile
+from numalab.kernel.fs.inode import Directory, Opening, PseudoFile, text_file
 from numalab.kernel.state import Kernel
 from numalab.mm.weights import get_il_weight, set_il_weight
 
 __all__ = ["add_sysfs_mm", "kstrtobool", "kstrtoint"]
+
+_FIXED: dict[str, object] = {
+    "lru_gen/enabled": f"{0:#06x}", "lru_gen/min_ttl_ms": 0, "swap/vma_ra_enabled": "true",
+    "ksm/advisor_max_cpu": 70, "ksm/advisor_max_pages_to_scan": 30000, "ksm/advisor_min_pages_to_scan": 500,
+    "ksm/advisor_mode": "[none] scan-time", "ksm/advisor_target_scan_time": 200, "ksm/full_scans": 0,
+    "ksm/general_profit": 0, "ksm/ksm_zero_pages": 0, "ksm/max_page_sharing": 256, "ksm/merge_across_nodes": 1,
+    "ksm/pages_scanned": 0, "ksm/pages_shared": 0, "ksm/pages_sharing": 0, "ksm/pages_skipped": 0,
+    "ksm/pages_to_scan": 100, "ksm/pages_unshared": 0, "ksm/pages_volatile": 0, "ksm/run": 0,
+    "ksm/sleep_millisecs": 20, "ksm/smart_scan": 1, "ksm/stable_node_chains": 0,
+    "ksm/stable_node_chains_prune_millisecs": 2000, "ksm/stable_node_dups": 0, "ksm/use_zero_pages": 0,
+}  # fmt: skip
 
 
 def add_sysfs_mm(k: Kernel, sys: Directory) -> None:
@@ -18,6 +30,12 @@ def add_sysfs_mm(k: Kernel, sys: Directory) -> None:
     for nid in k.topology.node_ids:
         sys.add(f"kernel/mm/mempolicy/weighted_interleave/node{nid}", _weight_file(k, nid))
     sys.add("kernel/mm/numa/demotion_enabled", _demotion_file(k))
+    for name, text in _FIXED.items():
+        sys.add(f"kernel/mm/{name}", _fixed(text))
+
+
+def _fixed(text: object) -> PseudoFile:
+    return text_file(lambda: f"{text}\n")
 
 
 def kstrtoint(text: str, low: int, high: int) -> int:

@@ -1,6 +1,7 @@
 """/sys/kernel/mm/transparent_hugepage: who gets huge pages, and how hard the kernel tries.
 
-Mirrors the sysfs part of mm/huge_memory.c. ``shmem_enabled`` can only be read: shared memory has no huge pages here.
+Mirrors the sysfs parts of mm/huge_memory.c and khugepaged.c. What belongs to huge pages of shared memory, of other
+sizes, and to khugepaged, none of which are here, can only be read.
 """
 
 from __future__ import annotations
@@ -8,14 +9,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from numalab.arch.errno import EINVAL, KernelError
-from numalab.kernel.fs.inode import Directory, Opening, PseudoFile
+from numalab.kernel.fs.inode import Directory, Opening, PseudoFile, text_file
 from numalab.kernel.fs.sysfs_mm import kstrtoint
 from numalab.kernel.state import Kernel
+from numalab.mm._constants import HPAGE_PMD_NR, HPAGE_PMD_ORDER
 from numalab.mm.huge_memory import DEFRAG, ENABLED
 from numalab.mm.vm_flags import PMD_SIZE
 
 __all__ = ["add_sysfs_thp"]
 
+#: khugepaged's settings, and how far it has come.
+KHUGEPAGED = {
+    "defrag": 1, "pages_to_scan": 8 * HPAGE_PMD_NR, "scan_sleep_millisecs": 10000, "alloc_sleep_millisecs": 60000,
+    "max_ptes_none": HPAGE_PMD_NR - 1, "max_ptes_swap": HPAGE_PMD_NR // 8, "max_ptes_shared": HPAGE_PMD_NR // 2,
+    "pages_collapsed": 0, "full_scans": 0,
+}  # fmt: skip
+#: The one size that follows ``enabled``; all others are off.
+SIZE_ENABLED = ("always", "inherit", "madvise", "never")
+SIZES_KB = tuple(4 << order for order in range(2, HPAGE_PMD_ORDER + 1))
 SHMEM_ENABLED = ("always", "within_size", "advise", "never", "deny", "force")
 
 
@@ -26,7 +37,16 @@ def add_sysfs_thp(k: Kernel, sys: Directory) -> None:
     sys.add(f"{here}/defrag", _choice(k, "defrag", DEFRAG))
     sys.add(f"{here}/use_zero_page", _use_zero_page(k))
     sys.add(f"{here}/hpage_pmd_size", PseudoFile(0o444, lambda opening: f"{PMD_SIZE}\n"))
-    sys.add(f"{here}/shmem_enabled", PseudoFile(0o444, lambda opening: _bracketed(SHMEM_ENABLED, "never")))
+    sys.add(f"{here}/shmem_enabled", _fixed(_bracketed(SHMEM_ENABLED, "never")))
+    for name, number in KHUGEPAGED.items():
+        sys.add(f"{here}/khugepaged/{name}", _fixed(f"{number}\n"))
+    for size in SIZES_KB:
+        chosen = "inherit" if size == PMD_SIZE >> 10 else "never"
+        sys.add(f"{here}/hugepages-{size}kB/enabled", _fixed(_bracketed(SIZE_ENABLED, chosen)))
+
+
+def _fixed(text: str) -> PseudoFile:
+    return text_file(lambda: text)
 
 
 def _bracketed(words: Sequence[str], chosen: str) -> str:

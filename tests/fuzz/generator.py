@@ -64,5 +64,5 @@ def question(world: World, actor: Actor, region: Region) -> str:
     if world.chance(8):
         return f"cat /proc/self/status grep={world.rng.choice(('Mems_allowed_list', 'Cpus_allowed_list'))}"
     if not region.hazy:
-        questions += [f"{asked} {part}" for asked in ("nodes", "nodes", "count", "numa_maps")]
+        questions += [f"{asked} {part}" for asked in ("nodes", "nodes", "count", "numa_maps", "smaps")]
     return world.rng.choice(questions)

@@ -1,4 +1,4 @@
-/* Operations that look at the kernel's own account: pagemap, mincore, maps, numa_maps, vmstat, cat. */
+/* Operations that look at the kernel's own account: pagemap, mincore, maps, numa_maps, smaps, vmstat, cat. */
 #include "scn.h"
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -134,6 +134,48 @@ static void op_numa_maps(void)
 	vmas("/proc/self/numa_maps", 0);
 }
 
+/* A line of smaps: what is not 0, and not how long the area is, or pages are if they are the usual ones. */
+static void say_smaps_line(char *line)
+{
+	char *colon = strchr(line, ':'), *rest;
+	unsigned long value = strtoul(colon + 1, NULL, 10);
+	const char *separator = "=";
+
+	*colon = 0;
+	if (!strcmp(line, "VmFlags")) {
+		say(" %s", line);
+		for (char *w = strtok_r(colon + 1, " ", &rest); w; w = strtok_r(NULL, " ", &rest)) {
+			say("%s%s", separator, w);
+			separator = ",";
+		}
+	} else if (value && strcmp(line, "Size") && !(strstr(line, "PageSize") && value == PAGE / 1024)) {
+		say(" %s=%lu", line, value);
+	}
+}
+
+static void op_smaps(void)
+{
+	struct span s = span_at(1);
+	unsigned long base = s.region ? s.region->base : s.start, start, end;
+	const char *separator = "";
+	int inside = 0;
+	char *rest;
+
+	read_file("/proc/self/smaps", big, sizeof big);
+	say("ret=0 [");
+	for (char *line = strtok_r(big, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2) {
+			inside = end > s.start && start < s.start + s.length;
+			if (inside)
+				say("%s+%ld:%lu", separator, (long)(start - base) / (long)PAGE, (end - start) / PAGE);
+			separator = inside ? "; " : separator;
+		} else if (inside) {
+			say_smaps_line(line);
+		}
+	}
+	say("]");
+}
+
 static unsigned long counter_in(const char *text, const char *name)
 {
 	size_t length = strlen(name);
@@ -192,5 +234,5 @@ static void op_cat(void)
 
 const struct operation look_operations[] = {
 	{"state", op_state}, {"samepfn", op_samepfn}, {"mincore", op_mincore}, {"maps", op_maps},
-	{"numa_maps", op_numa_maps}, {"vmstat", op_vmstat}, {"cat", op_cat}, {NULL, NULL},
+	{"numa_maps", op_numa_maps}, {"smaps", op_smaps}, {"vmstat", op_vmstat}, {"cat", op_cat}, {NULL, NULL},
 };

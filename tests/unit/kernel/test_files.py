@@ -384,7 +384,7 @@ def test_zoneinfo_and_meminfo(small: Machine) -> None:
     assert "\n        min      " in text
     assert "\n        protection: (" in text
     assert "\n    cpu: 1\n              count: " in text
-    assert text.endswith(f"start_pfn:           {small.mem.zones[-1]['start']}\n")
+    assert f"\n  start_pfn:           {small.mem.zones[-1]['start']}\nNode 1, zone   Normal\n" in text
     rows = {
         line.split(":")[0]: int(line.split()[1]) for line in small.read_file("/proc/meminfo").splitlines()
     }

@@ -59,6 +59,7 @@ EXAMPLES = {
     "seteuid": "seteuid 1000",
     "setuid": "setuid 1000",
     "sleep": "sleep 100",
+    "smaps": "smaps a",
     "spawn": "spawn p",
     "state": "state a",
     "swapoff": "swapoff",

@@ -1,7 +1,8 @@
-"""Operations that look at the kernel's own account: pagemap, mincore, maps, numa_maps, vmstat, cat."""
+"""Operations that look at the kernel's own account: pagemap, mincore, maps, numa_maps, smaps, vmstat, cat."""
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 
@@ -16,6 +17,7 @@ __all__ = ["TimedOut"]
 
 _PRESENT, _SWAPPED, _FILE = 1 << 63, 1 << 62, 1 << 61
 _PFN = (1 << 55) - 1
+_AREA = re.compile(r"([0-9a-f]+)-([0-9a-f]+) ")
 _PIECE = 4096  # pagemap entries in one read
 _TOO_MANY = 1 << 27  # entries that the recorder does not read within its two minutes
 
@@ -117,12 +119,15 @@ def _vmas(actor: Actor, span: Span, path: str) -> str:
         end = start + 1 if path.endswith("numa_maps") else strtoul(vma, at + 1, 16)[0]
         if not vma or end <= span.addr or start >= span.end:
             continue
-        difference = to_long(start - base)
-        offset = abs(difference) // PAGE * (1 if difference >= 0 else -1)
-        pieces.append(
-            f"+{offset}" + (_policy(vma[at:]) if path.endswith("numa_maps") else _extent(vma, start, end))
-        )
+        what = _policy(vma[at:]) if path.endswith("numa_maps") else _extent(vma, start, end)
+        pieces.append(f"+{_pages_between(base, start)}{what}")
     return "ret=0 [" + "; ".join(pieces) + "]"
+
+
+def _pages_between(base: int, addr: int) -> int:
+    """How many pages an address lies behind another, towards zero."""
+    difference = to_long(addr - base)
+    return abs(difference) // PAGE * (1 if difference >= 0 else -1)
 
 
 def _policy(rest: str) -> str:
@@ -135,6 +140,35 @@ def _extent(vma: str, start: int, end: int) -> str:
     """Pages and permissions of a maps line."""
     permissions = vma.partition("-")[2].partition(" ")[2][:4]
     return f":{(end - start) // PAGE} {permissions}"
+
+
+@operation("smaps", "RANGE")
+def smaps(actor: Actor, line: Line) -> str:
+    """What the pages of the VMAs are that overlap a range, and whose: the lines of smaps that are not 0, in kB."""
+    span = actor.span(line, 1)
+    base = span.region.base if span.region else span.addr
+    text = slurp(actor, "/proc/self/smaps")
+    areas: list[str] = []
+    inside = False
+    for row in (text if isinstance(text, str) else "").split("\n"):
+        if area := _AREA.match(row):
+            start, end = int(area[1], 16), int(area[2], 16)
+            inside = end > span.addr and start < span.end
+            if inside:
+                areas.append(f"+{_pages_between(base, start)}:{(end - start) // PAGE}")
+        elif inside and row:
+            areas[-1] += _smaps_row(row)
+    return "ret=0 [" + "; ".join(areas) + "]"
+
+
+def _smaps_row(row: str) -> str:
+    """What is not 0, and not how long the area is, or pages are if they are the usual ones."""
+    label, _, rest = row.partition(":")
+    if label == "VmFlags":
+        return " VmFlags=" + ",".join(rest.split())
+    value = strtoul(rest)[0]
+    usual = label == "Size" or (label.endswith("PageSize") and value == PAGE >> 10)
+    return f" {label}={value}" if value and not usual else ""
 
 
 @operation("vmstat", "[mark|KEY..]")
