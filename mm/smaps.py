@@ -11,7 +11,7 @@ from dataclasses import astuple, dataclass
 
 from numalab.mm._mm_types import VMA, MmStruct
 from numalab.mm.huge_memory import thp_vma_allowable, thp_vma_suitable
-from numalab.mm.task_mmu import map_line, show_map_vma
+from numalab.mm.task_mmu import map_line, show_map_vma, vm_softdirty
 from numalab.mm.vm_flags import (
     PAGE_SIZE,
     PMD_SIZE,
@@ -52,7 +52,7 @@ _VM_FLAGS = {
     VM_SEQ_READ: "sr", VM_RAND_READ: "rr", VM_DONTCOPY: "dc", VM_DONTEXPAND: "de", VM_LOCKONFAULT: "lf",
     VM_ACCOUNT: "ac", VM_NORESERVE: "nr", VM_HUGETLB: "ht", VM_WIPEONFORK: "wf", VM_DONTDUMP: "dd",
 }  # fmt: skip
-#: Behind VM_SOFTDIRTY, which all areas have that a program mapped, and not the stack that it was given.
+#: Those behind VM_SOFTDIRTY.
 _VM_FLAGS_HIGH = {VM_HUGEPAGE: "hg", VM_NOHUGEPAGE: "nh", VM_MERGEABLE: "mg"}
 
 _PSS_SHIFT = 12
@@ -168,6 +168,6 @@ def _rows(stats: SmapsStats, *, rollup: bool) -> list[str]:
 def _flag_letters(mm: MmStruct, vma: VMA) -> Iterable[str]:
     """show_smap_vma_flags(): in the order of their bits."""
     yield from (letters for bit, letters in _VM_FLAGS.items() if vma.flags & bit)
-    if not vma.start <= mm.start_stack < vma.end:
+    if vm_softdirty(mm, vma):
         yield "sd"
     yield from (letters for bit, letters in _VM_FLAGS_HIGH.items() if vma.flags & bit)

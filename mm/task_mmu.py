@@ -29,14 +29,18 @@ from numalab.mm.vm_flags import (
     VM_SHARED,
     VM_WRITE,
 )
-from numalab.mm.vma_tree import vma_pages
+from numalab.mm.vma_tree import find_vma, vma_next, vma_pages
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = [
     "NumaStats", "VmSizes", "map_line", "numa_maps_stats", "pagemap", "show_map_vma", "show_numa_map", "vm_sizes",
+    "vm_softdirty",
 ]  # fmt: skip
+
+
+_SOFT_DIRTY = np.uint64(1 << 55)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +146,34 @@ def map_line(start: int, end: int, rights: str, offset: int, dev: int, ino: int,
 def pagemap(mm: MmStruct, start: int, n: int) -> npt.NDArray[np.uint64]:
     """The words of /proc/PID/pagemap for ``n`` pages from ``start`` on, holes included.
 
-    Bit 63 present, 62 in swap or under migration, 61 file page or shared, 56 mapped once; bits 0-54 the frame
-    number (present), or 0-4 the swap type and 5-54 the offset. Whether frame numbers may be shown is the
-    caller's question.
+    Bit 63 present, 62 in swap or under migration, 61 file page or shared, 56 mapped once, 55 soft-dirty; bits
+    0-54 the frame number (present), or 0-4 the swap type and 5-54 the offset. Whether frame numbers may be shown
+    is the caller's question.
     """
     words = np.zeros(n, np.uint64)
     if n:
         mm.mem.k.task_mmu.pagemap_range(mm.mem, mm, start, words)
+        _mark_soft_dirty(mm, start, words)
     return words
+
+
+def vm_softdirty(mm: MmStruct, vma: VMA) -> bool:
+    """VM_SOFTDIRTY, which nobody clears: all areas have it that a program mapped, the stack that it was given not."""
+    return not vma.start <= mm.start_stack < vma.end
+
+
+def _mark_soft_dirty(mm: MmStruct, start: int, words: npt.NDArray[np.uint64]) -> None:
+    """Whatever lies in an area that has VM_SOFTDIRTY, also where no page is; else what was written: anonymous pages."""
+    end = start + len(words) * PAGE_SIZE
+    vma = find_vma(mm, start)
+    while vma is not None and vma.start < end:
+        part = words[max(vma.start - start, 0) >> PAGE_SHIFT : (min(vma.end, end) - start) >> PAGE_SHIFT]
+        if vm_softdirty(mm, vma):
+            part |= _SOFT_DIRTY
+        else:
+            frame = part & np.uint64(int(_SOFT_DIRTY) - 1)
+            part[(frame != 0) & (frame != mm.mem.zero_pfn)] |= _SOFT_DIRTY
+        vma = vma_next(mm, vma)
 
 
 @dataclass(frozen=True, slots=True)

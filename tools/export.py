@@ -2,7 +2,7 @@
 
 Whatever reads such files can be pointed at them: by ``lscpu --sysroot DIR``, or by mounting ``DIR/proc`` and
 ``DIR/sys`` over the host's in a mount namespace (docs/real-tools.md). They are a picture of one moment. What could not
-be read then is left out. pagemap, which is as long as the address space, has holes where there are no pages.
+be read then is left out. pagemap, which is as long as the address space, has holes where nothing is mapped.
 """
 
 from __future__ import annotations
@@ -91,9 +91,7 @@ def _mapped(inode: Inode, opening: Opening, path: Path) -> Iterator[tuple[int, b
     for area in (path.parent / "maps").read_text().splitlines():
         start, end = (int(address, 16) // _PAGE * _WORD for address in area.split()[0].split("-"))
         for pos in range(start, end, _PIECE):
-            words = inode.read(opening, pos, min(_PIECE, end - pos))
-            if any(words):
-                yield pos, words
+            yield pos, inode.read(opening, pos, min(_PIECE, end - pos))
 
 
 def main(directory: Path, program: str | None, args: Sequence[str], machine: Machine) -> int:

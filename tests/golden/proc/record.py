@@ -24,6 +24,8 @@ FILES = {
         "/sys/devices/system/node/node0/meminfo", "/sys/devices/system/node/node0/numastat",
         "/sys/devices/system/node/node0/vmstat",
     ],
+    # Its memory in slots is in ZONE_MOVABLE; node 2 has no other.
+    "movable": ["/proc/buddyinfo", "/proc/zoneinfo", "/proc/pagetypeinfo"],
     # Node 1 has no memory.
     "odd": [
         "/proc/buddyinfo", "/proc/zoneinfo", "/proc/pagetypeinfo", "/sys/devices/system/node/node1/meminfo",

@@ -18,7 +18,7 @@ import numalab
 from numalab import Machine, Sys
 
 HERE = Path(__file__).parent
-MACHINES = ("quad", "odd")
+MACHINES = ("quad", "movable", "odd")
 #: Of these files only what stands in front of the figures: the rest tells of the recorder's CPUs and interrupts.
 LABELS_ONLY = ("/proc/stat", "/proc/cpuinfo")
 _LABEL = re.compile(r"[^:]*:|\S*\s+")

@@ -6,7 +6,8 @@
 #define PRESENT (1ULL << 63)
 #define SWAPPED (1ULL << 62)
 #define FILE_OR_SHARED (1ULL << 61)
-#define FRAME ((1ULL << 55) - 1)
+#define FRAME_BITS 55
+#define FRAME ((1ULL << FRAME_BITS) - 1)
 #define MOST_FRAMES 4096
 #define DEFAULT_COUNTERS 5
 
@@ -36,7 +37,8 @@ static const char *state_of(uint64_t entry)
 static void op_state(void)
 {
 	struct span s = span_at(1);
-	int fd = open("/proc/self/pagemap", O_RDONLY);
+	int fd = open("/proc/self/pagemap", O_RDONLY), raw = option("raw", NULL) != NULL;
+	char bits[8];
 
 	if (fd < 0) {
 		say_result(-1);
@@ -44,8 +46,12 @@ static void op_state(void)
 	}
 	say("ret=0 state=");
 	list_start();
-	for (unsigned long a = s.start; a < s.start + s.length; a += PAGE)
-		list_add(state_of(pagemap_entry(fd, a)));
+	for (unsigned long a = s.start; a < s.start + s.length; a += PAGE) {
+		uint64_t entry = pagemap_entry(fd, a);
+
+		snprintf(bits, sizeof bits, "%llx", (unsigned long long)entry >> FRAME_BITS);
+		list_add(raw ? bits : state_of(entry));
+	}
 	list_end();
 	close(fd);
 }

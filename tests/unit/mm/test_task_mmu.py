@@ -105,14 +105,22 @@ def test_counts(m: MmMachine, mm: MmStruct) -> None:
 def test_pagemap(m: MmMachine, mm: MmStruct) -> None:
     touch_user(mm, m.ctx, AT, PAGE, 2, True)
     touch_user(mm, m.ctx, AT + 2 * PAGE, PAGE, 1, False)
-    exclusive, present = 1 << 56, 1 << 63
-    words = [int(word) for word in pagemap(mm, AT, 9)]
-    assert words[:2] == [present | exclusive | m.pfn(mm, AT + page * PAGE) for page in range(2)]
-    assert words[2] == present | m.mem.zero_pfn
-    assert words[3:] == [0] * 6
+    soft_dirty, exclusive, present = 1 << 55, 1 << 56, 1 << 63
+    words = [int(word) for word in pagemap(mm, AT - PAGE, 10)]
+    pfns = [m.pfn(mm, AT + page * PAGE) for page in range(2)]
+    assert words[:3] == [0, *(present | exclusive | soft_dirty | pfn for pfn in pfns)]
+    assert words[3] == present | soft_dirty | m.mem.zero_pfn
+    assert words[4:] == [*[soft_dirty] * 5, 0]
     m.fork(mm)
     assert not int(pagemap(mm, AT, 1)[0]) & exclusive
     assert len(pagemap(mm, AT, 0)) == 0
+
+
+def test_of_the_stack_only_what_was_written_is_soft_dirty(m: MmMachine, mm: MmStruct) -> None:
+    stack = setup_stack(mm)
+    touch_user(mm, m.ctx, stack.end - 3 * PAGE, PAGE, 1, False)
+    touch_user(mm, m.ctx, stack.end - PAGE, PAGE, 1, True)
+    assert [int(word) >> 55 for word in pagemap(mm, stack.end - 3 * PAGE, 4)] == [0x100, 0, 0x103, 0]
 
 
 def test_sizes(m: MmMachine, mm: MmStruct) -> None:

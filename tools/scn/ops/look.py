@@ -34,18 +34,23 @@ class TimedOut(Exception):
     """The operation would take longer than the controller waits."""
 
 
-@operation("state", "RANGE")
+@operation("state", "RANGE [raw=1]")
 def state(actor: Actor, line: Line) -> str:
-    """What pagemap says of each page: P anonymous, F file or shared, S in swap, . nothing."""
+    """What pagemap says of each page: P anonymous, F file or shared, S in swap, . nothing; or its upper bits in hex."""
     span = actor.span(line, 1)
     fd = actor.process.call("open", actor.path("/proc/self/pagemap"), 0, 0)
     if fd < 0:
         return result(fd)
     if span.pages > _TOO_MANY:
         raise TimedOut
-    text = rle(_state_of(entry) for entry in _pagemap(actor, fd, span.addr, span.pages))
+    shown = _bits_of if line.opt("raw", "") else _state_of
+    text = rle(map(shown, _pagemap(actor, fd, span.addr, span.pages)))
     actor.process.call("close", fd)
     return "ret=0 state=" + text
+
+
+def _bits_of(entry: int) -> str:
+    return f"{entry >> _PFN.bit_length():x}"
 
 
 def _state_of(entry: int) -> str:
