@@ -145,17 +145,19 @@ class Shell(cmd2.Cmd):
         except UsageError as error:
             self.perror(one_line(error))
             return
+        name = next(iter(split(text.partition(": ")[2] or text).pos), "")
         if "script-error=" not in answer:
             shown = _decoded(answer)
+            if name == "cat":  # a file is to be read, perhaps by the command
+                shown = shown.removeprefix("ret=0 text=").replace("|", "\n")
             if command:
                 run = subprocess.run(
                     command, shell=True, text=True, input=shown + "\n", stdout=subprocess.PIPE, check=False
                 )
                 shown = run.stdout.removesuffix("\n")
-            self.poutput(shown)
+            print(shown, file=self.stdout)  # as it is: poutput() would make blanks of tabs
             return
         self.perror(_decoded(answer))
-        name = next(iter(split(text.partition(": ")[2] or text).pos), "")
         if name in OPERATIONS and not answer.endswith("unsupported"):
             self.perror(f"usage: {name} {OPERATIONS[name].usage}", style=None)
 

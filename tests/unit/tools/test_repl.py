@@ -324,7 +324,7 @@ def test_every_example_works(shell: Shell, capsys, name: str) -> None:
     before = ("mmap a 8", "fill a 7", "file /tmp/f 8", "file /mnt/f 8", "mkdir /sys/fs/cgroup/g")
     typed(shell, capsys, *before, *([prepared[name]] if name in prepared else []))
     out, err = typed(shell, capsys, EXAMPLES[name])
-    assert out.startswith("ret=")
+    assert out.startswith("Mems_allowed_list:" if name == "cat" else "ret=")
     assert "err=" not in out
     if name != "exit":
         assert err == ""
@@ -337,3 +337,14 @@ def test_export(shell: Shell, capsys, tmp_path: Path) -> None:
     assert "N0=3" in "".join(path.read_text() for path in tmp_path.glob("m/proc/*/numa_maps"))
     assert typed(shell, capsys, f"export {tmp_path}/m") == ("", f"{tmp_path}/m is not empty\n")
     assert typed(shell, capsys, "export")[1] == "usage: export DIR\n"
+
+
+def test_cat_shows_a_file_as_it_is(shell: Shell, capsys) -> None:
+    out, _ = typed(shell, capsys, "cat /proc/buddyinfo")
+    assert out == shell.session.machine.read_file("/proc/buddyinfo")
+    out, _ = typed(
+        shell, capsys, "spawn p", "p: cat /proc/self/status grep=Mems_allowed_list", "cat /proc/nothing"
+    )
+    assert out.splitlines() == ["ret=0", "Mems_allowed_list:\t0-3", "ret=-1 err=ENOENT"]
+    out, _ = typed(shell, capsys, "cat /proc/meminfo | grep MemTotal")
+    assert out == "MemTotal:        2097148 kB\n"
