@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 
+import numpy as np
+
 from numalab.mm._mm_types import VMA, MmStruct
 from numalab.mm.huge_memory import thp_vma_allowable, thp_vma_suitable
-from numalab.mm.task_mmu import map_line, show_map_vma, vm_softdirty
+from numalab.mm.task_mmu import map_line, pagemap, show_map_vma, vm_softdirty
 from numalab.mm.vm_flags import (
     PAGE_SIZE,
     PMD_SIZE,
@@ -56,6 +58,8 @@ _VM_FLAGS = {
 _VM_FLAGS_HIGH = {VM_HUGEPAGE: "hg", VM_NOHUGEPAGE: "nh", VM_MERGEABLE: "mg"}
 
 _PSS_SHIFT = 12
+#: In pagemap: there is a page, or one in swap.
+_MAPPED = np.uint64(3 << 62)
 #: The key that the kernel takes for areas that may be executed and nothing else.
 _EXECUTE_ONLY_PKEY = 1
 
@@ -90,23 +94,29 @@ class SmapsStats:
 
 def smaps_stats(mm: MmStruct, vma: VMA) -> SmapsStats:
     """smap_gather_stats(): one walk of the page tables of ``vma``. What hugetlb maps is not counted as resident."""
-    counts = mm.mem.k.task_mmu.smaps_stats(mm.mem, mm, vma.start, vma.end)
+    found = SmapsStats(*mm.mem.k.task_mmu.smaps_stats(mm.mem, mm, vma.start, vma.end))
     if vma.flags & VM_HUGETLB:
-        found = SmapsStats(*counts)
         shared = found.shared_clean + found.shared_dirty
         return SmapsStats(shared_hugetlb=shared, private_hugetlb=found.resident - shared)
-    found = SmapsStats(*counts)
-    swap = SmapsStats(swap=_shmem_swap_usage(vma))
+    swap = SmapsStats(swap=_shmem_swap_usage(mm, vma))
     return found + swap + SmapsStats(pss_locked=found.pss if vma.flags & VM_LOCKED else 0)
 
 
-def _shmem_swap_usage(vma: VMA) -> int:
-    """Bytes of a shared file's part that are in swap: page tables hold no entries for them."""
+def _shmem_swap_usage(mm: MmStruct, vma: VMA) -> int:
+    """Bytes of a shared file's part that are in swap: page tables hold no entries for them.
+
+    A private mapping that may be written has copies: there only what has no PTE is the file's.
+    """
     mapping = None if vma.file is None else vma.file.mapping
     if mapping is None or not mapping.nr_swapped:
         return 0
     entries = mapping.entries(vma.pgoff, vma.pgoff + vma_pages(vma))
-    return PAGE_SIZE * sum(entry & 1 for _, entry in entries)
+    swapped = [index - vma.pgoff for index, entry in entries if entry & 1]
+    if vma.flags & (VM_SHARED | VM_WRITE) == VM_WRITE:
+        return PAGE_SIZE * int(
+            np.count_nonzero(pagemap(mm, vma.start, vma_pages(vma))[swapped] & _MAPPED == 0)
+        )
+    return PAGE_SIZE * len(swapped)
 
 
 def show_smap(mm: MmStruct, vma: VMA) -> list[str]:
