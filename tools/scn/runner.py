@@ -109,7 +109,11 @@ class Runner:
     def start_main(self, machine: Machine) -> None:
         """Start ``main``, in place of one that was there. Raises KernelError when there is no room for it."""
         seat = Seat(0)
-        seat.task = machine.spawn(self._main)
+
+        def scn(sys: Sys) -> None:  # its name becomes the process's: the recorder is called so
+            self._main(sys)
+
+        seat.task = machine.spawn(scn)
         self.seats[0] = seat
         self.table.slots[0] = Slot(used=True, pid=seat.task.pid, name="main")
         self.over = False
@@ -286,13 +290,13 @@ class Runner:
         """Start the actor's program anew: nothing is left of it but what the kernel keeps of a task."""
         seat = next(seat for seat in self.seats if seat.actor is actor)
 
-        def main(sys: Sys) -> None:
+        def scn(sys: Sys) -> None:
             new = Actor(Process(sys), self.table, self)
             new.start()
             seat.outbox.append("ret=0")
             self._serve(new, seat)
 
-        return actor.process.execute(main)
+        return actor.process.execute(scn)
 
     def _serve(self, actor: Actor, seat: Seat) -> None:
         """The loop of one actor: an empty message or ``exit`` ends it."""
