@@ -5,6 +5,7 @@
     numalab conform [DIR]            recorded answers of a real kernel against ours
     numalab compare PROGRAM [ARGS]   the same program under each migration engine
     numalab bench migrate            what migrations cost
+    numalab numactl ARGS             also memhog, migratepages, migspeed, numastat, taskset: a look-alike, on a quad
     numalab export DIR [PROGRAM]     /proc and /sys as plain files
     numalab demo                     what it is about, in half a minute
 
@@ -24,6 +25,7 @@ from typing import NoReturn
 
 from numalab.tools import strace
 from numalab.tools.errors import UsageError, one_line
+from numalab.tools.programs import LOOKALIKES
 
 __all__ = ["main"]
 
@@ -57,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         "--explain", action="store_true", help="say on standard error what each call did to pages, and why"
     )
     strace.add_options(run)
-    run.add_argument("program", metavar="PROGRAM", help="defines main(sys); or a scenario")
+    run.add_argument("program", metavar="PROGRAM", help="defines main(sys); or a scenario; or numactl ...")
     _add_arguments(run)
 
     conform = commands.add_parser("conform", help="compare with recorded answers of a real kernel")
@@ -96,6 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_arguments(export)
 
+    for name in LOOKALIKES:
+        commands.add_parser(name, help=f"a program like {name}, with its options")
+
     demo = commands.add_parser("demo", help="a guided tour: memory follows its process")
     demo.add_argument("--seed", type=int, default=0, metavar="N", help=argparse.SUPPRESS)
 
@@ -113,6 +118,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _dispatch(argv: Sequence[str]) -> int:
     """Do what the words say and return the exit status. Raises UsageError."""
+    if argv and argv[0] in LOOKALIKES:
+        argv = ["run", *argv]  # the options behind it are its own
     options = _parser().parse_args(argv)
     if options.version:
         from importlib.metadata import version  # noqa: PLC0415

@@ -3,6 +3,7 @@
 A ``.py`` program defines ``main(sys)`` and gets its arguments as ``sys.argv``; its exit status becomes ours, 128 + N
 for a death by signal N, which is said as a shell says it.  An exception that it does not catch is printed as Python
 prints it, without the frames of this package.  A ``.scn`` scenario prints one line an operation and always exits 0.
+Look-alikes of numactl and others are programs under their names.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import select
 import signal
 import sys as host
 import traceback
-import types
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from numalab.tools.errors import UsageError
+from numalab.tools.programs import LOOKALIKES, load, lookalike
 
 if TYPE_CHECKING:
     from numalab.kernel.machine import Machine
@@ -72,21 +73,26 @@ def main(
     The name's ending says what it is, as it does for people.  Raises UsageError if it cannot be read or is neither.
     """
     path = Path(program)
-    if path.suffix not in (".py", ".scn"):
+    if program in LOOKALIKES:
+        loading = functools.partial(lookalike, program)
+    elif path.suffix in (".py", ".scn"):
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"{program}: {error.strerror}") from None
+        if path.suffix == ".scn":
+            return _run_scenario(machine, data, explain)
+        loading = functools.partial(load, program, data)
+    else:
         name = program or "PROGRAM is empty"
         raise UsageError(f"{name}: a program is a .py file that defines main(sys), or a .scn scenario")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{program}: {error.strerror}") from None
-    if path.suffix == ".scn":
-        return _run_scenario(machine, data, explain)
+    told: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if explain:
         from numalab.tools.explain import telling  # noqa: PLC0415
 
-        with telling(machine):
-            return _run_python(machine, program, data, args, at_end)
-    return _run_python(machine, program, data, args, at_end)
+        told = telling(machine)
+    with told:
+        return _run_python(machine, loading, args, at_end)
 
 
 def _run_scenario(machine: Machine, data: bytes, explain: bool) -> int:
@@ -101,12 +107,11 @@ def _run_scenario(machine: Machine, data: bytes, explain: bool) -> int:
 
 def _run_python(
     machine: Machine,
-    program: str,
-    data: bytes,
+    loading: Callable[[], Callable[..., object]],
     args: Sequence[str],
     at_end: Callable[[], object] | None,
 ) -> int:
-    """Load the program as a module of its own and run its main(sys) as a process.
+    """Load a program and run its main(sys) as a process.
 
     Everything that it raises is its own affair and is shown as Python shows it, also while it is being loaded.
     """
@@ -115,7 +120,7 @@ def _run_python(
     from numalab.kernel.report import format_exception  # noqa: PLC0415
 
     try:
-        main = _load(program, data)
+        main = loading()
         status = machine.run(main if at_end is None else _followed_by(main, at_end), argv=args)
     except (UsageError, KeyboardInterrupt):
         raise
@@ -161,22 +166,3 @@ def _reader_has_gone() -> bool:
     except ValueError:  # closed, or no file at all
         return False
     return any(event & select.POLLERR for _, event in poll.poll(0))
-
-
-def _load(program: str, data: bytes) -> Callable[..., object]:
-    """The main(sys) of a program. Raises UsageError if it has none, and whatever running its text raises."""
-    from numalab.syscalls.sys import check_program  # noqa: PLC0415
-
-    module = types.ModuleType("__numalab_program__")
-    module.__file__ = program
-    host.modules[module.__name__] = module  # dataclasses and pickle look a class's module up
-    host.path.insert(0, str(Path(program).resolve().parent))
-    exec(compile(data, program, "exec", dont_inherit=True), module.__dict__)
-    main: Callable[..., object] | None = getattr(module, "main", None)
-    if main is None:
-        raise UsageError(f"{program}: defines no main(sys); if it boots a machine itself, run it with python")
-    try:
-        check_program(main)
-    except TypeError as error:
-        raise UsageError(f"{program}: {error}") from None
-    return main

@@ -156,6 +156,17 @@ def test_a_deadlock_is_one_line(capsys, program) -> None:
     assert "godot" in err
 
 
+def test_a_lookalike_is_a_command(capsys, program) -> None:
+    """What stands behind its name is its own, also what looks like an option of ours."""
+    path = program("def main(sys):\n    print(sys.argv, sys.get_mempolicy().nodemask)\n    return 5\n")
+    assert cli.main(["numactl", "--membind=2", path, "--machine", "-h"]) == 5
+    assert capsys.readouterr().out == "['--machine', '-h'] frozenset({2})\n"
+    assert cli.main(["taskset", "1", "nosuch"]) == 127
+    assert capsys.readouterr().err == "taskset: failed to execute nosuch: No such file or directory\n"
+    assert cli.main(["run", "--machine", "2x64M", "numactl", "--hardware"]) == 0
+    assert capsys.readouterr().out.startswith("available: 2 nodes (0-1)\n")
+
+
 def test_strace_goes_to_standard_error(capsys, program) -> None:
     assert cli.main(["run", "--strace", program("def main(sys):\n    print(sys.getppid())\n")]) == 0
     captured = capsys.readouterr()
