@@ -12,7 +12,9 @@ with blanks around it leads out of the machine, to a command of the host.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +26,7 @@ from numalab.tools.errors import UsageError, one_line
 from numalab.tools.frames import VIEWS
 from numalab.tools.interrupt import ctrl_c
 from numalab.tools.picture import time_text
+from numalab.tools.programs import LOOKALIKES
 from numalab.tools.progress import progress
 
 try:
@@ -63,6 +66,7 @@ _GROUPS = {
     "scarcity": "Memory and swap taken away", "obstacles": "Obstacles", "control": "Processes",
 }  # fmt: skip
 
+_PROGRAMS = "Programs, as on any machine"
 
 #: Of the kinds of a map; the first is that of free frames and plain text.
 _COLOURS = (
@@ -180,6 +184,20 @@ class Shell(cmd2.Cmd):
             text, failed = one_line(error), True
         if text:
             (self.perror if failed else self.poutput)(text)
+
+    def _program(self, name: str, args: str) -> None:
+        """Run a look-alike; what it prints goes where the shell's output goes."""
+        try:
+            with (
+                ctrl_c(self.session.machine.kernel, self.session.runner.main),
+                contextlib.redirect_stdout(self.stdout),
+            ):
+                status = self.session.program(name, args)
+        except UsageError as error:
+            self.perror(one_line(error))
+            return
+        if status < 0:
+            self.perror(signal.strsignal(-status) or f"Signal {-status}", style=None)
 
     def complete(
         self, text: str, line: str, begidx: int, endidx: int, custom_settings: Any = None
@@ -406,6 +424,25 @@ class Shell(cmd2.Cmd):
         return True
 
 
+def _add_lookalikes() -> None:
+    """Give the shell a method a look-alike, with an example each."""
+    examples = {
+        "memhog": "memhog 8m membind 1", "migratepages": "migratepages 1 0 2", "migspeed": "migspeed 0 1",
+        "numactl": "numactl --membind=1 memhog 8m", "numastat": "numastat -p main", "taskset": "taskset -pc 1",
+    }  # fmt: skip
+    for name in LOOKALIKES:
+
+        def method(self: Shell, statement: cmd2.Statement) -> None:
+            self._program(statement.command, statement.args)
+
+        method.__doc__ = (
+            f"A program like {name}, with its options: a child of main.\n\nExample: {examples[name]}"
+        )
+        method.__name__ = method.__qualname__ = f"do_{name}"
+        cmd2.with_category(_PROGRAMS)(method)
+        setattr(Shell, method.__name__, method)
+
+
 def _add_operations() -> None:
     """Give the shell a method an operation, so that help and completion list them by family."""
     for operation in OPERATIONS.values():
@@ -421,6 +458,7 @@ def _add_operations() -> None:
 
 
 _add_operations()
+_add_lookalikes()
 
 
 def main(spec: str) -> int:

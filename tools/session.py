@@ -19,17 +19,18 @@ from greenlet import GreenletExit
 
 from numalab.arch.errno import ENOMEM, KernelError
 from numalab.kernel.kill import send_signal
-from numalab.kernel.signal import SIGINT, SIGKILL, signal_name
+from numalab.kernel.signal import SIGCHLD, SIGINT, SIGKILL, Disposition, signal_name
 from numalab.kernel.task import INIT_PID, TaskExit
 from numalab.mm.mpol import mpol_to_str
 from numalab.mm.task_mmu import numa_maps_stats
-from numalab.syscalls.sys import ExecImage
+from numalab.syscalls.sys import ExecImage, Sys
 from numalab.tools import explain, strace
 from numalab.tools.errors import UsageError
 from numalab.tools.export import export
 from numalab.tools.frames import Piece, frame_map
 from numalab.tools.interrupt import TYPED, keyboard_interrupt
 from numalab.tools.picture import bar_character, bytes_text, node_bars
+from numalab.tools.programs import LOOKALIKES, lookalike
 from numalab.tools.run import boot
 from numalab.tools.scn.actor import Actor
 from numalab.tools.scn.ops import OPERATIONS
@@ -177,10 +178,13 @@ class Session:
         self.reboot(self.spec)
         redo: dict[str, Callable[[str], object]] = {
             "": self.operate, "engine": self.engine, "py": self.evaluate, "step": lambda text: list(self.step(text)),
+            **{name: functools.partial(self.program, name) for name in LOOKALIKES},
         }  # fmt: skip
-        for command, text in again:
-            redo[command](text)
-            self.replace_main()
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            for command, text in again:
+                with contextlib.suppress(UsageError):  # it was refused before, too
+                    redo[command](text)
+                self.replace_main()
         return [f"{command} {text}".strip() for command, text in undone]
 
     def record(self, path: str) -> int:
@@ -321,6 +325,41 @@ class Session:
             self.runner.start_main(self.machine)
         alive = self.runner.main.alive
         return f"main {how}; " + ("a new one has been started" if alive else "there is no room for a new one")
+
+    def program(self, name: str, text: str) -> int:
+        """Run a look-alike as a child of ``main``, as shells do: the exit status, -N for a death by signal N.
+
+        It prints on the standard streams. Ctrl-C is for it, and not for ``main``. Raises UsageError.
+        """
+        self._not_stepping()
+        try:
+            words = shlex.split(text)
+        except ValueError as error:
+            raise UsageError(f"{name}: {error}") from None
+        self.done.append((name, text))
+
+        def child(sys: Sys) -> NoReturn:
+            sys.execve(lookalike(name), argv=words)
+
+        def shell(actor: Actor) -> int:
+            sys = actor.process.sys
+            actions = sys.signal(SIGCHLD, Disposition.SIG_DFL), sys.signal(SIGINT, Disposition.SIG_DFL)
+            try:
+                pid = sys.fork(child)
+                sys.signal(SIGINT, lambda signo, info: sys.kill(pid, SIGINT))
+                while True:
+                    with contextlib.suppress(InterruptedError):
+                        return sys.wait(pid)[1]
+            finally:
+                sys.signal(SIGCHLD, actions[0])
+                sys.signal(SIGINT, actions[1])
+
+        try:
+            return self.runner.inside("main", shell)
+        except OSError as error:
+            raise UsageError(f"{name}: {error.strerror}") from None
+        except ActorDied as error:
+            raise UsageError(str(error)) from None
 
     def evaluate(self, code: str) -> tuple[str, bool]:
         """Run Python code inside the process ``main``: what it printed or is worth, and whether it failed.

@@ -1,8 +1,11 @@
 """The shell: what a person types, what comes back."""
 
 import io
+import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -348,3 +351,76 @@ def test_cat_shows_a_file_as_it_is(shell: Shell, capsys) -> None:
     assert out.splitlines() == ["ret=0", "Mems_allowed_list:\t0-3", "ret=-1 err=ENOENT"]
     out, _ = typed(shell, capsys, "cat /proc/meminfo | grep MemTotal")
     assert out == "MemTotal:        2097148 kB\n"
+
+
+def test_lookalikes_are_children_of_main(shell: Shell, capsys) -> None:
+    """They get its policy, and leave nothing behind."""
+    out, err = typed(shell, capsys, "set_mempolicy bind {2}", "numactl --show", "numactl -m 1 numactl -s")
+    assert [line for line in out.splitlines() if line.startswith(("policy", "membind", "physcpubind"))] == [
+        "policy: bind", "physcpubind: 0 ", "membind: 2 ", "policy: bind", "physcpubind: 0 ", "membind: 1 ",
+    ]  # fmt: skip
+    assert err == ""
+    out, _ = typed(shell, capsys, "ps")
+    assert len(out.splitlines()) == 2
+
+
+def test_lookalikes_act_on_the_live_machine(shell: Shell, capsys) -> None:
+    pid = shell.session.runner.main.pid
+    lines = [
+        f"migratepages {pid} 0 3",
+        "nodes a",
+        f"taskset -p {pid}",
+        f"taskset -cp 1-2 {pid}",
+        "getaffinity",
+    ]
+    out, err = typed(shell, capsys, "mmap a 8", "touch a w", *lines[:4])
+    assert err == ""
+    assert out.splitlines() == [
+        "ret=0", "ret=0", "ret=0 nodes=3*8", f"pid {pid}'s current affinity mask: 1",
+        f"pid {pid}'s current affinity list: 0", f"pid {pid}'s new affinity list: 1,2",
+    ]  # fmt: skip
+
+
+def test_a_lookalike_runs_a_program_of_the_host(shell: Shell, capsys, tmp_path: Path) -> None:
+    (tmp_path / "p.py").write_text(
+        "def main(sys):\n    print(sys.argv, sorted(sys.get_mempolicy().nodemask))\n"
+    )
+    out, err = typed(shell, capsys, f"numactl --membind=1,3 {tmp_path}/p.py one -m 2")
+    assert (out, err) == ("['one', '-m', '2'] [1, 3]\n", "")
+    _, err = typed(shell, capsys, f"numactl -m 1 {tmp_path}/nosuch.py")
+    assert err == f"numactl: execution of `{tmp_path}/nosuch.py': No such file or directory\n"
+
+
+def test_a_lookalike_is_undone_and_redone(shell: Shell, capsys) -> None:
+    pid = shell.session.runner.main.pid
+    _, err = typed(
+        shell, capsys, "mmap a 8", "touch a w", f"migratepages {pid} 0 3", "memhog 9g", "numactl -x"
+    )
+    assert "Cannot allocate memory" in err
+    out, err = typed(shell, capsys, "back 1", "nodes a", "back 3", "nodes a")
+    assert out == (
+        f"undone: numactl -x\nret=0 nodes=3*8\nundone: migratepages {pid} 0 3\nundone: memhog 9g\nundone: nodes a\n"
+        "ret=0 nodes=0*8\n"
+    )
+    assert err == ""
+
+
+def test_a_lookalike_that_is_killed(shell: Shell, capsys) -> None:
+    typed(shell, capsys, "machine 2x64M")
+    out, err = typed(shell, capsys, "memhog 160m membind 1", "ps")
+    assert err == "Killed\n"
+    assert out.startswith("......")
+    assert len(out.splitlines()) == 2  # those of ps; the dots were not ended
+
+
+def test_a_lookalike_waits_for_the_end_of_a_step(shell: Shell, capsys) -> None:
+    _, err = typed(shell, capsys, "mmap a 8", "touch a w", "step migrate_pages self {0} {1}", "numactl -s")
+    assert "is not done" in err
+
+
+def test_ctrl_c_ends_a_lookalike(shell: Shell, capsys) -> None:
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    _, err = typed(shell, capsys, "memhog -r1000000 64m")
+    assert err == "Interrupt\n"
+    out, _ = typed(shell, capsys, "getcpu")
+    assert out.startswith("ret=")
