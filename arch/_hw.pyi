@@ -21,14 +21,26 @@ EV_MM_MIGRATE_PAGES: int
 EV_SET_MIGRATION_PTE: int
 EV_REMOVE_MIGRATION_PTE: int
 EV_MM_VMSCAN_LRU_ISOLATE: int
+EV_MM_VMSCAN_LRU_SHRINK_INACTIVE: int
+EV_MM_VMSCAN_DIRECT_RECLAIM_BEGIN: int
+EV_MM_VMSCAN_DIRECT_RECLAIM_END: int
 EV_MM_VMSCAN_KSWAPD_WAKE: int
 EV_MM_VMSCAN_KSWAPD_SLEEP: int
 EV_MARK_VICTIM: int
 EV_TLB_FLUSH: int
 EV_PAGE_FAULT_USER: int
 EV_SCHED_SWITCH: int
+EV_SCHED_WAKEUP: int
+EV_SCHED_WAKEUP_NEW: int
+EV_SCHED_PROCESS_FORK: int
+EV_SCHED_PROCESS_EXIT: int
+EV_BLOCK_RQ_ISSUE: int
+EV_BLOCK_RQ_COMPLETE: int
 EV_SYS_ENTER: int
 EV_SYS_EXIT: int
+EV_TASK_SLEEP: int
+EV_MIGRATE_PASS: int
+EV_NODE_FREE: int
 NR_EVENTS: int
 
 @disjoint_base
@@ -39,6 +51,8 @@ class Hardware:
     tlb: npt.NDArray[np.void]
     ring: npt.NDArray[np.void]
     copy_cost: npt.NDArray[np.uint64]
+    comm: str
+    strings: list[str]
     closed: bool
     now: int
     cost: Mapping[str, int]
@@ -53,7 +67,8 @@ class Hardware:
     @property
     def ring_head(self) -> int: ...
     def advance(self, ns: int) -> int: ...
-    def trace(self, id: int, cpu: int, a: int = 0, b: int = 0, c: int = 0) -> None: ...
+    def run_task(self, pid: int, cpu: int, comm: str) -> None: ...
+    def trace(self, id: int, *args: int | str) -> None: ...
     def read_phys(self, pa: int, n: int) -> bytes: ...
     def write_phys(self, pa: int, data: bytes | bytearray | memoryview | npt.NDArray[Any]) -> None: ...
     def close(self) -> None: ...

@@ -20,12 +20,14 @@ from numalab.arch.sparse import sparse_mapping
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
-from numalab.arch._hw cimport PAGE_SHIFT, TLB_ENTRIES, TRACE_RING, tlb_entry, trace_entry
+from numalab.arch._hw cimport (
+    PAGE_SHIFT, TLB_ENTRIES, TRACE_RING, tlb_entry, trace_enabled, trace_entry, trace_reserve,
+)
 
 cdef Py_ssize_t _HUGE = 2 << 20
 
 TLB_DTYPE = np.dtype([("tag", "<u8"), ("pte", "<u8")])
-RING_DTYPE = np.dtype([("time", "<u8"), ("id", "<u4"), ("cpu", "<u4"), ("a", "<u8"), ("b", "<u8"), ("c", "<u8")])
+RING_DTYPE = np.dtype([("time", "<u8"), ("id", "<u2"), ("cpu", "<u2"), ("pid", "<u4"), ("args", "<u8", 7)])
 MAX_NODES = 64
 
 
@@ -64,6 +66,9 @@ cdef class Hardware:
         self.ring = np.zeros(TRACE_RING, dtype=RING_DTYPE)
         ring = self.ring
         self.h.ring = &ring[0]
+        self.comm = "swapper/0"
+        self.strings = []
+        self._string_ids = {}
         self.copy_cost = self.costs.copy_matrix(self.topology.distance, MAX_NODES)
         copy_cost = self.copy_cost
         self.h.copy_cost = &copy_cost[0, 0]
@@ -156,11 +161,33 @@ cdef class Hardware:
         """Events ever recorded; the last min(ring_head, len(ring)) are in the ring."""
         return self.h.ring_head
 
-    def trace(self, uint32_t id, uint32_t cpu, uint64_t a=0, uint64_t b=0, uint64_t c=0):
-        """Record one event, if it is enabled: what Python code of the kernel uses, C code calls trace()."""
+    def run_task(self, uint32_t pid, uint32_t cpu, str comm):
+        """Whose the next events are: the task that runs now, its CPU and its name; pid 0 is the idle task."""
+        self.comm = comm
+        self.h.current_pid = pid
+        self.h.current_cpu = cpu
+
+    def trace(self, uint32_t id, *args):
+        """Record one event, if it is enabled: what Python code of the kernel uses, C code calls trace().
+
+        args: numbers modulo 2**64, or texts, of which the event keeps the number in ``strings``.
+        """
+        cdef trace_entry *e
+        cdef int i
         if id >= NR_EVENTS:
             raise ValueError(f"event {id} does not exist (0..{NR_EVENTS - 1})")
-        trace(&self.h, id, cpu, a, b, c)
+        if not trace_enabled(&self.h, id):
+            return
+        numbers = [self._number_of(arg) if isinstance(arg, str) else arg & (1 << 64) - 1 for arg in args]
+        e = trace_reserve(&self.h, id)
+        for i in range(len(numbers)):
+            e.args[i] = numbers[i]
+
+    def _number_of(self, str text):
+        if text not in self._string_ids:
+            self._string_ids[text] = len(self.strings)
+            self.strings.append(text)
+        return self._string_ids[text]
 
     cdef uint8_t *_at(self, uint64_t pa, uint64_t n) except NULL:
         """Host address of n bytes at a physical address. Raises ValueError outside RAM or after close()."""

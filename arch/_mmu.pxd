@@ -5,6 +5,10 @@ from libc.stdint cimport uint32_t, uint64_t
 from numalab.arch._hw cimport TLB_ENTRIES, hw, tlb_entry
 from numalab.arch._mmdebug cimport VM_BUG_ON
 
+# Of the reasons of tlb_flush (include/trace/events/tlb.h) the only one that we have.
+cdef enum:
+    TLB_REMOTE_SEND_IPI = 4
+
 
 cdef inline uint64_t tlb_tag(uint64_t va, uint32_t asid) noexcept nogil:
     return (va >> 12) << 17 | <uint64_t>asid << 1 | 1

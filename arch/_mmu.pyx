@@ -25,10 +25,6 @@ from numalab.arch._pagetable cimport (
     PMD_SHIFT, PTE_ACCESSED, PTE_ADDR, PTE_DIRTY, PTE_PRESENT, PTE_PSE, PTE_RW, PTE_USER, pmd_entry, table_at,
 )
 
-# Of the reasons of tlb_flush (include/trace/events/tlb.h) the only one that we have.
-cdef enum:
-    TLB_REMOTE_SEND_IPI = 4
-
 
 # One run of accesses by one CPU: what does not change, the paging-structure cache, and the misses to be charged.
 cdef struct cursor:
@@ -211,7 +207,7 @@ def touch(Hardware hw not None, uint32_t cpu, uint32_t asid, uint64_t pgd, uint6
 cdef inline void charge_flush(hw_t *h, uint64_t pages) noexcept nogil:
     """One shootdown: the sender's share and that of every CPU that must answer."""
     h.now += h.cost.flush + h.cost.flush_cpu * h.nr_cpus
-    trace(h, EV_TLB_FLUSH, 0, pages, TLB_REMOTE_SEND_IPI, 0)
+    trace(h, EV_TLB_FLUSH, pages, TLB_REMOTE_SEND_IPI, 0)
 
 
 def flush_tlb_page(Hardware hw not None, uint32_t asid, uint64_t va):

@@ -150,7 +150,7 @@ def _flush(hw: Hardware, keep: "npt.NDArray[np.bool_]", pages: int) -> None:
     """Drop the entries not kept, and charge one shootdown: the sender's share and that of every CPU that answers."""
     hw.tlb["tag"] *= keep
     hw.advance(hw.cost["flush"] + hw.cost["flush_cpu"] * hw.nr_cpus)
-    hw.trace(EV_TLB_FLUSH, 0, pages, TLB_REMOTE_SEND_IPI)
+    hw.trace(EV_TLB_FLUSH, pages, TLB_REMOTE_SEND_IPI)
 
 
 def _of_mm(hw: Hardware, asid: int) -> "npt.NDArray[np.bool_]":

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numalab.arch._hw import EV_BLOCK_RQ_COMPLETE, EV_BLOCK_RQ_ISSUE
+from numalab.arch.errno import EIO
 from numalab.arch.sparse import sparse
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["FINE", "Disk", "Trouble"]
 
 PAGE_SIZE = 4096
+SECTORS = PAGE_SIZE // 512
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,14 @@ class Disk:
 
     store: its contents, uint8, in memory that costs nothing until it is written.  latency: ns a request; page_ns: ns a
     page.  failing: every request ends in an error.  trouble: asked about each request, and whether it is a write, if
-    only some of them are to go wrong.  reads, writes: pages so far.
+    only some of them are to go wrong.  reads, writes: pages so far.  dev: its number, as trace events have it.
     """
 
-    def __init__(self, hw: Hardware, timers: Timers, name: str, pages: int) -> None:
+    def __init__(
+        self, hw: Hardware, timers: Timers, name: str, pages: int, dev: tuple[int, int] = (0, 0)
+    ) -> None:
         self.name = name
+        self.dev = dev[0] << 20 | dev[1]
         self.pages = pages
         self.latency = 0
         self.page_ns = 0
@@ -66,7 +72,7 @@ class Disk:
     def read(self, pages: int, done: Callable[[bool], object]) -> None:
         """Read so many pages; ``done(ok)`` is called when that is over. Moves no bytes."""
         self.reads += pages
-        self._submit(pages, self._trouble(False), done)
+        self._submit(pages, False, self._trouble(False), done)
 
     def write(self, pages: int, blocks: Callable[[], Iterable[int]], done: Callable[[bool], object]) -> None:
         """Write so many pages, whose bytes are in the store already; ``done(ok)`` is called when that is over.
@@ -78,12 +84,19 @@ class Disk:
         if trouble.error:
             torn = list(blocks())
             self.store.reshape(-1, PAGE_SIZE)[torn, PAGE_SIZE // 2 :] ^= 0xFF
-        self._submit(pages, trouble, done)
+        self._submit(pages, True, trouble, done)
 
     def _trouble(self, write: bool) -> Trouble:
         return Trouble(self.failing) if self.trouble is None else self.trouble(write)
 
-    def _submit(self, pages: int, trouble: Trouble, done: Callable[[bool], object]) -> None:
+    def _submit(self, pages: int, write: bool, trouble: Trouble, done: Callable[[bool], object]) -> None:
+        sectors = pages * SECTORS
+
+        def complete() -> None:
+            self._hw.trace(EV_BLOCK_RQ_COMPLETE, self.dev, write, sectors, 0, -EIO if trouble.error else 0)
+            done(not trouble.error)
+
+        self._hw.trace(EV_BLOCK_RQ_ISSUE, self.dev, write, sectors, 0, self._hw.comm)
         start = max(self._hw.now, self._busy_until)
         self._busy_until = start + self.latency + pages * self.page_ns + trouble.ns
-        self._timers.add(self._busy_until, lambda: done(not trouble.error))
+        self._timers.add(self._busy_until, complete)

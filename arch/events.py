@@ -1,13 +1,17 @@
-"""Trace events: their names and fields, switching them on, and reading the ring back as records or ftrace lines.
+"""Trace events: their names and fields, choosing them, and reading the ring back.
 
-Mirrors include/trace/events/{kmem,migrate,vmscan,oom,tlb,sched}.h, arch/x86/include/asm/trace/exceptions.h and the line
-form of Documentation/trace/ftrace.rst. Deliberately different: one ring for the machine (65 536 events, the oldest are
-overwritten), three words of arguments per event, so that small fields share a word and fields that the simulator has no
-value for are left out. Kernels write with trace() of _hw.pxd; the ids are that file's EV_ constants.
+Mirrors include/trace/events/*.h and arch/x86/include/asm/trace/exceptions.h: systems, names, fields and texts are those
+of Linux 6.12. The events of the system ``numalab`` are ours: why a task sleeps, one pass of a migration, how much of a
+node is free. Deliberately different: one ring for the machine (65 536 events, the oldest are overwritten), seven words
+of arguments an event, so that small fields share a word, and what the simulator has no value for prints as 0.
+
+Kernels write with trace() of _hw.pxd; the ids are that file's EV_ constants.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
 
 from numalab.arch._hw import Hardware
 
@@ -21,9 +25,16 @@ FLUSH_REASONS = (
     "flush on task switch",
     "remote shootdown",
     "local shootdown",
-    "local MM shootdown",
-    "remote IPI send",
+    "local mm shootdown",
+    "remote ipi send",
 )
+#: RECLAIM_WB_*, as lru_shrink_inactive prints them.
+RECLAIM_FLAGS = ("RECLAIM_WB_ANON|RECLAIM_WB_ASYNC", "RECLAIM_WB_FILE|RECLAIM_WB_ASYNC")
+#: States of a task that is switched out.
+TASK_STATES = ("R", "R+", "S", "D", "X")
+RWBS = ("R", "W")
+#: Where struct pages would be: frame 0's has this address (VMEMMAP_START, without KASLR).
+VMEMMAP_START = 0xFFFFEA0000000000
 
 
 # How a value prints.
@@ -43,125 +54,272 @@ def _signed(value: int) -> str:
     return str(value - (1 << 64) if value >> 63 else value)
 
 
+def _page(pfn: int) -> str:
+    return f"{VMEMMAP_START + 64 * pfn:016x}"
+
+
+def _gfp(value: int) -> str:
+    """What a request was made with (the GFP_* of mm), in Linux's words."""
+    if not value & 1:  # a page table
+        return "GFP_KERNEL_ACCOUNT|__GFP_COMP|__GFP_ZERO"
+    return "GFP_HIGHUSER_MOVABLE|__GFP_COMP" + ("|__GFP_THISNODE" if value & 2 else "")
+
+
+def _migratetype(gfp: int) -> str:
+    return str(gfp & 1)
+
+
+def _device(value: int) -> str:
+    return f"{value >> 20},{value & 0xFFFFF}"
+
+
 def _one_of(names: tuple[str, ...]) -> Callable[[int], str]:
     return lambda value: names[value] if value < len(names) else str(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Where a field lies: which argument word ('a', 'b', 'c'), from which bit on, how many; and how it prints."""
+    """Where a field lies: in which argument word, from which bit on, how many; and how it prints (None: a text)."""
 
     name: str
-    word: str
-    show: Callable[[int], str] = _plain
+    word: int
+    show: Callable[[int], str] | None = _plain
     shift: int = 0
     bits: int = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event: Linux's name, its text as Linux prints it, with {field} where a value goes, and its fields."""
+    """One event: Linux's system and name, its text as Linux prints it, with {field} for a value, and its fields."""
 
+    system: str
     name: str
     text: str
     fields: tuple[Field, ...]
 
 
-_PTE = (Field("addr", "a", _hex_bare), Field("pte", "b", _hex_bare), Field("order", "c"))
+def _halves(*names: str) -> tuple[Field, ...]:
+    """Fields of 32 bits, two a word, the first of them in word 0."""
+    return tuple(Field(name, i // 2, _plain, i % 2 * 32, 32) for i, name in enumerate(names))
+
+
+_PTE = (Field("addr", 0, _hex_bare), Field("pte", 1, _hex_bare), Field("order", 2))
 _PTE_TEXT = "addr={addr}, pte={pte} order={order}"
+_GFP = Field("gfp_flags", 2, _gfp)
+_WAKEUP = (
+    Field("comm", 0, None),
+    Field("pid", 1),
+    Field("prio", 2),
+    Field("target_cpu", 3, lambda cpu: f"{cpu:03d}"),
+)
+_WAKEUP_TEXT = "comm={comm} pid={pid} prio={prio} target_cpu={target_cpu}"
+_REQUEST = (Field("dev", 0, _device), Field("rwbs", 1, _one_of(RWBS)), Field("nr_sector", 2))
+_SHRUNK = (
+    "nid", "priority", "nr_scanned", "nr_reclaimed", "nr_dirty", "nr_writeback", "nr_congested", "nr_immediate",
+    "nr_activate_anon", "nr_activate_file", "nr_ref_keep", "nr_unmap_fail",
+)  # fmt: skip
 
 EVENTS = (
     Event(
+        "kmem",
         "mm_page_alloc",
-        "pfn={pfn} order={order} gfp_flags={gfp_flags}",
-        (Field("pfn", "a", _hex), Field("order", "b"), Field("gfp_flags", "c", _hex)),
-    ),
-    Event("mm_page_free", "pfn={pfn} order={order}", (Field("pfn", "a", _hex), Field("order", "b"))),
-    Event(
-        "mm_migrate_pages_start",
-        "mode={mode} reason={reason}",
-        (Field("mode", "a", _one_of(MODES)), Field("reason", "b", _one_of(REASONS))),
-    ),
-    Event(
-        "mm_migrate_pages",
-        "nr_succeeded={nr_succeeded} nr_failed={nr_failed} mode={mode} reason={reason}",
+        "page={page} pfn={pfn} order={order} migratetype={migratetype} gfp_flags={gfp_flags}",
         (
-            Field("nr_succeeded", "a"),
-            Field("nr_failed", "b"),
-            Field("mode", "c", _one_of(MODES), 0, 8),
-            Field("reason", "c", _one_of(REASONS), 8, 8),
+            Field("page", 0, _page),
+            Field("pfn", 0, _hex),
+            Field("order", 1),
+            Field("migratetype", 2, _migratetype),
+            _GFP,
         ),
     ),
-    Event("set_migration_pte", _PTE_TEXT, _PTE),
-    Event("remove_migration_pte", _PTE_TEXT, _PTE),
     Event(
+        "kmem",
+        "mm_page_free",
+        "page={page} pfn={pfn} order={order}",
+        (Field("page", 0, _page), Field("pfn", 0, _hex), Field("order", 1)),
+    ),
+    Event(
+        "migrate",
+        "mm_migrate_pages_start",
+        "mode={mode} reason={reason}",
+        (Field("mode", 0, _one_of(MODES)), Field("reason", 1, _one_of(REASONS))),
+    ),
+    Event(
+        "migrate",
+        "mm_migrate_pages",
+        "nr_succeeded={nr_succeeded} nr_failed={nr_failed} nr_thp_succeeded={nr_thp_succeeded} "
+        "nr_thp_failed={nr_thp_failed} nr_thp_split={nr_thp_split} nr_split={nr_split} "
+        "mode={mode} reason={reason}",
+        (
+            Field("nr_succeeded", 0),
+            Field("nr_failed", 1),
+            Field("nr_thp_succeeded", 2),
+            Field("nr_thp_failed", 3),
+            Field("nr_thp_split", 4),
+            Field("nr_split", 4),
+            Field("mode", 5, _one_of(MODES)),
+            Field("reason", 6, _one_of(REASONS)),
+        ),
+    ),
+    Event("migrate", "set_migration_pte", _PTE_TEXT, _PTE),
+    Event("migrate", "remove_migration_pte", _PTE_TEXT, _PTE),
+    Event(
+        "vmscan",
         "mm_vmscan_lru_isolate",
         "classzone={classzone} order={order} nr_requested={nr_requested} nr_scanned={nr_scanned} "
         "nr_skipped={nr_skipped} nr_taken={nr_taken} lru={lru}",
         (
-            Field("nr_requested", "a", _plain, 0, 32),
-            Field("nr_scanned", "a", _plain, 32, 32),
-            Field("nr_skipped", "b", _plain, 0, 32),
-            Field("nr_taken", "b", _plain, 32, 32),
-            Field("classzone", "c", _plain, 0, 8),
-            Field("order", "c", _plain, 8, 8),
-            Field("lru", "c", _one_of(LRU_NAMES), 16, 8),
+            Field("classzone", 0),
+            Field("order", 1),
+            Field("nr_requested", 2),
+            Field("nr_scanned", 3),
+            Field("nr_skipped", 4),
+            Field("nr_taken", 5),
+            Field("lru", 6, _one_of(LRU_NAMES)),
         ),
     ),
-    Event("mm_vmscan_kswapd_wake", "nid={nid} order={order}", (Field("nid", "a"), Field("order", "c"))),
-    Event("mm_vmscan_kswapd_sleep", "nid={nid}", (Field("nid", "a"),)),
-    Event("mark_victim", "pid={pid}", (Field("pid", "a"),)),
     Event(
-        "tlb_flush",
-        "pages:{pages} reason:{reason}",
-        (Field("pages", "a", _signed), Field("reason", "b", _one_of(FLUSH_REASONS))),
+        "vmscan",
+        "mm_vmscan_lru_shrink_inactive",
+        "nid={nid} nr_scanned={nr_scanned} nr_reclaimed={nr_reclaimed} nr_dirty={nr_dirty} "
+        "nr_writeback={nr_writeback} nr_congested={nr_congested} nr_immediate={nr_immediate} "
+        "nr_activate_anon={nr_activate_anon} nr_activate_file={nr_activate_file} nr_ref_keep={nr_ref_keep} "
+        "nr_unmap_fail={nr_unmap_fail} priority={priority} flags={flags}",
+        (*_halves(*_SHRUNK), Field("flags", 6, _one_of(RECLAIM_FLAGS))),
     ),
     Event(
+        "vmscan",
+        "mm_vmscan_direct_reclaim_begin",
+        "order={order} gfp_flags={gfp_flags}",
+        (Field("order", 0), _GFP),
+    ),
+    Event(
+        "vmscan",
+        "mm_vmscan_direct_reclaim_end",
+        "nr_reclaimed={nr_reclaimed}",
+        (Field("nr_reclaimed", 0),),
+    ),
+    Event("vmscan", "mm_vmscan_kswapd_wake", "nid={nid} order={order}", (Field("nid", 0), Field("order", 1))),
+    Event("vmscan", "mm_vmscan_kswapd_sleep", "nid={nid}", (Field("nid", 0),)),
+    Event(
+        "oom",
+        "mark_victim",
+        "pid={pid} comm={comm} total-vm={total_vm}kB anon-rss={anon_rss}kB file-rss:{file_rss}kB "
+        "shmem-rss:{shmem_rss}kB uid={uid} pgtables={pgtables}kB oom_score_adj=0",
+        (
+            Field("pid", 0, _plain, 0, 32),
+            Field("uid", 0, _plain, 32, 32),
+            Field("comm", 1, None),
+            Field("total_vm", 2),
+            Field("anon_rss", 3),
+            Field("file_rss", 4),
+            Field("shmem_rss", 5),
+            Field("pgtables", 6),
+        ),
+    ),
+    Event(
+        "tlb",
+        "tlb_flush",
+        "pages:{pages} reason:{reason} ({number})",
+        (Field("pages", 0, _signed), Field("reason", 1, _one_of(FLUSH_REASONS)), Field("number", 1)),
+    ),
+    Event(
+        "exceptions",
         "page_fault_user",
         "address={address} ip={ip} error_code={error_code}",
-        (Field("address", "a", _hex), Field("ip", "b", _hex), Field("error_code", "c", _hex)),
+        (Field("address", 0, _hex), Field("ip", 1, _hex), Field("error_code", 2, _hex)),
     ),
     Event(
+        "sched",
         "sched_switch",
-        "prev_pid={prev_pid} prev_state={prev_state} ==> next_pid={next_pid}",
-        (Field("prev_pid", "a"), Field("next_pid", "b"), Field("prev_state", "c")),
+        "prev_comm={prev_comm} prev_pid={prev_pid} prev_prio={prev_prio} prev_state={prev_state} ==> "
+        "next_comm={next_comm} next_pid={next_pid} next_prio={next_prio}",
+        (
+            Field("prev_comm", 0, None),
+            Field("prev_pid", 1),
+            Field("prev_prio", 2),
+            Field("prev_state", 3, _one_of(TASK_STATES)),
+            Field("next_comm", 4, None),
+            Field("next_pid", 5),
+            Field("next_prio", 6),
+        ),
+    ),
+    Event("sched", "sched_wakeup", _WAKEUP_TEXT, _WAKEUP),
+    Event("sched", "sched_wakeup_new", _WAKEUP_TEXT, _WAKEUP),
+    Event(
+        "sched",
+        "sched_process_fork",
+        "comm={comm} pid={pid} child_comm={child_comm} child_pid={child_pid}",
+        (Field("comm", 0, None), Field("pid", 1), Field("child_comm", 2, None), Field("child_pid", 3)),
     ),
     Event(
-        "sys_enter",
-        "NR {NR} ({arg0}, {arg1})",
-        (Field("NR", "a"), Field("arg0", "b", _hex_bare), Field("arg1", "c", _hex_bare)),
+        "sched",
+        "sched_process_exit",
+        "comm={comm} pid={pid} prio={prio}",
+        (Field("comm", 0, None), Field("pid", 1), Field("prio", 2)),
     ),
-    Event("sys_exit", "NR {NR} = {ret}", (Field("NR", "a"), Field("ret", "b", _signed))),
+    Event(
+        "block",
+        "block_rq_issue",
+        "{dev} {rwbs} {bytes} () {sector} + {nr_sector} none,0,0 [{comm}]",
+        (*_REQUEST, Field("bytes", 2, lambda n: str(512 * n)), Field("sector", 3), Field("comm", 4, None)),
+    ),
+    Event(
+        "block",
+        "block_rq_complete",
+        "{dev} {rwbs} () {sector} + {nr_sector} none,0,0 [{error}]",
+        (*_REQUEST, Field("sector", 3), Field("error", 4, _signed)),
+    ),
+    Event(
+        "raw_syscalls",
+        "sys_enter",
+        "NR {NR} ({arg0}, {arg1}, {arg2}, {arg3}, {arg4}, {arg5})",
+        (Field("NR", 0, _signed), *(Field(f"arg{i}", 1 + i, _hex_bare) for i in range(6))),
+    ),
+    Event("raw_syscalls", "sys_exit", "NR {NR} = {ret}", (Field("NR", 0, _signed), Field("ret", 1, _signed))),
+    Event(
+        "numalab",
+        "task_sleep",
+        "state={state} why={why}",
+        (Field("state", 0, _one_of(TASK_STATES)), Field("why", 1, None)),
+    ),
+    Event(
+        "numalab",
+        "migrate_pass",
+        "pass={pass} tried={tried} moved={moved} began={began}",
+        (Field("pass", 0, None), Field("tried", 1), Field("moved", 2), Field("began", 3)),
+    ),
+    Event("numalab", "node_free", "nid={nid} pages={pages}", (Field("nid", 0), Field("pages", 1))),
 )
 """By id: the place in this tuple is the EV_ constant of _hw.pxd and the bit in the trace mask."""
 
 IDS = {event.name: i for i, event in enumerate(EVENTS)}
+#: One or more for each page: what is recorded when nobody says what leaves them out.
+PER_PAGE = ("kmem", "exceptions", "set_migration_pte", "remove_migration_pte")
 
 
-def _mask(names: Iterable[str]) -> int:
+def _matches(event: Event, pattern: str) -> bool:
+    system, colon, name = pattern.partition(":")
+    if colon:
+        return fnmatchcase(event.system, system or "*") and fnmatchcase(event.name, name or "*")
+    return pattern == "all" or fnmatchcase(event.system, pattern) or fnmatchcase(event.name, pattern)
+
+
+def select(patterns: Iterable[str]) -> int:
+    """The mask of events chosen as trace-cmd's -e does: SYSTEM, EVENT or SYSTEM:EVENT, each with ``*`` and ``?``; all.
+
+    Raises ValueError for what matches no event.
+    """
     mask = 0
-    for name in names:
-        if name == "all":
-            return (1 << len(EVENTS)) - 1
-        if name not in IDS:
-            raise ValueError(f"event {name!r} is unknown: use all or {', '.join(IDS)}")
-        mask |= 1 << IDS[name]
+    for pattern in patterns:
+        found = sum(1 << i for i, event in enumerate(EVENTS) if _matches(event, pattern))
+        if not found:
+            systems = ", ".join(dict.fromkeys(event.system for event in EVENTS))
+            raise ValueError(
+                f"event {pattern!r} is unknown: use all, one of the systems {systems}, or an event of one"
+            )
+        mask |= found
     return mask
-
-
-def enable(hw: Hardware, *names: str) -> None:
-    """Record these events from now on ('all' for every one). Raises ValueError for an unknown name."""
-    hw.trace_mask |= _mask(names)
-
-
-def disable(hw: Hardware, *names: str) -> None:
-    """Stop recording these events; what is in the ring stays. Raises ValueError for an unknown name."""
-    hw.trace_mask &= ~_mask(names)
-
-
-def enabled(hw: Hardware) -> tuple[str, ...]:
-    """Names of the events that are recorded."""
-    return tuple(event.name for i, event in enumerate(EVENTS) if hw.trace_mask >> i & 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,36 +329,31 @@ class Record:
     seq: int
     time: int
     cpu: int
+    pid: int
     event: Event
-    args: dict[str, int]
+    args: dict[str, Any]
 
     @property
     def name(self) -> str:
         return self.event.name
 
     def text(self) -> str:
-        """The fields as Linux prints them: `nr_succeeded=3 nr_failed=0 mode=MIGRATE_SYNC reason=mempolicy_mbind`."""
-        return self.event.text.format_map({f.name: f.show(self.args[f.name]) for f in self.event.fields})
+        """The fields as Linux prints them: `mode=MIGRATE_SYNC reason=mempolicy_mbind`."""
+        shown = {
+            f.name: f.show(self.args[f.name]) if f.show else self.args[f.name] for f in self.event.fields
+        }
+        return self.event.text.format_map(shown)
 
 
-def read(hw: Hardware, since: int = 0) -> Iterator[Record]:
-    """Events still in the ring, oldest first, from sequence number `since` on.
+def _value(hw: Hardware, entry: Any, field: Field) -> int | str:
+    number = int(entry["args"][field.word]) >> field.shift & (1 << field.bits) - 1
+    return number if field.show else hw.strings[number]
 
-    To follow a machine, keep the last seq + 1 and pass it the next time.
-    """
-    size = len(hw.ring)
-    for seq in range(max(since, hw.ring_head - size), hw.ring_head):
-        entry = hw.ring[seq % size]
+
+def decode(hw: Hardware, entries: Any, seq: int) -> Iterator[Record]:
+    """The records of consecutive entries of the ring, of which the first has this sequence number."""
+    for entry in entries:
         event = EVENTS[int(entry["id"])]
-        args = {f.name: int(entry[f.word]) >> f.shift & (1 << f.bits) - 1 for f in event.fields}
-        yield Record(seq, int(entry["time"]), int(entry["cpu"]), event, args)
-
-
-def line(record: Record, who: "Callable[[Record], tuple[str, int]] | None" = None) -> str:
-    """One line as ftrace prints it: `comm-pid [cpu] flags time: event: fields`, time in seconds.
-
-    who: gives (comm, pid) for a record; without it the idle task of the CPU stands there, as for an interrupt.
-    """
-    comm, pid = who(record) if who else ("<idle>", 0)
-    seconds = f"{record.time // 10**9}.{record.time // 1000 % 10**6:06d}"
-    return f"{comm:>16}-{pid:<7} [{record.cpu:03d}] ..... {seconds:>12}: {record.name}: {record.text()}"
+        args = {field.name: _value(hw, entry, field) for field in event.fields}
+        yield Record(seq, int(entry["time"]), int(entry["cpu"]), int(entry["pid"]), event, args)
+        seq += 1

@@ -21,10 +21,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
+from numalab.arch._hw import EV_SCHED_PROCESS_EXIT
 from numalab.arch.errno import ECHILD, EINVAL, ESRCH, KernelError
 from numalab.kernel.cgroup import cgroup_exit
 from numalab.kernel.kill import next_signal, send_signal
 from numalab.kernel.mm_release import mm_release
+from numalab.kernel.sched import DEFAULT_PRIO
 from numalab.kernel.signal import CLD_EXITED, CLD_KILLED, SIGCHLD, SIGKILL, Disposition, SigInfo, is_fatal
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import State, Task, TaskExit
@@ -57,6 +59,7 @@ def do_exit(k: Kernel, task: Task, code: int) -> NoReturn:
             task.files.exit_files(task.ctx.cpu)
         task.files = None
         cgroup_exit(task)
+        k.hw.trace(EV_SCHED_PROCESS_EXIT, task.comm, task.pid, DEFAULT_PRIO)
         for watcher in k.exit_watchers:
             watcher(task)
         _forget_original_parent(k, task)

@@ -27,6 +27,7 @@ from dataclasses import replace
 
 import greenlet
 
+from numalab.arch._hw import EV_SCHED_PROCESS_FORK
 from numalab.arch.errno import EINVAL, ENOMEM, KernelError
 from numalab.kernel.cgroup import cgroup_fork
 from numalab.kernel.cred import Cred
@@ -113,6 +114,7 @@ def copy_process(k: Kernel, parent: Task, program: Program, flags: int = SIGCHLD
         task.parent = task.group_leader.parent
     elif task.parent is not None:
         task.parent.children.add(task)
+    k.hw.trace(EV_SCHED_PROCESS_FORK, parent.comm, parent.pid, task.comm, task.pid)
     _add_task(k, task, program)
     return task
 

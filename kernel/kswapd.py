@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from numalab.arch._hw import EV_MM_VMSCAN_KSWAPD_SLEEP, EV_MM_VMSCAN_KSWAPD_WAKE
 from numalab.kernel.exit import kthread_exit
 from numalab.kernel.fork import create_kthread
 from numalab.kernel.state import Kernel
@@ -53,10 +54,12 @@ def kswapd_run_or_stop(k: Kernel, nid: int) -> None:
 
 
 def _balance(k: Kernel, task: Task, nid: int) -> None:
+    k.hw.trace(EV_MM_VMSCAN_KSWAPD_WAKE, nid)
     try:
         balance_pgdat(k.mem, nid, task.cpu)
     except Exception as bug:  # noqa: BLE001
         k.record_bug(task, bug)
+    k.hw.trace(EV_MM_VMSCAN_KSWAPD_SLEEP, nid)
     k.sched.exit_current()
     task.state = State.INTERRUPTIBLE
     if k.kswapd.get(nid) is not task:

@@ -27,7 +27,12 @@ from typing import TYPE_CHECKING
 
 import greenlet
 
-from numalab.arch._hw import EV_SCHED_SWITCH
+from numalab.arch._hw import (
+    EV_SCHED_SWITCH,
+    EV_SCHED_WAKEUP,
+    EV_SCHED_WAKEUP_NEW,
+    EV_TASK_SLEEP,
+)
 from numalab.arch.errno import EINTR, EINVAL, KernelError
 from numalab.kernel.rq import RunQueue
 from numalab.kernel.task import State, Task, has_signal
@@ -39,12 +44,24 @@ if TYPE_CHECKING:
     from numalab.arch.timers import Timers
     from numalab.mm.page_reporting import PageReporting
 
-__all__ = ["KTIME_MAX", "Deadlock", "Scheduler"]
+__all__ = ["DEFAULT_PRIO", "KTIME_MAX", "Deadlock", "Scheduler"]
 
 KTIME_MAX = (1 << 63) - 1
 """The end of time in ns: longer sleeps end here, as ktime_add_safe() has it."""
 
 BASE_SLICE_NS = 750_000
+
+#: As ps and ftrace show it: every task has the same priority.
+DEFAULT_PRIO = 120
+
+
+#: How arch.events numbers the states of a task that stops running; others are the end of it.
+_STATES = {State.RUNNING: 1, State.INTERRUPTIBLE: 2, State.UNINTERRUPTIBLE: 3}
+
+
+def _idle(cpu: int) -> tuple[str, int, int, int]:
+    """The idle task of a CPU: name, pid, priority, state."""
+    return f"swapper/{cpu}", 0, DEFAULT_PRIO, 0
 
 
 class Deadlock(RuntimeError):
@@ -56,6 +73,7 @@ class Scheduler:
 
     current: the task whose system call or program is being carried out, None in the hub.
     choose: who goes next, given all runnable tasks in the order of their pids; replaces the seed's draw.
+    switch_watchers: called with every task that is about to run.
     """
 
     def __init__(self, hw: Hardware, seed: int, timers: Timers, page_reporting: PageReporting) -> None:
@@ -70,6 +88,8 @@ class Scheduler:
         self._uninterruptible: dict[Task, Callable[[], bool]] = {}
         self._hub: greenlet.greenlet | None = None  # whoever called run(); None = nothing is being run
         self._previous: Task | None = None  # who ran last, and is alive
+        self.switch_watchers: list[Callable[[Task], object]] = []
+        self._on_cpu: tuple[Task | None, int] = None, 0  # who ran last by what has been traced, and where
         # sysctl_sched_base_slice: 0.75 ms times 1 + log2 of the CPUs, of which at most 8 count.
         self.slice_ns = BASE_SLICE_NS * (min(hw.nr_cpus, 8)).bit_length()
 
@@ -107,6 +127,8 @@ class Scheduler:
         """Move a task to a CPU, and with it the node its memory comes from."""
         self._rq.migrate(task, cpu)
         task.ctx.nid = self.hw.topology.node_of_cpu(cpu)
+        if task is self.current:
+            self._trace_switch(task)
 
     # Waking and sleeping
 
@@ -116,12 +138,14 @@ class Scheduler:
         task.greenlet = greenlet.greenlet(task.program)
         task.start_time = self.hw.now
         task.state = State.RUNNING
+        self._trace_wakeup(EV_SCHED_WAKEUP if task.kthread else EV_SCHED_WAKEUP_NEW, task)
         self._rq.enqueue(task)
 
     def wake_up_process(self, task: Task) -> None:
         """try_to_wake_up(): make a sleeping task runnable; it looks at its condition itself. Others are left alone."""
         if task.state is State.INTERRUPTIBLE:
             task.state = State.RUNNING
+            self._trace_wakeup(EV_SCHED_WAKEUP, task)
             self._rq.enqueue(task)
 
     def signal_wake_up(self, task: Task) -> None:
@@ -163,6 +187,7 @@ class Scheduler:
             task.state = State.UNINTERRUPTIBLE
             task.waiting_on = what
             task.nvcsw += 1
+            self.hw.trace(EV_TASK_SLEEP, _STATES[task.state], what)
             self._rq.dequeue(task)
             self._uninterruptible[task] = done
             try:
@@ -183,6 +208,7 @@ class Scheduler:
             if done():
                 del self._uninterruptible[task]
                 task.state = State.RUNNING
+                self._trace_wakeup(EV_SCHED_WAKEUP, task)
                 self._rq.enqueue(task)
 
     def yield_(self) -> None:
@@ -217,6 +243,7 @@ class Scheduler:
         task.state = State.INTERRUPTIBLE
         task.waiting_on = queue.what
         task.nvcsw += 1
+        self.hw.trace(EV_TASK_SLEEP, _STATES[task.state], queue.what)
         self._rq.dequeue(task)
         queue.tasks.append(task)
         # `finally`, as the switch does not come back when the machine is closed meanwhile.
@@ -256,11 +283,14 @@ class Scheduler:
                 self._page_reporting.process(busy=True)
                 if self._rq:
                     self._switch_to(self._pick_next())
-                elif not self.timers.skip():  # with nobody to run, time passes until somebody's sleep is over
+                    continue
+                self._trace_switch(None)
+                if not self.timers.skip():  # with nobody to run, time passes until somebody's sleep is over
                     return False
             return True
         finally:
             self._hub = None
+            self._trace_switch(None)
             self._page_reporting.process(busy=False)
 
     def _pick_next(self) -> Task:
@@ -272,10 +302,10 @@ class Scheduler:
     def _switch_to(self, task: Task) -> None:
         """context_switch(): run a task until it comes back or ends."""
         assert task.greenlet is not None
-        if self._previous is not None and self._previous is not task:
-            state = 0 if self._previous.state is State.RUNNING else 1
-            self.hw.trace(EV_SCHED_SWITCH, task.cpu, self._previous.pid, task.pid, state)
+        self._trace_switch(task)
         self.current = task
+        for watcher in self.switch_watchers:
+            watcher(task)
         task.slice_start = self.hw.now
         # When the program ends, its greenlet returns to its parent: to the hub, which may be another one each time.
         task.greenlet.parent = greenlet.getcurrent()
@@ -283,12 +313,50 @@ class Scheduler:
             task.greenlet.switch()
         finally:
             self.current = None
+            self.hw.run_task(0, task.cpu, f"swapper/{task.cpu}")
             task.sum_exec_runtime += self.hw.now - task.slice_start
             if not task.alive and self._previous is task:
                 self._previous = None
             if task.greenlet.dead:
                 task.greenlet = None
                 task.program = None
+
+    # What is traced of it
+
+    def _trace_switch(self, task: Task | None) -> None:
+        """trace_sched_switch(): from whoever ran last to this task, None = to the idle one.
+
+        The CPU that is left is idle from now on, even with tasks that could run: they take turns, wherever they are.
+        """
+        last, old = self._on_cpu
+        cpu = old if task is None else task.cpu
+        if last is task and old == cpu:
+            return
+        self._on_cpu = task, cpu
+        hw = self.hw
+        if hw.trace_mask >> EV_SCHED_SWITCH & 1:
+            left = (
+                _idle(old)
+                if last is None
+                else (last.comm, last.pid, DEFAULT_PRIO, _STATES.get(last.state, 4))
+            )
+            hw.run_task(left[1], old, left[0])
+            if old != cpu and last is not None:
+                hw.trace(EV_SCHED_SWITCH, *left, *_idle(old)[:3])
+            if old != cpu:
+                left = _idle(cpu)
+                hw.run_task(0, cpu, left[0])
+            if task is not None:
+                hw.trace(EV_SCHED_SWITCH, *left, task.comm, task.pid, DEFAULT_PRIO)
+            elif last is not None:
+                hw.trace(EV_SCHED_SWITCH, *left, *_idle(cpu)[:3])
+        if task is None:
+            hw.run_task(0, cpu, _idle(cpu)[0])
+        else:
+            hw.run_task(task.pid, cpu, task.comm)
+
+    def _trace_wakeup(self, event: int, task: Task) -> None:
+        self.hw.trace(event, task.comm, task.pid, DEFAULT_PRIO, task.cpu)
 
     def discard(self, tasks: Sequence[Task]) -> None:
         """Unwind the programs of tasks that will never run again (the machine is being closed)."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from numalab.arch._hw import EV_MM_PAGE_FREE
 from numalab.mm import _constants as c
 from numalab.mm._reference import View
 from numalab.mm.nodemask import first_node
@@ -185,6 +186,7 @@ def pcp_free(m: View, z: int, cpu: int, pfn: int) -> None:
 def free_pages_block(m: View, pfn: int, order: int) -> None:
     """Free one block of 2^order frames whose struct pages are clean already, straight to the buddy lists."""
     m.event[c.PGFREE] += 1 << order
+    m.hw.trace(EV_MM_PAGE_FREE, pfn, order)
     if m.mem.debug:
         for i in range(pfn, pfn + (1 << order)):
             m.fill_page(i, c.PAGE_POISON)
@@ -194,6 +196,8 @@ def free_pages_block(m: View, pfn: int, order: int) -> None:
 def free_pages_bulk(m: View, cpu: int, pfns: Sequence[int]) -> None:
     """Free single frames whose struct pages are clean already; ascending neighbours go as blocks."""
     m.event[c.PGFREE] += len(pfns)
+    for pfn in pfns:
+        m.hw.trace(EV_MM_PAGE_FREE, pfn)
     if m.mem.debug:
         for pfn in pfns:
             m.fill_page(pfn, c.PAGE_POISON)

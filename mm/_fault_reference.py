@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from numalab.arch import _pagetable_reference as pt
+from numalab.arch._hw import EV_PAGE_FAULT_USER
 from numalab.mm import _constants as c
 from numalab.mm._filemap_reference import (
     FAULT_AROUND,
@@ -24,7 +25,7 @@ from numalab.mm._filemap_reference import (
 from numalab.mm._lru_reference import free_page, lru_cache_add, lru_drain_cpu, munlock_page
 from numalab.mm._mempolicy_reference import alloc_pages_mpol
 from numalab.mm._migrate_entry_reference import mig_entry_pfn
-from numalab.mm._reference import View, is_page, tlb_flush_mm, tlb_flush_page, tlb_insert
+from numalab.mm._reference import View, flush_mm, is_page, shootdown, tlb_flush_page, tlb_insert
 from numalab.mm._rmap_reference import mapped_item
 from numalab.mm._shmem_reference import shmem_swapin
 from numalab.mm._swap_reference import entry_of, free_swap_cache, swapin_pte, try_to_free_swap
@@ -48,10 +49,10 @@ TOUCH_RUN = 256
 
 def flush_range(m: View, mm: MmStruct, start: int, end: int) -> None:
     """flush_tlb_mm_range(): page by page for a short range, everything for a long one; one shootdown either way."""
-    m.charge(m.cost["flush"] + m.nr_cpus * m.cost["flush_cpu"])
     if end - start > FLUSH_CEILING * pt.PAGE_SIZE:
-        tlb_flush_mm(m, mm.asid)
+        flush_mm(m, mm.asid)
     else:
+        shootdown(m, end - start >> pt.PAGE_SHIFT)
         for va in range(start, end, pt.PAGE_SIZE):
             tlb_flush_page(m, mm.asid, va)
 
@@ -188,14 +189,14 @@ def fault_table(
         pte = m.ram[at]
         if not pte and vma.file is not None:
             why, n, stopped = file_fault(m, ctx, vma, table, va, end, write)
-            count_faults(m, ctx, n)
+            count_faults(m, ctx, va, n, write)
             va += n * pt.PAGE_SIZE
         elif not pte:
             n = 1  # as many pages in a row as were never touched, in one step
             while n < TOUCH_RUN and va + n * pt.PAGE_SIZE < end and not m.ram[at + n]:
                 n += 1
             got = first_touch(m, ctx, vma, va, at, n, write)
-            count_faults(m, ctx, got)
+            count_faults(m, ctx, va, got, write)
             va += got * pt.PAGE_SIZE
             if got < n:
                 why = Why.NEED_RECLAIM
@@ -212,7 +213,7 @@ def fault_table(
         elif write and not pte & pt.PTE_RW:
             why = wp_page(m, ctx, vma, at, va)
             if why == Why.DONE:
-                count_faults(m, ctx, 1)
+                count_faults(m, ctx, va, 1, write, present=True)
                 va += pt.PAGE_SIZE
             elif why == Why.NEED_RECLAIM and is_page(pte):
                 stopped = pt.pte_pfn(pte)
@@ -300,7 +301,7 @@ def swap_in(m: View, ctx: AllocCtx, vma: VMA, at: int, va: int, write: bool) -> 
     why, major = swapin_pte(m, ctx, vma, at, va, write)
     if why != Why.DONE:
         return why
-    count_faults(m, ctx, 1)
+    count_faults(m, ctx, va, 1, write)
     if major:
         ctx.min_flt -= 1
         ctx.maj_flt += 1
@@ -319,8 +320,10 @@ def first_touch(m: View, ctx: AllocCtx, vma: VMA, va: int, at: int, n: int, writ
     return n
 
 
-def count_faults(m: View, ctx: AllocCtx, n: int) -> None:
+def count_faults(m: View, ctx: AllocCtx, va: int, n: int, write: bool, *, present: bool = False) -> None:
     """Every page of the range is a fault of its own in Linux, so it is one here."""
     ctx.min_flt += n
     m.event[c.PGFAULT] += n
     m.charge(n * m.cost["fault"])
+    for at in range(va, va + n * pt.PAGE_SIZE, pt.PAGE_SIZE):
+        m.hw.trace(EV_PAGE_FAULT_USER, at, 0, 4 | write << 1 | present)

@@ -41,6 +41,7 @@ from numalab.mm._page_alloc cimport (
 )
 from numalab.mm._rmap cimport try_to_unmap_one
 from numalab.mm._tlbbatch cimport flush_range
+from numalab.mm._trace cimport trace_page_fault
 
 
 # ---------------------------------------------------------------- tables in reserve, PMDs that map a page
@@ -560,6 +561,7 @@ def do_huge_pmd_anonymous_page(MemMap mem, MmStruct mm, VMA vma, AllocCtx ctx, u
     ctx.c.min_flt += 1
     m.event[PGFAULT] += 1
     h.now += h.cost.fault
+    trace_page_fault(m, va, 1, write, False)
     return WHY_DONE
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from numalab.arch import _pagetable_reference as pt
+from numalab.arch._hw import EV_PAGE_FAULT_USER
 from numalab.mm import _constants as c
 from numalab.mm._buddy_reference import free_pages_block
 from numalab.mm._fault_reference import flush_range
@@ -499,6 +500,7 @@ def do_huge_pmd_anonymous_page(
     ctx.min_flt += 1
     m.event[c.PGFAULT] += 1
     m.charge(m.cost["fault"])
+    m.hw.trace(EV_PAGE_FAULT_USER, va, 0, 4 | write << 1)
     return Why.DONE
 
 

@@ -10,13 +10,13 @@ from libc.string cimport memcpy
 
 from numalab.arch._copy cimport copy_fence, zero_page_nt
 from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE
-from numalab.arch._mmu cimport tlb_flush_mm
 from numalab.arch._pagetable cimport huge_pmd, pmd_entry
 from numalab.mm._huge_memory cimport free_huge_page
 from numalab.mm._mm_types cimport (
     AllocCtx, HPAGE_PMD_NR, MemMap, MmStruct, NO_PFN, PG_NODE_SHIFT, PG_head, PG_hugetlb, PG_tail, memmap, page,
 )
 from numalab.mm._page_alloc cimport alloc_huge_node, pmd_alloc
+from numalab.mm._tlbbatch cimport flush_mm
 
 
 def alloc_fresh_hugetlb_folio(MemMap mem, AllocCtx ctx, int nid, uint64_t nodes, uint32_t gfp) -> int:
@@ -85,6 +85,5 @@ def set_huge_pte_at(MemMap mem, MmStruct mm, uint64_t va, uint64_t leaf) -> None
     """Map va by this leaf, or by none (0); no TLB remembers what was there. The caller counts."""
     cdef uint64_t *pmd = pmd_entry(mem.m.h, mm.c.pgd, va)
     if pmd[0]:
-        mem.m.h.now += mem.m.h.cost.flush + mem.m.h.nr_cpus * mem.m.h.cost.flush_cpu
-        tlb_flush_mm(mem.m.h, mm.c.asid)
+        flush_mm(&mem.m, &mm.c)
     pmd[0] = leaf

@@ -9,7 +9,7 @@ from numalab.mm import _constants as c
 from numalab.mm._huge_memory_reference import NR, free_huge_page
 from numalab.mm._mempolicy_reference import alloc_huge_node
 from numalab.mm._page_alloc_reference import pmd_alloc
-from numalab.mm._reference import View, huge_pmd, tlb_flush_mm
+from numalab.mm._reference import View, flush_mm, huge_pmd
 
 if TYPE_CHECKING:
     from numalab.mm._mm_types import AllocCtx, MemMap, MmStruct
@@ -79,6 +79,5 @@ def set_huge_pte_at(mem: MemMap, mm: MmStruct, va: int, leaf: int) -> None:
     m = View(mem)
     pmd = pt.pmd_index(m.ram, m.hw.levels, mm.pgd, va)
     if m.ram[pmd]:
-        m.charge(m.cost["flush"] + m.nr_cpus * m.cost["flush_cpu"])
-        tlb_flush_mm(m, mm.asid)
+        flush_mm(m, mm.asid)
     m.ram[pmd] = leaf

@@ -45,6 +45,7 @@ from numalab.mm._page_alloc cimport (
 from numalab.mm._shmem cimport shmem_swapin
 from numalab.mm._swap cimport entry_of, free_swap_and_cache, swap_dup, swapin_pte, try_to_free_swap
 from numalab.mm._tlbbatch cimport flush_range
+from numalab.mm._trace cimport trace_page_fault
 from numalab.mm._writeback cimport page_mkwrite
 from numalab.mm._xarray cimport xa_is_value, xa_load, xa_pfn
 
@@ -273,13 +274,20 @@ cdef int file_fault(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint64
     return WHY_DONE
 
 
+cdef inline void count_faults(memmap *m, alloc_ctx *ctx, uint64_t va, int64_t n, bint write, bint had) noexcept nogil:
+    """Every page of a range is a fault of its own in Linux, so it is one here."""
+    ctx.min_flt += n
+    m.event[PGFAULT] += n
+    m.h.now += n * m.h.cost.fault
+    trace_page_fault(m, va, n, write, had)
+
+
 cdef int fault_table(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint64_t *at, uint64_t end, bint write,
                      uint64_t *stopped) noexcept nogil:
     """Fault the part of [at, end) that one PTE table covers."""
     cdef uint64_t va = at[0], pte
     cdef uint64_t *ptes
     cdef uint32_t n, most, got
-    cdef int64_t faults = 0
     cdef int why = WHY_DONE
     cdef bint major
     cdef hw *h = m.h
@@ -290,8 +298,7 @@ cdef int fault_table(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint6
             why = file_fault(m, ctx, v, table, va, end, write, &n, stopped)
             if why != WHY_DONE:
                 break
-            faults += n
-            h.now += n * h.cost.fault
+            count_faults(m, ctx, va, n, write, False)
             va += <uint64_t>n * PAGE_SIZE
             continue
         if pte == 0:
@@ -303,13 +310,12 @@ cdef int fault_table(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint6
                 n += 1
             if write:
                 got = anon_pages(m, ctx, v, ptes, va, n, write_bits(v), True)
-                h.now += got * (h.cost.fault + h.cost.zero_page)
+                h.now += got * h.cost.zero_page
             else:
                 for got in range(n):
                     ptes[got] = <uint64_t>m.zero_pfn << PAGE_SHIFT | PTE_SPECIAL | v.prot
                 got = n
-                h.now += got * h.cost.fault
-            faults += got
+            count_faults(m, ctx, va, got, write, False)
             va += <uint64_t>got * PAGE_SIZE
             if got < n:
                 why = WHY_NEED_RECLAIM
@@ -328,8 +334,7 @@ cdef int fault_table(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint6
                 ctx.maj_flt += 1
                 m.event[PGMAJFAULT] += 1
             ctx.min_flt -= major                # it is counted below with the others
-            faults += 1
-            h.now += h.cost.fault
+            count_faults(m, ctx, va, 1, write, False)
             if write and not ptes[0] & PTE_RW:  # others have it too
                 why = wp_page(m, ctx, v, ptes, va, stopped)
                 if why != WHY_DONE:
@@ -340,12 +345,9 @@ cdef int fault_table(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint6
             why = wp_page(m, ctx, v, ptes, va, stopped)
             if why != WHY_DONE:
                 break
-            faults += 1
-            h.now += h.cost.fault
+            count_faults(m, ctx, va, 1, True, True)
         va += PAGE_SIZE
     at[0] = va
-    ctx.min_flt += faults
-    m.event[PGFAULT] += faults
     return why
 
 
@@ -361,9 +363,7 @@ cdef bint fault_leaf(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t va, bint writ
     if not reuse_huge_pmd(m, v, pmd):
         split_huge_pmd(m, pmd)
         return False
-    ctx.min_flt += 1
-    m.event[PGFAULT] += 1
-    m.h.now += m.h.cost.fault
+    count_faults(m, ctx, va, 1, True, True)
     return True
 
 

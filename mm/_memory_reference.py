@@ -58,7 +58,7 @@ def fault_leaf(m: View, ctx: AllocCtx, vma: VMA, va: int, write: bool) -> bool:
     if not reuse_huge_pmd(m, vma, pmd):
         split_huge_pmd(m, pmd)
         return False
-    count_faults(m, ctx, 1)
+    count_faults(m, ctx, va, 1, write, present=True)
     return True
 
 

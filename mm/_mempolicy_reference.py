@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from numalab.arch._hw import EV_MM_PAGE_ALLOC
 from numalab.mm import _constants as c
 from numalab.mm._buddy_reference import buddy_take, unpoison_page, zone_alloc_bulk
 from numalab.mm._reference import View
@@ -118,6 +119,8 @@ def alloc_pages_bulk(m: View, ctx: AllocCtx, nid: int, nodes: int, gfp: int, wan
         if len(got) == want:
             break
     m.event[c.PGALLOC] += len(got)
+    for pfn in got:
+        m.hw.trace(EV_MM_PAGE_ALLOC, pfn, 0, gfp)
     return got
 
 
@@ -140,6 +143,7 @@ def alloc_huge_node(m: View, ctx: AllocCtx, nid: int, nodes: int, gfp: int) -> i
                 set_place(m, range(pfn, pfn + c.HPAGE_PMD_NR), z)
                 zone_statistics(m, ctx, m.zones.node[zones[0]], m.zones.node[z], 1)
                 m.event[c.PGALLOC] += c.HPAGE_PMD_NR
+                m.hw.trace(EV_MM_PAGE_ALLOC, pfn, c.HPAGE_PMD_ORDER, gfp)
                 return pfn
     return c.NO_PFN
 

@@ -89,6 +89,12 @@ cdef bint isolate_huge(memmap *m, PageList pagelist, uint32_t pfn, uint64_t va, 
 cdef bint still_movable(memmap *m, batch *b, mig_item *item) noexcept nogil
 
 
+cdef inline void charge(memmap *m, MigrateStats stats, int phase, uint64_t ns) noexcept nogil:
+    """Time passes, and the ledger hears where it went."""
+    stats.phase[phase] += ns
+    m.h.now += ns
+
+
 cdef inline void leave(batch *b, uint32_t pfn, int reason) noexcept nogil:
     VM_BUG_ON_PAGE(b.nr_left >= 512, pfn)
     b.left[b.nr_left] = pfn

@@ -25,6 +25,7 @@ from numalab.mm._huge_memory cimport (
 )
 from numalab.mm._lru cimport count_isolated, isolate_batch, lru_add_batch, lru_check_holes, page_free_prepare
 from numalab.mm._migrate_entry cimport mig_entry_make, mig_entry_pfn, mig_entry_restore
+from numalab.mm._migrate_trace cimport trace_mapped, trace_moved, trace_undone, trace_unmapped
 from numalab.mm._mm_types cimport (
     AllocCtx, GFP_DIRECT_RECLAIM, GFP_THISNODE, GFP_USER_MOVABLE, HPAGE_PMD_NR, HPAGE_PMD_ORDER, MPOL_INTERLEAVE,
     MPOL_WEIGHTED_INTERLEAVE, MemMap, MemPolicy, MmStruct, NO_PFN, NR_ANON_MAPPED, NR_ISOLATED_ANON, NR_LRU_LISTS,
@@ -446,7 +447,7 @@ cdef uint32_t unmap_batch(memmap *m, batch *b, uint32_t cpu, uint32_t *pfns, uin
     left: pages there are. Returns how many the batch has: it ends where a huge page begins that is whole.
     """
     cdef uint32_t n = <uint32_t>left if left < BATCH else BATCH
-    cdef uint32_t i, pfn, table
+    cdef uint32_t i, pfn, before = b.n
     cdef uint64_t *pte
     cdef mig_item *item
     cdef page *p
@@ -489,18 +490,17 @@ cdef uint32_t unmap_batch(memmap *m, batch *b, uint32_t cpu, uint32_t *pfns, uin
             p.refcount -= 1
             p.rmap = 0
             m.node_stat[(p.flags >> 26) * NR_NODE_STATS + mapped_item(p)] -= 1
-            table = <uint32_t>(item.pte >> PAGE_SHIFT)
-            set_tlb_ubc_flush_pending(&b.tlb, <uint32_t>m.cold[table].mapping)
+            set_tlb_ubc_flush_pending(&b.tlb, <uint32_t>m.cold[item.pte >> PAGE_SHIFT].mapping)
         elif p.mapcount:
             item.anon = <uint32_t>m.cold[pfn].mapping
             item.index = m.cold[pfn].index
             b.multi[b.nr_multi] = item
             b.nr_multi += 1
+    trace_unmapped(m, b.item + before, b.n - before)
     if b.nr_multi:
         rmap_unmap(m, b.multi, b.nr_multi, False)
         b.tlb.all = True
-    stats.phase[PHASE_UNMAP] += n * m.h.cost.unmap_page
-    m.h.now += n * m.h.cost.unmap_page
+    charge(m, stats, PHASE_UNMAP, n * m.h.cost.unmap_page)
     return n
 
 
@@ -608,10 +608,10 @@ cdef uint32_t sort_out(memmap *m, batch *b, uint32_t first, uint32_t n, uint32_t
             dst[k] = item.dst
             moving[k] = item
             k += 1
+    trace_undone(m, b.item + first, n)
     if b.nr_multi:
         rmap_remap(m, b.multi, b.nr_multi, False)
-    stats.phase[PHASE_REMAP] += n * m.h.cost.remap_page     # each is mapped again, here or there
-    m.h.now += n * m.h.cost.remap_page
+    charge(m, stats, PHASE_REMAP, n * m.h.cost.remap_page)  # each is mapped again, here or there
     return k
 
 
@@ -621,6 +621,7 @@ cdef bint still_movable(memmap *m, batch *b, mig_item *item) noexcept nogil:
     b.nr_multi = 0
     if reason != REASON_NONE:
         undo_item(m, b, item, reason)
+        trace_mapped(m, item, item.src)
         if b.nr_multi:
             rmap_remap(m, b.multi, b.nr_multi, False)
     return reason == REASON_NONE
@@ -673,14 +674,14 @@ cdef void remap_pages(memmap *m, uint32_t cpu, batch *b, mig_item **moving, uint
         gone[i] = src
         done[i] = item.dst
         note(log, FATE_MOVED, src, 0, item.dst, REASON_NONE)
+    charge(m, stats, PHASE_COPY, cost)
+    trace_moved(m, moving, n)
     orphans = rmap_remap(m, b.multi, b.nr_multi, True) if b.nr_multi else 0
     free_pages_bulk(m, cpu, gone, n)
     stats.moved += n
     if orphans:                                 # unmapped by their owner while they moved
         k = keep_used(m, cpu, done, n)
     lru_add_batch(m, done, k)
-    stats.phase[PHASE_COPY] += cost
-    h.now += cost
 
 
 cdef uint32_t keep_used(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noexcept nogil:
@@ -753,10 +754,9 @@ cdef void migrate_huge(memmap *m, alloc_ctx *ctx, batch *b, uint32_t src, Target
     lru_add_batch(m, pfns, k)
     stats.moved += HPAGE_PMD_NR
     m.event[THP_MIGRATION_SUCCESS] += 1
-    stats.phase[PHASE_UNMAP] += m.h.cost.unmap_page
-    stats.phase[PHASE_COPY] += cost
-    stats.phase[PHASE_REMAP] += m.h.cost.remap_page
-    m.h.now += m.h.cost.unmap_page + cost + m.h.cost.remap_page
+    charge(m, stats, PHASE_UNMAP, m.h.cost.unmap_page)
+    charge(m, stats, PHASE_COPY, cost)
+    charge(m, stats, PHASE_REMAP, m.h.cost.remap_page)
 
 
 def migrate_batch(MemMap mem, AllocCtx ctx, uint32_t[::1] pfns, uint64_t at, Target target, MigrateStats stats,

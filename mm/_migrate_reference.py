@@ -50,7 +50,7 @@ from numalab.mm._mempolicy_reference import (
 )
 from numalab.mm._migrate_entry_reference import mig_entry_pfn
 from numalab.mm._reference import View, charge, is_page, mapped_ptes, note, pte_tables, try_to_unmap_flush
-from numalab.mm._rmap_reference import MigItem, mapped_item, remap_pte, rmap_remap, rmap_unmap, unmap_pte
+from numalab.mm._rmap_reference import MigItem, mapped_item, remap, rmap_unmap, trace_unmapped, unmap_pte
 from numalab.mm._swap_reference import replace_in_swap_cache
 from numalab.mm.kernels import Why
 from numalab.mm.migrate.ledger import Fate, Phase, Reason
@@ -325,7 +325,7 @@ def unmap_batch(m: View, b: Batch, cpu: int, pfns: list[int], stats: MigrateStat
     Returns how many pages the batch has: it ends where a huge page begins that is whole.
     """
     several: list[MigItem] = []
-    n = min(len(pfns), BATCH)
+    n, before = min(len(pfns), BATCH), len(b.items)
     for i, pfn in enumerate(pfns[:BATCH]):
         flags = m.hot.flags[pfn]
         if is_huge(m, pfn) and not only_isolated(m, pfn):
@@ -348,6 +348,7 @@ def unmap_batch(m: View, b: Batch, cpu: int, pfns: list[int], stats: MigrateStat
                 unmap_single(m, b, item)
             elif m.hot.mapcount[pfn]:
                 several.append(item)
+    trace_unmapped(m, b.items[before:])
     if several:
         rmap_unmap(m, several)
         b.flush_all = True
@@ -391,27 +392,6 @@ def target_pages(m: View, ctx: AllocCtx, items: list[MigItem], target: Target) -
 
 
 # ---------------------------------------------------------------- move, remap
-
-
-def still_single(m: View, item: MigItem) -> bool:
-    """Is the entry still where it was? Not if somebody forked, moved or unmapped it meanwhile."""
-    if not item.pte or m.hot.flags[item.src] & c.PG_migration_shared:
-        return False
-    entry = m.ram[item.pte // 8]
-    return pt.is_migration_entry(entry) and mig_entry_pfn(entry) == item.src
-
-
-def remap(m: View, items: list[MigItem], to_dst: bool) -> int:
-    """remove_migration_ptes() for a batch, to the new pages or back to the old; returns how many nobody maps."""
-    several = []
-    for item in items:
-        if still_single(m, item):
-            pfn = item.dst if to_dst else item.src
-            remap_pte(m, pfn, item.pte // 8)
-            m.node_stat[m.node(pfn), mapped_item(m, pfn)] += 1
-        else:
-            several.append(item)
-    return rmap_remap(m, several, to_dst)
 
 
 def why_not(m: View, pfn: int) -> Reason | None:

@@ -15,7 +15,7 @@ list gets there. The list alone decides; the trail may be wrong or incomplete, a
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memmove, memset
 
-from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, hw
+from numalab.arch._hw cimport EV_MM_PAGE_ALLOC, EV_MM_PAGE_FREE, PAGE_SHIFT, PAGE_SIZE, hw, trace
 from numalab.arch._mmdebug cimport VM_BUG_ON, VM_BUG_ON_PAGE
 from numalab.arch._pagetable cimport PMD_SHIFT, PTE_PRESENT, PTE_RW, PTE_USER, table_at
 from numalab.mm._mm_types cimport (
@@ -26,6 +26,7 @@ from numalab.mm._mm_types cimport (
     PG_table, SECTION_SHIFT, alloc_ctx, memmap, mm_c, mpol, page, page_cold, pcp, pfn_zone, zone,
 )
 from numalab.mm._page_poison cimport page_is_bad, poison_pages, unpoison_page
+from numalab.mm._trace cimport trace_page_alloc, trace_page_free
 
 cdef enum:
     MAX_ORDER = 10
@@ -309,6 +310,7 @@ cdef void free_pages_bulk(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) n
     cdef uint32_t *run
     cdef zone *z
     m.event[PGFREE] += n
+    trace_page_free(m, pfns, n)
     if m.debug:
         for i in range(n):
             VM_BUG_ON_PAGE(page_is_bad(m, pfns[i]), pfns[i])
@@ -423,15 +425,15 @@ cdef uint32_t alloc_pages_bulk(memmap *m, alloc_ctx *ctx, int nid, uint64_t node
             got += n
             if got == want:
                 m.event[PGALLOC] += got
+                trace_page_alloc(m, out, got, gfp)
                 return got
     m.event[PGALLOC] += got
+    trace_page_alloc(m, out, got, gfp)
     return got
 
 
 cdef uint32_t alloc_huge_node(memmap *m, alloc_ctx *ctx, int nid, uint64_t nodes, uint32_t gfp) noexcept nogil:
-    """__alloc_pages() for one huge page: its first frame, or NO_PFN. There is no compaction: only a free block will
-    do.
-    """
+    """__alloc_pages() for one huge page: its first frame, or NO_PFN. Without compaction: only a free block will do."""
     cdef int32_t *at
     cdef uint32_t pfn
     cdef int level, preferred = -1
@@ -462,6 +464,7 @@ cdef uint32_t alloc_huge_node(memmap *m, alloc_ctx *ctx, int nid, uint64_t nodes
             set_block_place(m, pfn, HPAGE_PMD_ORDER, z.place)
             zone_statistics(m, ctx, preferred, z.node, 1)
             m.event[PGALLOC] += HPAGE_PMD_NR
+            trace(m.h, EV_MM_PAGE_ALLOC, pfn, HPAGE_PMD_ORDER, gfp)
             return pfn
     return <uint32_t>NO_PFN
 
@@ -699,6 +702,7 @@ def alloc_pages_node(MemMap mem, uint32_t cpu, int nid, uint32_t gfp=GFP_USER_MO
         if pfn != NO_PFN:
             set_block_place(&mem.m, pfn, order, z.place)
             mem.m.event[PGALLOC] += <int64_t>1 << order
+            trace(mem.m.h, EV_MM_PAGE_ALLOC, pfn, order, gfp)
             return pfn
     return <uint32_t>NO_PFN
 
@@ -725,6 +729,7 @@ def free_bulk(MemMap mem, uint32_t cpu, uint32_t[::1] pfns) -> None:
 cdef void free_pages_block(memmap *m, uint32_t pfn, int order) noexcept nogil:
     """Free one block of 2^order frames whose struct pages are clean already, straight to the buddy lists."""
     m.event[PGFREE] += <int64_t>1 << order
+    trace(m.h, EV_MM_PAGE_FREE, pfn, order, 0)
     if m.debug:
         poison_pages(m, pfn, order)
     buddy_free(m, pfn_zone(m, pfn), pfn, order)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from numalab.arch import _pagetable_reference as pt
+from numalab.arch._hw import EV_MM_PAGE_ALLOC
 from numalab.mm import _constants as c
 from numalab.mm._buddy_reference import (
     buddy_free,
@@ -115,6 +116,7 @@ def alloc_pages_node(mem: MemMap, cpu: int, nid: int, gfp: int = c.GFP_USER_MOVA
         if pfn != c.NO_PFN:
             set_place(m, range(pfn, pfn + (1 << order)), z)
             m.event[c.PGALLOC] += 1 << order
+            m.hw.trace(EV_MM_PAGE_ALLOC, pfn, order, gfp)
             return pfn
     return c.NO_PFN
 

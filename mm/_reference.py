@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numalab.arch import _pagetable_reference as pt
-from numalab.arch._mmu_reference import tlb_tag
+from numalab.arch._hw import EV_TLB_FLUSH
+from numalab.arch._mmu_reference import TLB_REMOTE_SEND_IPI, tlb_tag
 from numalab.mm import _constants as c
 
 if TYPE_CHECKING:
@@ -342,6 +343,20 @@ def tlb_flush_mm(m: View, asid: int) -> None:
     tags[(tags >> np.uint64(1) & np.uint64(0xFFFF)) == asid] = 0
 
 
+def shootdown(m: View, pages: int) -> int:
+    """What one costs, which has passed: the sender's share and that of every CPU that must answer. -1: all pages."""
+    ns = m.cost["flush"] + m.nr_cpus * m.cost["flush_cpu"]
+    m.charge(ns)
+    m.hw.trace(EV_TLB_FLUSH, pages, TLB_REMOTE_SEND_IPI)
+    return ns
+
+
+def flush_mm(m: View, asid: int) -> None:
+    """flush_tlb_mm(): everything that TLBs know of an address space."""
+    tlb_flush_mm(m, asid)
+    shootdown(m, -1)
+
+
 MAX_ASIDS = 16
 """Of so many address spaces a batch remembers that their TLB entries are stale; above, it flushes all."""
 
@@ -353,9 +368,7 @@ def try_to_unmap_flush(m: View, asids: set[int], everything: bool) -> int:
     else:
         for asid in asids:
             tlb_flush_mm(m, asid)
-    ns = m.cost["flush"] + m.nr_cpus * m.cost["flush_cpu"]
-    m.charge(ns)
-    return ns
+    return shootdown(m, -1)
 
 
 def tlb_insert(m: View, cpu: int, asid: int, va: int, pte: int) -> None:

@@ -14,7 +14,9 @@ copies by now, at random; then no branch depends on what a PTE says.
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from numalab.arch._hw cimport PAGE_SHIFT
+from numalab.arch._hw cimport (
+    EV_REMOVE_MIGRATION_PTE, EV_SET_MIGRATION_PTE, PAGE_SHIFT, trace, trace_enabled,
+)
 from numalab.arch._mmdebug cimport VM_BUG_ON, VM_BUG_ON_PAGE
 from numalab.arch._pagetable cimport (
     PTE_ACCESSED, PTE_ADDR, PTE_DIRTY, PTE_RW, PTE_SPECIAL, huge_pmd, is_migration_entry, leaf_table, pte_address,
@@ -159,6 +161,21 @@ cdef inline void walk_migrating(memmap *m, vma_c *v, rmap_page *r, rmap_page *en
             turn(m, found[i], &table[(found[i].index + shift) & 511], unmap)
 
 
+cdef void trace_migrating(memmap *m, vma_c *v, rmap_page *r, rmap_page *end, bint unmap) noexcept nogil:
+    """trace_set_migration_pte() for the entries that one VMA has now, trace_remove_migration_pte() before they go."""
+    cdef uint64_t va, last = v.pgoff + ((v.end - v.start) >> PAGE_SHIFT)
+    cdef uint64_t *pte
+    while r < end and r.index < last:
+        va = v.start + ((r.index - v.pgoff) << PAGE_SHIFT)
+        pte = pte_offset(m.h, v.mm.pgd, va)
+        if pte != NULL and names(pte[0], r.src, False):
+            if unmap:
+                trace(m.h, EV_SET_MIGRATION_PTE, va, pte[0], 0)
+            else:
+                trace(m.h, EV_REMOVE_MIGRATION_PTE, va, mig_entry_restore(pte[0], r.to), 0)
+        r += 1
+
+
 cdef bint many_copied(memmap *m, anon_c *anon, mig_item **items, uint32_t n, bint unmap) noexcept nogil:
     """Is it hard to foretell which PTEs of these VMAs name the pages? Not if nearly all do, or hardly any."""
     cdef uint64_t mapped = 0, most = <uint64_t>n * anon.count
@@ -189,6 +206,8 @@ cdef void migrate_group(memmap *m, anon_c *anon, mig_item **items, uint32_t n, b
     for i in range(anon.count):
         v = anon.vmas[i]
         r = pages + first_of_vma(v, items, n)
+        if not unmap and trace_enabled(m.h, EV_REMOVE_MIGRATION_PTE):
+            trace_migrating(m, v, r, end, False)
         if unmap:
             if copied:
                 walk_migrating(m, v, r, end, True, True)
@@ -198,6 +217,8 @@ cdef void migrate_group(memmap *m, anon_c *anon, mig_item **items, uint32_t n, b
             walk_migrating(m, v, r, end, False, True)
         else:
             walk_migrating(m, v, r, end, False, False)
+        if unmap and trace_enabled(m.h, EV_SET_MIGRATION_PTE):
+            trace_migrating(m, v, pages + first_of_vma(v, items, n), end, True)
     for i in range(n):
         r = &pages[i]
         hits = r.seen & (1 << HITS) - 1

@@ -16,6 +16,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from numalab.arch import _pagetable_reference as pt
+from numalab.arch._hw import EV_REMOVE_MIGRATION_PTE, EV_SET_MIGRATION_PTE
 from numalab.mm import _constants as c
 from numalab.mm._filemap_reference import unmap_from_file
 from numalab.mm._lru_reference import folio_set_swapbacked, is_lazyfree
@@ -45,6 +46,19 @@ class MigItem:
 # ---------------------------------------------------------------- one PTE
 
 
+def trace_pte(m: View, event: int, at: int) -> None:
+    """A migration entry has been made, or has become a PTE again. The table that it is in tells what it maps."""
+    index = m.cold.index[at * 8 >> pt.PAGE_SHIFT]
+    m.hw.trace(event, index << pt.PMD_SHIFT | (at & 511) << pt.PAGE_SHIFT, m.ram[at])
+
+
+def trace_unmapped(m: View, items: Sequence[MigItem]) -> None:
+    """trace_set_migration_pte() for the pages whose one PTE is known; those of others the walk finds."""
+    for item in items:
+        if item.pte:
+            trace_pte(m, EV_SET_MIGRATION_PTE, item.pte // 8)
+
+
 def unmap_pte(m: View, item: MigItem, at: int) -> None:
     """try_to_migrate_one(): one PTE becomes a migration entry. The page takes over its dirty bit."""
     pte = m.ram[at]
@@ -61,6 +75,7 @@ def remap_pte(m: View, pfn: int, at: int) -> None:
     m.hot.mapcount[pfn] += 1
     m.hot.refcount[pfn] += 1
     m.hot.rmap[pfn] = at * 8 if m.hot.mapcount[pfn] == 1 else 0
+    trace_pte(m, EV_REMOVE_MIGRATION_PTE, at)
 
 
 def unmap_to_swap(m: View, pfn: int, at: int, mm: MmStruct) -> None:
@@ -174,6 +189,7 @@ def rmap_unmap(m: View, items: Sequence[MigItem], *, to_swap: bool = False) -> i
                     item.dst = item.src
             else:
                 unmap_pte(m, item, at)
+                trace_pte(m, EV_SET_MIGRATION_PTE, at)
     for pfn in pages:
         m.hot.rmap[pfn] = 0
     return len(pages) - count_mapped(m, pages, 1)
@@ -208,6 +224,27 @@ def rmap_remap(m: View, items: Sequence[MigItem], to_dst: bool) -> int:
         if pt.is_migration_entry(m.ram[at]) and mig_entry_pfn(m.ram[at]) == item.src:
             remap_pte(m, end(item), at)
     return count_mapped(m, pages, 1)
+
+
+def still_single(m: View, item: MigItem) -> bool:
+    """Is the entry still where it was? Not if somebody forked, moved or unmapped it meanwhile."""
+    if not item.pte or m.hot.flags[item.src] & c.PG_migration_shared:
+        return False
+    entry = m.ram[item.pte // 8]
+    return pt.is_migration_entry(entry) and mig_entry_pfn(entry) == item.src
+
+
+def remap(m: View, items: list[MigItem], to_dst: bool) -> int:
+    """remove_migration_ptes() for a batch, to the new pages or back to the old; returns how many nobody maps."""
+    several = []
+    for item in items:
+        if still_single(m, item):
+            pfn = item.dst if to_dst else item.src
+            remap_pte(m, pfn, item.pte // 8)
+            m.node_stat[m.node(pfn), mapped_item(m, pfn)] += 1
+        else:
+            several.append(item)
+    return rmap_remap(m, several, to_dst)
 
 
 # ---------------------------------------------------------------- what drivers call

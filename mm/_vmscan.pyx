@@ -14,7 +14,6 @@ from libc.string cimport memcpy, memset
 
 from numalab.arch._copy cimport copy_fence, copy_page_nt, zero_filled
 from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, hw
-from numalab.arch._mmu cimport tlb_flush_mm
 from numalab.arch._pagetable cimport (
     PTE_ACCESSED, PTE_SPECIAL, huge_pmd, pte_at, pte_mapped, pte_pfn, pte_table, spread_leaf, table_at,
 )
@@ -45,7 +44,7 @@ from numalab.mm._rmap cimport mig_item, rmap_referenced, rmap_unmap, try_to_unma
 from numalab.mm._shmem cimport shmem_writepage
 from numalab.mm._swap cimport add_to_swap_cache, area_of, delete_from_swap_cache, slot_alloc, slot_bytes, slot_zero
 from numalab.mm._writeback cimport write_page
-from numalab.mm._tlbbatch cimport set_tlb_ubc_flush_pending, tlb_batch_begin, try_to_unmap_flush
+from numalab.mm._tlbbatch cimport flush_mm, set_tlb_ubc_flush_pending, tlb_batch_begin, try_to_unmap_flush
 
 cdef enum:
     BATCH = 512
@@ -284,8 +283,7 @@ def cold_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end, PageList p
                         else:
                             move_to_inactive(m, pfn)
                 va += PAGE_SIZE
-        tlb_flush_mm(m.h, mm.c.asid)
-        m.h.now += m.h.cost.flush + m.h.nr_cpus * m.h.cost.flush_cpu
+        flush_mm(m, &mm.c)
 
 
 cdef inline void move_to_inactive(memmap *m, uint32_t pfn) noexcept nogil:

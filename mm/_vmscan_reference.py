@@ -50,13 +50,13 @@ from numalab.mm._lru_reference import (
 from numalab.mm._reference import (
     View,
     charge,
+    flush_mm,
     huge_pmd,
     is_page,
     note,
     pte_table,
     pte_tables,
     ptes,
-    tlb_flush_mm,
     try_to_unmap_flush,
 )
 from numalab.mm._rmap_reference import MigItem, mapped_item, rmap_referenced, rmap_unmap, try_to_unmap_one
@@ -178,8 +178,7 @@ def cold_range(mem: MemMap, mm: MmStruct, start: int, end: int, pagelist: PageLi
                 and is_page(m.ram[at])
             ):
                 make_cold(m, at, pt.pte_pfn(m.ram[at]), pagelist, pageout)
-    tlb_flush_mm(m, mm.asid)
-    m.charge(m.cost["flush"] + m.nr_cpus * m.cost["flush_cpu"])
+    flush_mm(m, mm.asid)
 
 
 def maps_huge(m: View, table: int) -> bool:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from numalab.arch._hw import EV_PAGE_FAULT_USER
 from numalab.arch._pagetable import PTE_ACCESSED, PTE_ADDR_MASK, PTE_DIRTY, PTE_PSE, PTE_RW
 from numalab.mm import _constants as c
 from numalab.mm.kernels import Why
@@ -214,6 +215,7 @@ def hugetlb_fault(vma: VMA, ctx: AllocCtx, addr: int, write: bool) -> Why:
         ctx.min_flt += 1
         mem.event[c.PGFAULT] += 1
         mem.hw.advance(mem.hw.cost["fault"])
+        mem.hw.trace(EV_PAGE_FAULT_USER, va, 0, 4 | write << 1 | bool(leaf))
     return why
 
 

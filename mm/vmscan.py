@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numalab.arch._hw import EV_MM_VMSCAN_LRU_ISOLATE
+from numalab.arch._hw import (
+    EV_MM_VMSCAN_DIRECT_RECLAIM_BEGIN,
+    EV_MM_VMSCAN_DIRECT_RECLAIM_END,
+    EV_MM_VMSCAN_LRU_ISOLATE,
+    EV_MM_VMSCAN_LRU_SHRINK_INACTIVE,
+)
 from numalab.mm import _constants as c
 from numalab.mm._migrate import MigrateStats
 from numalab.mm._page_list import PageList
@@ -39,6 +44,7 @@ SWAP_CLUSTER_MAX = 32
 DEF_PRIORITY = 12
 BATCH = 512
 PAGEOUT_AGE = 1
+ZONE_MOVABLE = 3
 #: HZ / 10: how long VMSCAN_THROTTLE_WRITEBACK sleeps at most.
 THROTTLE_NS = 100_000_000
 
@@ -100,9 +106,7 @@ def _shrink_inactive_list(mem: MemMap, nid: int, kind: int, nr: int, sc: ScanCon
     lru_add_drain(mem, sc.cpu)
     out = np.empty(nr, np.uint32)
     taken, scanned = mem.k.vmscan.isolate_lru(mem, nid, kind, out)
-    mem.hw.trace(
-        EV_MM_VMSCAN_LRU_ISOLATE, sc.cpu, nr | scanned << 32, scanned - taken | taken << 32, 3 | kind << 16
-    )
+    _trace_isolate(mem, kind, nr, scanned, taken)
     mem.event[c.PGSCAN_KSWAPD if sc.kswapd else c.PGSCAN_DIRECT] += scanned
     sc.nr_scanned += scanned
     stats = MigrateStats()
@@ -112,12 +116,33 @@ def _shrink_inactive_list(mem: MemMap, nid: int, kind: int, nr: int, sc: ScanCon
     mem.event[c.PGSTEAL_KSWAPD if sc.kswapd else c.PGSTEAL_DIRECT] += reclaimed
     sc.nr_reclaimed += reclaimed
     sc.nr_writing += int(has_reason(why, (Reason.WRITING, Reason.WRITEBACK, Reason.DIRTY)).sum())
+    if mem.hw.trace_mask >> EV_MM_VMSCAN_LRU_SHRINK_INACTIVE & 1:
+        _trace_shrink_inactive(mem, nid, kind, scanned, reclaimed, why, sc.priority)
+
+
+def _trace_isolate(mem: MemMap, kind: int, nr: int, scanned: int, taken: int) -> None:
+    mem.hw.trace(EV_MM_VMSCAN_LRU_ISOLATE, ZONE_MOVABLE, 0, nr, scanned, scanned - taken, taken, kind)
+
+
+def _trace_shrink_inactive(
+    mem: MemMap, nid: int, kind: int, scanned: int, reclaimed: int, why: NDArray[np.uint8], priority: int
+) -> None:
+    """trace_mm_vmscan_lru_shrink_inactive(): of the pages that stay, how many for which reason."""
+    n = np.bincount(why, minlength=len(Reason)).tolist()
+    active = [n[Reason.ACTIVE], 0] if kind == c.LRU_INACTIVE_ANON else [0, n[Reason.ACTIVE]]
+    writeback = n[Reason.WRITEBACK] + n[Reason.WRITING]
+    mem.hw.trace(
+        EV_MM_VMSCAN_LRU_SHRINK_INACTIVE, nid | priority << 32, scanned | reclaimed << 32,
+        n[Reason.DIRTY] | writeback << 32, 0, active[0] | active[1] << 32, n[Reason.ACCESSED] | n[Reason.MAPPED] << 32,
+        int(kind != c.LRU_INACTIVE_ANON),
+    )  # fmt: skip
 
 
 def _shrink_active_list(mem: MemMap, nid: int, kind: int, nr: int, sc: ScanControl) -> None:
     lru_add_drain(mem, sc.cpu)
     out = np.empty(nr, np.uint32)
     taken, scanned = mem.k.vmscan.isolate_lru(mem, nid, kind, out)
+    _trace_isolate(mem, kind, nr, scanned, taken)
     mem.event[c.PGREFILL] += scanned
     mem.k.vmscan.deactivate(mem, out[:taken])
     mem.k.lru.putback(mem, sc.cpu, out[:taken])
@@ -183,6 +208,7 @@ def try_to_free_pages(mem: MemMap, cpu: int, nodes: int) -> int:
     now, or what has been written meanwhile may go next time.
     """
     sc = ScanControl(cpu, SWAP_CLUSTER_MAX, kswapd=False)
+    mem.hw.trace(EV_MM_VMSCAN_DIRECT_RECLAIM_BEGIN, 0, 0, c.GFP_USER_MOVABLE)
     for sc.priority in range(DEF_PRIORITY, -1, -1):
         for nid in nodes_in(nodes & mem.memory_nodes):
             shrink_node(mem, nid, sc)
@@ -191,6 +217,7 @@ def try_to_free_pages(mem: MemMap, cpu: int, nodes: int) -> int:
         if sc.nr_writing and sc.priority < DEF_PRIORITY - 2:
             _reclaim_throttle(mem)
             sc.nr_writing = 0
+    mem.hw.trace(EV_MM_VMSCAN_DIRECT_RECLAIM_END, sc.nr_reclaimed)
     return sc.nr_reclaimed
 
 

@@ -90,7 +90,7 @@ def _traced(
     k: Kernel, task: Task, number: int, raw: tuple[int, ...], handler: Callable[..., int] | None
 ) -> int:
     hw = k.hw
-    hw.trace(EV_SYS_ENTER, task.cpu, number, raw[0], raw[1])
+    hw.trace(EV_SYS_ENTER, number, *raw)
     row = BY_NUMBER.get(number)
     event = SyscallEvent(task, number, row, raw, hw.now) if k.tracers else None
     _tell(k, event)
@@ -102,7 +102,7 @@ def _traced(
         result = -error
     else:
         result = -ENOSYS if handler is None or row is None else _call(k, task, handler, row, raw, event)
-    hw.trace(EV_SYS_EXIT, task.cpu, number, result & _MASK)
+    hw.trace(EV_SYS_EXIT, number, result)
     if event is not None:
         event.result, event.now = result, hw.now
         if error:

@@ -1,8 +1,8 @@
 """Two machines in step, one on the compiled kernels and one on their plain-Python twins: equal to the last byte.
 
 ``Pair.both(action)`` lets the same thing happen on both and compares what came of it: results, every array that mm
-keeps, RAM, TLBs, the clock, the counters of tasks and address spaces. Only what is dead may differ: the rest of an
-array behind its count, and the PTE of an empty TLB entry.
+keeps, RAM, TLBs, the clock, the trace events, the counters of tasks and address spaces. Only what is dead may differ:
+the rest of an array behind its count, and the PTE of an empty TLB entry.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numalab.arch.errno import KernelError
+from numalab.arch.events import select
 from numalab.arch.topology import Topology
 from numalab.mm._mm_types import AllocCtx, MmStruct
 from numalab.mm.memory import UserFault
@@ -34,6 +35,7 @@ class Machine(MmMachine):
     def __init__(self, spec: Topology, *, debug_vm: bool = False, twins: bool = False) -> None:
         super().__init__(spec, debug_vm=debug_vm, twins=twins)
         self.k = self.mem.k
+        self.hw.trace_mask = select(["all"])
         self.tasks = [self.task(cpu) for cpu in range(self.hw.nr_cpus)]
         self.kept: dict[str, Any] = {}
 
@@ -148,6 +150,7 @@ def _state(machine: Machine) -> Iterator[tuple[str, Array]]:
     yield "tlb ptes", np.where(hw.tlb["tag"] != 0, hw.tlb["pte"], 0)
     yield "corrupted", np.array([mem.corrupted])
     yield "clock", np.array([hw.now, hw.ring_head])
+    yield "trace events", hw.ring[: hw.ring_head]
     yield "address spaces", np.array([_of_mm(mm) for mm in machine.mms])
     yield "tasks", np.array([_of_task(task) for task in (machine.ctx, *machine.tasks)])
 

@@ -45,7 +45,7 @@ class BlockDevice(Inode):
 
 def add_disks(k: Kernel) -> None:
     """The disks of a machine; /dev/ram0 is as large as the boot parameter ``swap`` says."""
-    vda = Disk(k.hw, k.mem.timers, "/dev/vda", _VDA_PAGES)
+    vda = Disk(k.hw, k.mem.timers, "/dev/vda", _VDA_PAGES, dev=(254, 0))
     root = Ext2(k, vda).make_root()
     k.root.add("dev/vda", BlockDevice(vda, root))
     k.root.add("mnt", Directory())
@@ -53,7 +53,7 @@ def add_disks(k: Kernel) -> None:
     pages = int(k.topology.boot["swap"]) >> 12
     if pages < 2:
         return
-    disk = Disk(k.hw, k.mem.timers, "/dev/ram0", pages)
+    disk = Disk(k.hw, k.mem.timers, "/dev/ram0", pages, dev=(1, 0))
     k.root.add("dev/ram0", BlockDevice(disk))
     swapon(k.mem, disk)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numalab.arch._hw import EV_MM_MIGRATE_PAGES, EV_MM_MIGRATE_PAGES_START
+from numalab.arch._hw import EV_MIGRATE_PASS, EV_MM_MIGRATE_PAGES, EV_MM_MIGRATE_PAGES_START
 from numalab.arch.errno import ENOMEM
 from numalab.arch.events import MODES, REASONS
 from numalab.mm import _constants as c
@@ -50,6 +50,7 @@ ASYNC_PASSES = 3
 SYNC_PASSES = 7
 BATCH = 512
 #: What a synchronous pass sleeps out: folio_lock() and folio_wait_writeback() of migrate_folio_unmap().
+_THP_EVENTS = [c.THP_MIGRATION_SUCCESS, c.THP_MIGRATION_FAIL, c.THP_MIGRATION_SPLIT]
 WAITED_FOR = (Reason.LOCKED, Reason.WRITEBACK)
 
 
@@ -135,6 +136,7 @@ class _Run:
         if moved:
             self.slow.progress()
         self.ledger.passes.append(Pass(name, reached - at, moved, by_reason(reasons), began, waited))
+        self.mem.hw.trace(EV_MIGRATE_PASS, name, reached - at, moved, began)
         self.full = why == Why.NO_TARGET
         if self.full:
             left, reasons = self._split_huge(left, reasons)
@@ -263,7 +265,8 @@ def migrate_pages(mem: MemMap, ctx: AllocCtx, pages: PageList, target: Target, l
     todo = pages.take()
     ledger.isolated += len(todo)
     mode, reason = MODES.index("MIGRATE_SYNC"), REASONS.index(ledger.call)
-    mem.hw.trace(EV_MM_MIGRATE_PAGES_START, ctx.cpu, mode, reason)
+    mem.hw.trace(EV_MM_MIGRATE_PAGES_START, mode, reason)
+    thp_before = mem.event[_THP_EVENTS] if mem.hw.trace_mask else None
     run = _Run(mem, ctx, target, ledger)
     at = 0
     while at < len(todo) and not run.full:
@@ -280,7 +283,9 @@ def migrate_pages(mem: MemMap, ctx: AllocCtx, pages: PageList, target: Target, l
     succeeded = run.stats.moved + run.stats.freed
     mem.event[c.PGMIGRATE_SUCCESS] += succeeded
     mem.event[c.PGMIGRATE_FAIL] += run.nr_failed_pages
-    mem.hw.trace(EV_MM_MIGRATE_PAGES, ctx.cpu, succeeded, run.nr_failed_pages, mode | reason << 8)
+    if thp_before is not None:
+        thp = (mem.event[_THP_EVENTS] - thp_before).tolist()
+        mem.hw.trace(EV_MM_MIGRATE_PAGES, succeeded, run.nr_failed_pages, *thp, mode, reason)
     if run.full:
         return -ENOMEM
     return nr_huge_failed + (run.nr_failed if pages.n else 0)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numalab.arch._hw import EV_MIGRATE_PASS
 from numalab.mm import _constants as c
 from numalab.mm.migrate.ledger import Ledger, Pass, Reason, by_reason, has_reason
 from numalab.mm.swap_state import wait_on_page
@@ -68,6 +69,7 @@ def one_pass(
     counts = by_reason(because)
     gone = tried - len(rest) + counts.pop(Reason.NONE, 0)
     ledger.passes.append(Pass(name, tried, gone, counts, began, waited))
+    mem.hw.trace(EV_MIGRATE_PASS, name, tried, gone, began)
     return rest, because
 
 

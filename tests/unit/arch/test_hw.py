@@ -88,14 +88,17 @@ def test_wrong_arguments() -> None:
 
 def test_trace_writes_only_enabled_events() -> None:
     with Hardware("1x16p") as hw:
-        hw.trace(EV_MM_PAGE_FREE, 0, 1)
+        hw.trace(EV_MM_PAGE_FREE, 1)
         assert hw.ring_head == 0
         hw.trace_mask = 1 << EV_MM_PAGE_FREE
         hw.now = 77
-        hw.trace(EV_MM_PAGE_FREE, 3, 1, 2, 3)
+        hw.run_task(41, 3, "worker")
+        hw.trace(EV_MM_PAGE_FREE, 1, "a text", -1)
         hw.trace(EV_SYS_EXIT, 0)
         assert hw.ring_head == 1
-        assert hw.ring[0].tolist() == (77, EV_MM_PAGE_FREE, 3, 1, 2, 3)
+        assert hw.ring[0].tolist()[:4] == (77, EV_MM_PAGE_FREE, 3, 41)
+        assert hw.ring[0]["args"].tolist() == [1, 0, 2**64 - 1, 0, 0, 0, 0]
+        assert hw.strings == ["a text"]
         with pytest.raises(ValueError, match="does not exist"):
             hw.trace(NR_EVENTS, 0)
 

@@ -208,7 +208,7 @@ def test_a_shootdown_costs_by_cpu_and_is_traced(mmu: ModuleType, tables: Any) ->
     mmu.flush_tlb_mm(hw, ASID)
     mmu.flush_tlb_all(hw)
     assert hw.now == 4 * each
-    assert hw.ring[: hw.ring_head]["a"].tolist() == [1, 3, 2**64 - 1, 2**64 - 1]
+    assert hw.ring[: hw.ring_head]["args"][:, 0].tolist() == [1, 3, 2**64 - 1, 2**64 - 1]
 
 
 def test_a_leaf_outside_ram_is_a_fault_and_not_a_crash(mmu: ModuleType, tables: Any) -> None:

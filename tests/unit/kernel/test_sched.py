@@ -205,11 +205,11 @@ def test_system_calls_and_switches_are_events(machine: Machine) -> None:
         sys.getpid()
         sys.sched_yield()
 
-    events.enable(machine.hw, "sys_enter", "sys_exit", "sched_switch")
+    machine.hw.trace_mask = events.select(["raw_syscalls", "sched_switch"])
     machine.spawn(main)
     machine.spawn(main)
     machine.run()
-    records = list(events.read(machine.hw))
+    records = list(events.decode(machine.hw, machine.hw.ring[: machine.hw.ring_head], 0))
     assert {r.args["ret"] for r in records if r.name == "sys_exit" and r.args["NR"] == 39} == {100, 101}
     assert {r.args["NR"] for r in records if r.name == "sys_enter"} == {24, 39}
     switches = [(r.args["prev_pid"], r.args["next_pid"]) for r in records if r.name == "sched_switch"]
