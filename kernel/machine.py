@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self, TextIO, overload
 from numalab.arch._hw import Hardware
 from numalab.arch._pagetable_reference import pte_mapped, pte_pfn
 from numalab.arch.cmdline import shown
+from numalab.arch.events import select
 from numalab.arch.shape import is_number
 from numalab.arch.topology import Topology
 from numalab.kernel import fork
@@ -29,6 +30,7 @@ from numalab.kernel.sched import Deadlock, Scheduler
 from numalab.kernel.signal import SigInfo
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import Task
+from numalab.kernel.trace.trace import Trace
 from numalab.mm._mm_types import MemMap
 from numalab.mm.invariants import Broken, InvariantError, check_invariants
 from numalab.mm.migrate.engine import ENGINES
@@ -50,6 +52,10 @@ class Abi(Protocol):
 
     def tracer(self, out: TextIO, **options: Any) -> Tracer:
         """strace, printing to `out`. Raises ValueError for options that are none."""
+        ...
+
+    def syscall_name(self, number: int) -> str:
+        """What a system call is called."""
         ...
 
     def explainer(self, k: Kernel, tell: Callable[[Any], object] | None) -> Explainer:
@@ -120,6 +126,8 @@ def _shut_down(k: Kernel) -> None:
         task.children.clear()
         task.signal.threads.clear()
     cgroup_release(k.cgroup_root)
+    k.sched.switch_watchers.clear()
+    k.tracers.clear()
     k.mem.wake_kswapd = k.mem.node_states_changed = lambda nodes: None
     k.mem.swap_areas.clear()
     k.pids.clear()
@@ -141,6 +149,7 @@ class Machine:
         self._abi = abi
         self._tracer: Tracer | None = None
         self._explainer: Explainer | None = None
+        self._trace: Trace | None = None
         self._finalizer = weakref.finalize(self, _shut_down, kernel)
         self._finalizer.atexit = False  # the host takes everything back then anyway
 
@@ -340,6 +349,19 @@ class Machine:
             k.signal_watchers.append(new.on_signal)
             k.exit_watchers.append(new.on_exit)
 
+    def trace(self, *events: str) -> Trace:
+        """Record trace events from now on, until ``stop()`` or the end of a ``with``; one that is on is stopped.
+
+        events: ``"migrate"``, ``"kmem:mm_page_alloc"``, ``"mm_vmscan_*"``; by default all but those that come page by
+        page.  Raises ValueError for one that is none.
+        """
+        self._check_open()
+        select(events)
+        if self._trace is not None:
+            self._trace.stop()
+        self._trace = Trace(self.kernel, events, self._abi.syscall_name)
+        return self._trace
+
     def explain_calls(self, on: bool = True, tell: Callable[[Any], object] | None = None) -> None:
         """Keep what calls do to pages from now on, for explain(); or stop, and forget it.
 
@@ -384,6 +406,8 @@ class Machine:
         """
         if self.kernel.sched.running:
             raise RuntimeError("a program cannot close its machine")
+        if self._trace is not None:
+            self._trace.stop()
         self._finalizer()
 
     def _check_open(self) -> None:

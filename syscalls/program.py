@@ -13,13 +13,20 @@ from numalab.syscalls.explain import Explainer, Explanation
 from numalab.syscalls.inject import Injection
 from numalab.syscalls.strace.tracer import Options, Strace
 from numalab.syscalls.sys import program_of
+from numalab.syscalls.table import BY_NUMBER
 
-__all__ = ["explainer", "injection", "program_of", "tracer"]
+__all__ = ["explainer", "injection", "program_of", "syscall_name", "tracer"]
 
 
 def tracer(out: TextIO, **options: Any) -> Strace:
     """A tracer that prints to `out`. Raises ValueError for a trace set that is none."""
     return Strace(out, Options(**options))
+
+
+def syscall_name(number: int) -> str:
+    """What a system call is called, or its number."""
+    row = BY_NUMBER.get(number)
+    return f"syscall {number}" if row is None else row.name
 
 
 def explainer(k: Kernel, tell: Callable[[Explanation], object] | None) -> Explainer:
