@@ -330,30 +330,26 @@ class Scheduler:
         """
         last, old = self._on_cpu
         cpu = old if task is None else task.cpu
-        if last is task and old == cpu:
-            return
+        if self.hw.trace_mask >> EV_SCHED_SWITCH & 1 and (last is not task or old != cpu):
+            self._trace_leaving(last, old, task, cpu)
         self._on_cpu = task, cpu
-        hw = self.hw
-        if hw.trace_mask >> EV_SCHED_SWITCH & 1:
-            left = (
-                _idle(old)
-                if last is None
-                else (last.comm, last.pid, DEFAULT_PRIO, _STATES.get(last.state, 4))
-            )
-            hw.run_task(left[1], old, left[0])
-            if old != cpu and last is not None:
-                hw.trace(EV_SCHED_SWITCH, *left, *_idle(old)[:3])
-            if old != cpu:
-                left = _idle(cpu)
-                hw.run_task(0, cpu, left[0])
-            if task is not None:
-                hw.trace(EV_SCHED_SWITCH, *left, task.comm, task.pid, DEFAULT_PRIO)
-            elif last is not None:
-                hw.trace(EV_SCHED_SWITCH, *left, *_idle(cpu)[:3])
         if task is None:
-            hw.run_task(0, cpu, _idle(cpu)[0])
+            self.hw.run_task(0, cpu, _idle(cpu)[0])
         else:
-            hw.run_task(task.pid, cpu, task.comm)
+            self.hw.run_task(task.pid, cpu, task.comm)
+
+    def _trace_leaving(self, last: Task | None, old: int, task: Task | None, cpu: int) -> None:
+        hw, left = self.hw, _idle(old)
+        if last is not None:
+            left = last.comm, last.pid, DEFAULT_PRIO, _STATES.get(last.state, 4)
+        hw.run_task(left[1], old, left[0])
+        if last is not None and (task is None or old != cpu):
+            hw.trace(EV_SCHED_SWITCH, *left, *_idle(old)[:3])
+        if old != cpu:
+            left = _idle(cpu)
+            hw.run_task(0, cpu, left[0])
+        if task is not None:
+            hw.trace(EV_SCHED_SWITCH, *left, task.comm, task.pid, DEFAULT_PRIO)
 
     def _trace_wakeup(self, event: int, task: Task) -> None:
         self.hw.trace(event, task.comm, task.pid, DEFAULT_PRIO, task.cpu)

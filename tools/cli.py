@@ -2,6 +2,7 @@
 
     numalab                          a shell on a running machine
     numalab run PROGRAM [ARGS]       a .py program or a .scn scenario
+    numalab trace PROGRAM [ARGS]     the same, and the kernel's trace events meanwhile
     numalab conform [DIR]            recorded answers of a real kernel against ours
     numalab compare PROGRAM [ARGS]   the same program under each migration engine
     numalab bench migrate            what migrations cost
@@ -23,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from numalab.tools import strace
+from numalab.tools import strace, trace
 from numalab.tools.errors import UsageError, one_line
 from numalab.tools.programs import LOOKALIKES
 
@@ -61,6 +62,20 @@ def _parser() -> argparse.ArgumentParser:
     strace.add_options(run)
     run.add_argument("program", metavar="PROGRAM", help="defines main(sys); or a scenario; or numactl ...")
     _add_arguments(run)
+
+    traced = commands.add_parser("trace", help="run it, and record the kernel's trace events")
+    traced.add_argument("--machine", default="quad", metavar="SPEC", help=_MACHINE_HELP)
+    traced.add_argument("--engine", metavar="NAME", help="migration engine: batched, direct or swap")
+    traced.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of every choice the scheduler has"
+    )
+    trace.add_options(traced)
+    traced.add_argument(
+        "-o", dest="output", metavar="FILE",
+        help="a .json file is for ui.perfetto.dev, another is text; by default text on standard error",
+    )  # fmt: skip
+    traced.add_argument("program", metavar="PROGRAM", help="defines main(sys); or a scenario")
+    _add_arguments(traced)
 
     conform = commands.add_parser("conform", help="compare with recorded answers of a real kernel")
     # May be given again, and takes several words; a directory behind them is told apart in conform.py.
@@ -135,6 +150,14 @@ def _dispatch(argv: Sequence[str]) -> int:
             strace.tracing(machine, options),
         ):
             return run.main(options.program, options.args, machine, explain=options.explain)
+    if options.command == "trace":
+        from numalab.tools import run  # noqa: PLC0415
+
+        with (
+            run.boot(options.machine, seed=options.seed, engine=options.engine) as machine,
+            trace.tracing(machine, options.events, options.output),
+        ):
+            return run.main(options.program, options.args, machine)
     if options.command == "conform":
         from numalab.tools import conform  # noqa: PLC0415
 

@@ -3,7 +3,8 @@
 Every operation of the scenario language is a command, with the same grammar and the same answers, so what
 was tried here can be saved as a scenario.  Beside them: ``map`` and ``regions`` draw where pages are,
 ``walk`` follows an address, ``step`` goes through an operation page by page and ``back`` undoes it, ``machine``
-boots another one, ``py`` evaluates Python inside the machine, ``strace`` shows the system calls.
+boots another one, ``py`` evaluates Python inside the machine, ``strace`` shows the system calls, ``trace`` what
+the kernel does.
 
 Built on cmd2 (an extra, imported when the shell starts).  A line that begins with an operation goes to the
 machine as it was typed: cmd2's own syntax (pipes, redirection, ``;``) would take ``MOVE|STRICT`` apart.  Only a pipe
@@ -408,6 +409,19 @@ class Shell(cmd2.Cmd):
             self.session.export(statement.args)
         except UsageError as error:
             self.perror(one_line(error))
+
+    def do_trace(self, statement: cmd2.Statement) -> None:
+        """Record the kernel's trace events, by its own names.
+
+        Usage: trace on [-e EVENT].. [FILE]   from now on; without -e all that do not come page by page
+               trace show                     what has been recorded, as /sys/kernel/tracing/trace has it
+               trace off                      no more; FILE is written, a .json file for ui.perfetto.dev
+
+            -e EVENT   migrate, kmem:mm_page_alloc, mm_vmscan_* ...: a system, an event, or both
+
+        Example: trace on -e migrate
+        """
+        self._tell(lambda: self.session.trace(statement.args))
 
     def do_py(self, statement: Any) -> None:
         """Evaluate Python in the process `main`: sys are its system calls, machine is the machine.

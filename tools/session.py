@@ -24,7 +24,7 @@ from numalab.kernel.task import INIT_PID, TaskExit
 from numalab.mm.mpol import mpol_to_str
 from numalab.mm.task_mmu import numa_maps_stats
 from numalab.syscalls.sys import ExecImage, Sys
-from numalab.tools import explain, strace
+from numalab.tools import explain, strace, trace
 from numalab.tools.errors import UsageError
 from numalab.tools.export import export
 from numalab.tools.frames import Piece, frame_map
@@ -73,6 +73,7 @@ class Session:
         self.spec, self.machine, self.runner = spec, machine, runner
         self.stepper: Stepper | None = None
         self.done: list[tuple[str, str]] = []
+        self.tracing = trace.Tracing(machine)
         machine.explain_calls()
         # Python's own exit() closes the terminal as well.
         self.names: dict[str, Any] = {"machine": self.machine, "exit": _leave, "quit": _leave}
@@ -308,6 +309,10 @@ class Session:
         if not text.strip():
             raise UsageError("usage: export DIR")
         export(self.machine, Path(text.strip()).expanduser())
+
+    def trace(self, text: str) -> Iterator[str]:
+        """Record trace events, stop doing so, show them: ``on`` and options, ``off``, ``show``. Raises UsageError."""
+        return self.tracing.command(text)
 
     def replace_main(self) -> str:
         """Start ``main`` anew if it has ended: what became of it, or nothing. The rest of the machine is as it was."""

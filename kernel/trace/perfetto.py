@@ -27,8 +27,8 @@ _FIRST = {TASKS: 0, CPUS: 5_000_000, DISKS: 6_000_000, MEMORY: 7_000_000}
 
 #: What begins and what ends a slice on the track of a task, and its name.
 _SPANS = {
-    "sys_enter": ("sys_exit", "syscall"),
-    "mm_migrate_pages_start": ("mm_migrate_pages", "migrate_pages"),
+    "sys_enter": ("sys_exit", "system call"),
+    "mm_migrate_pages_start": ("mm_migrate_pages", "migration"),
     "mm_vmscan_direct_reclaim_begin": ("mm_vmscan_direct_reclaim_end", "direct reclaim"),
     "mm_vmscan_kswapd_wake": ("mm_vmscan_kswapd_sleep", "kswapd"),
 }
@@ -63,6 +63,12 @@ class _Tracks:
         self.out.append(
             {"ph": "X", "pid": process, "tid": _FIRST[process] + thread, "name": name, "ts": begin, "dur": end - begin,
              "args": args}
+        )  # fmt: skip
+
+    def instant(self, process: int, thread: int, name: str, record: Record) -> None:
+        self.out.append(
+            {"ph": "i", "s": "t", "pid": process, "tid": _FIRST[process] + thread, "name": name, "ts": record.time,
+             "args": _shown(record)}
         )  # fmt: skip
 
     def begin(self, record: Record, name: str, args: dict[str, Any]) -> None:
@@ -110,8 +116,7 @@ class _Tracks:
         elif name == "task_sleep":
             self.begin(record, f"asleep: {args['why']}", {})
         elif name in _SPANS:
-            label = self.trace.syscall_name(args["NR"]) if name == "sys_enter" else _SPANS[name][1]
-            self.begin(record, label, args)
+            self.begin(record, self.label(name, args), args)
         elif name in _ENDS:
             self.end(record.pid, _ENDS[name], record.time, args)
         elif name == "migrate_pass":
@@ -124,14 +129,23 @@ class _Tracks:
         elif name == "block_rq_complete":
             self.complete(record)
         else:
-            self.out.append({"ph": "i", "s": "t", "pid": TASKS, "tid": record.pid, "name": name, "ts": record.time,
-                             "args": args})  # fmt: skip
+            self.instant(TASKS, record.pid, name, record)
             if name == "sched_process_exit":
                 while self.open[record.pid]:
                     self.end(record.pid, self.open[record.pid][-1].kind, record.time, {})
 
+    def label(self, name: str, args: dict[str, Any]) -> str:
+        """What a slice is called that this event begins."""
+        if name == "sys_enter":
+            return self.trace.syscall_name(args["NR"])
+        what = _SPANS[name][1]
+        return f"{what}: {args['reason']}" if "reason" in args else what
+
     def complete(self, record: Record) -> None:
-        """A disk is done with its oldest request, which it began with when that came, or behind the one before it."""
+        """A disk is done with its oldest request, which it began with when that came, or behind the one before it.
+
+        Of requests whose ends are seen together the last ones have no length: they are instants.
+        """
         dev = record.args["dev"]
         if not self.requests[dev]:
             return
@@ -139,9 +153,11 @@ class _Tracks:
         self.free_at[dev] = record.time
         what = "write" if RWBS[record.args["rwbs"]] == "W" else "read"
         pages = record.args["nr_sector"] // _PAGE_SECTORS
-        self.slice(
-            DISKS, list(self.requests).index(dev), f"{what} {pages} pages", begin, record.time, _shown(record)
-        )
+        disk, name = list(self.requests).index(dev), f"{what} {pages} pages"
+        if begin < record.time:
+            self.slice(DISKS, disk, name, begin, record.time, _shown(record))
+        else:
+            self.instant(DISKS, disk, name, record)
 
 
 def _shown(record: Record) -> dict[str, Any]:

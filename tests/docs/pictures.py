@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cmd2.rich_utils
 from rich._export_format import CONSOLE_SVG_FORMAT
@@ -21,6 +24,7 @@ from rich.text import Text
 from numalab.tools.repl import Shell
 
 from tests.docs.console import ROOT
+from tests.docs.timeline import draw
 
 PICTURES = ROOT / "docs/pictures"
 
@@ -65,6 +69,22 @@ def screen(before: Sequence[str], shown: Sequence[str]) -> Text:
     return Text.from_ansi(out.getvalue().rstrip("\n"))
 
 
+#: What docs/tracing.md says.
+PRESSURE = [
+    "machine 2x32M", "disks latency=200000 page=2000", "mmap a 3000", "fill a 1", "trace on pressure.json",
+    "obstacle writeback a+100:2 ns=4000000", "migrate_pages self {0} {1}", "spawn b", "b: setaffinity node=1",
+    "b: mmap c 15000", "b: fill c 2", "trace off",
+]  # fmt: skip
+
+
+def traced(lines: Sequence[str]) -> list[dict[str, Any]]:
+    """The events of the trace that these lines write into pressure.json."""
+    with tempfile.TemporaryDirectory() as directory, contextlib.chdir(directory):
+        screen(lines, [])
+        events: list[dict[str, Any]] = json.loads(Path("pressure.json").read_text())["traceEvents"]
+    return events
+
+
 def svg(text: Text, title: str) -> str:
     """A picture that needs nothing from elsewhere: with the fonts of whoever looks."""
     console = Console(record=True, width=max(map(len, text.plain.split("\n"))) + 1, file=io.StringIO())
@@ -85,6 +105,7 @@ def main() -> None:
         [compare, "compare", "--png", PICTURES / "compare.png", "examples/three_engines.py"],
         cwd=ROOT, check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
+    draw(traced(PRESSURE), PICTURES / "trace.png")
 
 
 if __name__ == "__main__":

@@ -212,7 +212,7 @@ def test_perfetto_has_the_passes_of_a_migration_in_it(machine) -> None:
         machine.run(migrating)
     found = checked(trace)
     slices = {e["name"]: e for e in found if e["ph"] == "X" and e["pid"] == perfetto.TASKS}
-    outer, inner = slices["migrate_pages"], slices["pass async 1"]
+    outer, inner = slices["migration: syscall_or_cpuset"], slices["pass async 1"]
     assert outer["ts"] <= inner["ts"]
     assert inner["ts"] + inner["dur"] <= outer["ts"] + outer["dur"]
     assert inner["args"]["moved"] == MOVED

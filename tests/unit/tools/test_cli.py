@@ -1,6 +1,7 @@
 """The command's contract: exit codes, one-line errors, what goes where."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -252,3 +253,37 @@ def test_core_dependencies_suffice_for_a_scenario(tmp_path: Path, program) -> No
     )
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+MOVES = """\
+def main(sys):
+    a = sys.mmap(8192)
+    sys.memory.write(a, b"x" * 8192)
+    sys.migrate_pages(0, {0}, {1})
+    print("done")
+"""
+
+
+def test_trace_prints_events_behind_what_the_program_says(capsys, program) -> None:
+    assert cli.main(["trace", "-e", "migrate:mm_*", program(MOVES)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "done\n"
+    lines = captured.err.splitlines()
+    assert lines[2] == "# entries-in-buffer/entries-written: 2/2   #P:4"
+    assert lines[12].endswith("mm_migrate_pages_start: mode=MIGRATE_SYNC reason=syscall_or_cpuset")
+
+
+def test_trace_into_files(capsys, program, tmp_path) -> None:
+    for name, begins in (("it.json", '{"displayTimeUnit"'), ("it.txt", "# tracer: nop")):
+        path = tmp_path / name
+        assert cli.main(["trace", "-o", str(path), program(MOVES)]) == 0
+        assert path.read_text().startswith(begins)
+        assert re.fullmatch(rf"{re.escape(str(path))}: \d+ events\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("words", [["-e", "migrat"], ["-o", "/nowhere/it"], ["-e"]])
+def test_a_trace_that_cannot_be(capsys, program, words: list[str]) -> None:
+    assert cli.main(["trace", *words, *([] if words == ["-e"] else [program(MOVES)])]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1

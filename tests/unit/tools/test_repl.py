@@ -424,3 +424,36 @@ def test_ctrl_c_ends_a_lookalike(shell: Shell, capsys) -> None:
     assert err == "Interrupt\n"
     out, _ = typed(shell, capsys, "getcpu")
     assert out.startswith("ret=")
+
+
+def test_trace(shell: Shell, capsys, tmp_path) -> None:
+    path = tmp_path / "it.json"
+    out, err = typed(
+        shell, capsys, "mmap a 3", "fill a 1", f"trace on -e migrate {path}", "mbind a bind {1} flags=MOVE"
+    )
+    assert err == ""
+    out, err = typed(shell, capsys, "trace show")
+    assert out.count("set_migration_pte: addr=") == 3
+    out, err = typed(shell, capsys, "trace off")
+    assert out == f"{path}: 8 events\n"
+    assert path.read_text().startswith("{")
+    out, err = typed(shell, capsys, "mbind a bind {2} flags=MOVE", "trace show", "trace off")
+    assert out.count("set_migration_pte: addr=") == 3
+    assert out.endswith("\n8 events\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("trace", "usage: trace on"),
+        ("trace of", "usage: trace on"),
+        ("trace off", "nothing has been traced yet"),
+        ("trace on -e nosuch", "'nosuch' is unknown"),
+        ("trace on a b", "unrecognized arguments: b"),
+        ("trace on '", "No closing quotation"),
+    ],
+)
+def test_a_trace_that_cannot_be(shell: Shell, capsys, line: str, said: str) -> None:
+    out, err = typed(shell, capsys, line)
+    assert (out, err.count("\n")) == ("", 1)
+    assert said in err

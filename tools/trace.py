@@ -1,0 +1,110 @@
+"""``numalab trace``, and ``trace`` in the shell: the events of the kernel while a program runs.
+
+Events are chosen as with trace-cmd, ``-e SYSTEM``, ``-e EVENT`` or ``-e SYSTEM:EVENT``, with ``*`` for any letters. A
+file whose name ends in ``.json`` is for ui.perfetto.dev, another is text as /sys/kernel/tracing/trace has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from numalab.tools.errors import UsageError
+
+if TYPE_CHECKING:
+    from numalab.kernel.machine import Machine
+    from numalab.kernel.trace.trace import Trace
+
+__all__ = ["USAGE", "Tracing", "add_options", "tracing"]
+
+USAGE = "trace on [-e EVENT].. [FILE], or trace off, or trace show"
+
+
+class _Parser(ArgumentParser):
+    """An ArgumentParser that raises what the shell prints in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; usage: {USAGE}")
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Let a parser take the choice of events."""
+    parser.add_argument(
+        "-e", dest="events", action="append", default=[], metavar="EVENT",
+        help="record migrate, kmem:mm_page_alloc, 'sched_*' ... (again for more); by default all but one-a-page ones",
+    )  # fmt: skip
+
+
+def _start(machine: Machine, events: Sequence[str]) -> Trace:
+    try:
+        return machine.trace(*events)
+    except ValueError as error:
+        raise UsageError(f"-e: {error}") from None
+
+
+def _save(trace: Trace, path: str) -> str:
+    """Write a trace; returns what to say of it. Raises UsageError."""
+    try:
+        trace.save(path)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    return f"{path}: {_size(trace)}"
+
+
+def _size(trace: Trace) -> str:
+    return f"{len(trace)} events" + (f", {trace.lost} lost" if trace.lost else "")
+
+
+@contextlib.contextmanager
+def tracing(machine: Machine, events: Sequence[str], output: str | None) -> Iterator[None]:
+    """Trace a machine, into a file or onto standard error. Raises UsageError before anything has run."""
+    trace = _start(machine, events)
+    if output is not None:
+        _save(trace, output)  # whether that can be written is better known now
+    try:
+        yield
+    finally:
+        trace.stop()
+        if output is None:
+            sys.stdout.flush()
+            sys.stderr.writelines(line + "\n" for line in trace.text())
+        else:
+            print(_save(trace, output), file=sys.stderr)
+
+
+class Tracing:
+    """The shell's trace: on, off, show."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._trace: Trace | None = None
+        self._path: str | None = None
+
+    def command(self, text: str) -> Iterator[str]:
+        """What is typed behind ``trace``; the lines to print. Raises UsageError."""
+        try:
+            words = shlex.split(text)
+        except ValueError as error:
+            raise UsageError(f"{error}; usage: {USAGE}") from None
+        if words == ["off"] or words == ["show"]:
+            if self._trace is None:
+                raise UsageError("nothing has been traced yet; begin with: trace on")
+            return self._off(self._trace) if words == ["off"] else self._trace.text()
+        if words[:1] != ["on"]:
+            raise UsageError(f"usage: {USAGE}")
+        parser = _Parser(prog="trace", add_help=False)
+        add_options(parser)
+        parser.add_argument("file", nargs="?")
+        options = parser.parse_args(words[1:])
+        new = _start(self._machine, options.events)
+        self._trace, self._path = new, options.file
+        return iter(())
+
+    def _off(self, trace: Trace) -> Iterator[str]:
+        trace.stop()
+        path, self._path = self._path, None
+        yield _size(trace) if path is None else _save(trace, path)
