@@ -120,7 +120,7 @@ def alloc_pages_bulk(m: View, ctx: AllocCtx, nid: int, nodes: int, gfp: int, wan
             break
     m.event[c.PGALLOC] += len(got)
     for pfn in got:
-        m.hw.trace(EV_MM_PAGE_ALLOC, pfn, 0, gfp)
+        m.hw.trace(EV_MM_PAGE_ALLOC, pfn, 0, gfp & (c.GFP_USER_MOVABLE | c.GFP_THISNODE))
     return got
 
 

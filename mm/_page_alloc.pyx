@@ -425,10 +425,11 @@ cdef uint32_t alloc_pages_bulk(memmap *m, alloc_ctx *ctx, int nid, uint64_t node
             got += n
             if got == want:
                 m.event[PGALLOC] += got
-                trace_page_alloc(m, out, got, gfp)
+                # Of gfp what is at hand anyway: keeping all of it for this would cost every call.
+                trace_page_alloc(m, out, got, highest - 2 | gfp & GFP_THISNODE)
                 return got
     m.event[PGALLOC] += got
-    trace_page_alloc(m, out, got, gfp)
+    trace_page_alloc(m, out, got, highest - 2 | gfp & GFP_THISNODE)
     return got
 
 
