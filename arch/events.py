@@ -31,7 +31,7 @@ FLUSH_REASONS = (
 #: RECLAIM_WB_*, as lru_shrink_inactive prints them.
 RECLAIM_FLAGS = ("RECLAIM_WB_ANON|RECLAIM_WB_ASYNC", "RECLAIM_WB_FILE|RECLAIM_WB_ASYNC")
 #: States of a task that is switched out.
-TASK_STATES = ("R", "R+", "S", "D", "X")
+TASK_STATES = ("R", "R+", "S", "D", "X", "Z")
 RWBS = ("R", "W")
 #: Where struct pages would be: frame 0's has this address (VMEMMAP_START, without KASLR).
 VMEMMAP_START = 0xFFFFEA0000000000

@@ -55,8 +55,10 @@ BASE_SLICE_NS = 750_000
 DEFAULT_PRIO = 120
 
 
-#: How arch.events numbers the states of a task that stops running; others are the end of it.
-_STATES = {State.RUNNING: 1, State.INTERRUPTIBLE: 2, State.UNINTERRUPTIBLE: 3}
+#: How arch.events numbers the states of a task that stops running.
+_STATES = {
+    State.RUNNING: 1, State.INTERRUPTIBLE: 2, State.UNINTERRUPTIBLE: 3, State.DEAD: 4, State.ZOMBIE: 5,
+}  # fmt: skip
 
 
 def _idle(cpu: int) -> tuple[str, int, int, int]:
@@ -341,7 +343,7 @@ class Scheduler:
     def _trace_leaving(self, last: Task | None, old: int, task: Task | None, cpu: int) -> None:
         hw, left = self.hw, _idle(old)
         if last is not None:
-            left = last.comm, last.pid, DEFAULT_PRIO, _STATES.get(last.state, 4)
+            left = last.comm, last.pid, DEFAULT_PRIO, _STATES[last.state]
         hw.run_task(left[1], old, left[0])
         if last is not None and (task is None or old != cpu):
             hw.trace(EV_SCHED_SWITCH, *left, *_idle(old)[:3])

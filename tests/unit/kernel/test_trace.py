@@ -9,6 +9,7 @@ import pytest
 
 import numalab
 from numalab import abi
+from numalab.arch.events import TASK_STATES
 from numalab.kernel.machine import Machine
 from numalab.kernel.trace import perfetto
 from numalab.mm.swapfile import swap_areas
@@ -177,6 +178,8 @@ def test_switches_name_who_slept_and_why(machine) -> None:
             assert record.args["prev_pid"] == record.pid == ran
             ran = record.args["next_pid"]
     assert ran == 0
+    left = "".join(TASK_STATES[r.args["prev_state"]] for r in trace if r.name == "sched_switch" and r.pid)
+    assert left == "SSZX"  # parent and child sleep; one is waited for, nobody asks for the other
     assert [r.args["child_comm"] for r in trace if r.name == "sched_process_fork"] == ["main"]
     assert names(trace).count("sched_process_exit") == 2
     assert len({r.args["why"] for r in trace if r.name == "task_sleep"}) == 2
