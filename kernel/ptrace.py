@@ -20,7 +20,8 @@ def ptrace_may_access(caller: Task, task: Task, *, fscreds: bool = False) -> boo
     fscreds: go by the caller's file-system ids (opening files of /proc) instead of the real ones (system calls).
 
     Threads of one process always may.  Otherwise all ids of the target must be the caller's, and the target must be
-    dumpable, and hold no capability that the caller lacks; CAP_SYS_PTRACE stands in for each of these.
+    dumpable, which kernel tasks are not, and hold no capability that the caller lacks; CAP_SYS_PTRACE stands in for
+    each of these.
     """
     if task.signal is caller.signal:
         return True
@@ -34,7 +35,9 @@ def ptrace_may_access(caller: Task, task: Task, *, fscreds: bool = False) -> boo
     } == {gid}
     if not same_user and not privileged:
         return False
-    if task.mm_users is not None and task.mm_users.dumpable != SUID_DUMP_USER and not privileged:
+    kthread = task.mm_users is None and task.alive
+    dumpable = task.mm_users is None or task.mm_users.dumpable == SUID_DUMP_USER
+    if (kthread or not dumpable) and not privileged:
         return False
     caps = mine.effective if fscreds else mine.permitted
     return not theirs.permitted & ~caps or privileged

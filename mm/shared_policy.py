@@ -11,14 +11,18 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 
-from numalab.mm._mm_types import VMA, AddressSpace, MemPolicy
+from numalab.arch.errno import KernelError
+from numalab.mm._mm_types import VMA, AddressSpace, AllocCtx, MemPolicy
+from numalab.mm.mpol import mpol_new
 from numalab.mm.vm_flags import VM_HUGETLB
 from numalab.mm.vma_tree import linear_page_index, vma_pages
 
 __all__ = [
-    "get_vma_policy", "interleave_base", "interleave_index", "set_shared_policy", "shared_policy_lookup",
-    "shmem_mapping",
+    "get_vma_policy", "interleave_base", "interleave_index", "mpol_shared_policy_init", "set_shared_policy",
+    "shared_policy_lookup", "shmem_mapping",
 ]  # fmt: skip
+
+_LAST_INDEX = 1 << 52
 
 
 def shmem_mapping(vma: VMA) -> AddressSpace | None:
@@ -45,6 +49,22 @@ def interleave_base(vma: VMA) -> int:
 def interleave_index(vma: VMA, addr: int) -> int:
     """Where a page of an area stands in the turns of an interleaving policy."""
     return interleave_base(vma) + linear_page_index(vma, addr)
+
+
+def mpol_shared_policy_init(mapping: AddressSpace, policy: MemPolicy | None, ctx: AllocCtx) -> None:
+    """The policy that a new file gets from its mount: of its nodes, those that whoever makes the file may use.
+
+    It gets none if there are none of them, or the mount has no policy.
+    """
+    if policy is None:
+        return
+    wanted = policy.user_nodemask or policy.nodes
+    try:
+        own = mpol_new(policy.mode, policy.flags, wanted, ctx.mems_allowed, mapping.mem.memory_nodes)
+    except KernelError:
+        return
+    if own is not None:
+        mapping.replace_policies(0, 0, [(0, _LAST_INDEX, own)])
 
 
 def shared_policy_lookup(mapping: AddressSpace, index: int) -> MemPolicy | None:

@@ -32,7 +32,7 @@ def memfd_create(k: Kernel, task: Task, name: int, flags: int) -> int:
     if flags & MFD_HUGETLB:
         raise KernelError(ENOSYS, "a file of huge pages is not built")
     files_of(task).get_unused_fd()
-    inode = k.shm_mnt.create(0o666 if flags & MFD_NOEXEC_SEAL else 0o777)
+    inode = k.shm_mnt.create(0o666 if flags & MFD_NOEXEC_SEAL else 0o777, task.ctx)
     inode.uid, inode.gid, inode.nlink = task.cred.fsuid, task.cred.fsgid, 0
     path = Path(inode, _PREFIX + text.decode("utf-8", "surrogateescape"))
     return files_of(task).install(File(path, O_RDWR, task.cred), bool(flags & MFD_CLOEXEC))

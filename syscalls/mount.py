@@ -104,7 +104,7 @@ def _tmpfs_root(k: Kernel, task: Task, options: str) -> Directory:
         elif name == "gid":
             root.gid = _id(value)
         elif name == "mpol":
-            policy = mpol_parse_str(value, task.ctx.mems_allowed, k.mem.memory_nodes)
+            policy = mpol_parse_str(value, k.mem.memory_nodes, k.mem.memory_nodes)
         else:
             raise KernelError(EINVAL, f"no option of a tmpfs: {name}")
     root.sb = Tmpfs(k, max_blocks=blocks, policy=policy)

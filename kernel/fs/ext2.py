@@ -42,7 +42,7 @@ class Ext2(SuperBlock):
         root.sb = self
         return root
 
-    def create(self, mode: int) -> Inode:
+    def create(self, mode: int, ctx: AllocCtx) -> Inode:
         """A new regular file, empty."""
         return Ext2File(self, mode)
 

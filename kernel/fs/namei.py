@@ -186,7 +186,7 @@ def _lookup_or_create(start: Path, path: str, mode: int, task: Task, *, follow: 
     if parent.lookup(last) is not None:
         return _walk(above, [last], task.cred, follow=follow), False
     _may_create(parent, task.cred)
-    inode = parent.sb.create(mode & _S_IALLUGO & ~task.fs.umask)
+    inode = parent.sb.create(mode & _S_IALLUGO & ~task.fs.umask, task.ctx)
     _init_owner(inode, parent, task.cred)
     parent.link(last, inode)
     return Path(inode, last, above), True

@@ -13,6 +13,7 @@ from numalab.mm.errseq import ErrSeq
 
 if TYPE_CHECKING:
     from numalab.kernel.fs.inode import Directory, Inode
+    from numalab.mm._mm_types import AllocCtx
 
 __all__ = ["SuperBlock"]
 
@@ -41,8 +42,8 @@ class SuperBlock:
         self._last_ino += 1
         return self._last_ino
 
-    def create(self, mode: int) -> Inode:
-        """An inode for a new regular file. Errors: EACCES where none can be made; ENOSPC."""
+    def create(self, mode: int, ctx: AllocCtx) -> Inode:
+        """An inode for a new regular file. ctx: of whoever makes it. Errors: EACCES where none can be made; ENOSPC."""
         raise KernelError(EACCES, "no files can be made here")
 
     def kill(self, root: Directory, cpu: int) -> None:

@@ -14,6 +14,7 @@ from numalab.kernel.fs.regular import RegularFile
 from numalab.kernel.fs.super import SuperBlock
 from numalab.mm._mm_types import AddressSpace, ShmemSbInfo
 from numalab.mm.filemap import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
+from numalab.mm.shared_policy import mpol_shared_policy_init
 from numalab.mm.shmem import (
     shmem_evict,
     shmem_fallocate,
@@ -26,11 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Tmpfs", "TmpfsFile"]
 
-_LAST_INDEX = 1 << 52
-
 
 class Tmpfs(SuperBlock):
-    """One mount. info: its limit in pages, None = none; policy: that of the files made here, None = none.
+    """One mount. info: its limit in pages, None = none; policy: what that of the files made here is made of.
 
     max_blocks: None for half of the machine's memory, 0 for no limit.
     """
@@ -43,9 +42,11 @@ class Tmpfs(SuperBlock):
         self.info = ShmemSbInfo(limit) if limit else None
         self.policy = policy
 
-    def create(self, mode: int) -> Inode:
+    def create(self, mode: int, ctx: AllocCtx) -> Inode:
         """A new regular file, empty."""
-        return TmpfsFile(self, mode)
+        file = TmpfsFile(self, mode)
+        mpol_shared_policy_init(file.mapping, self.policy, ctx)
+        return file
 
     def may_change(self) -> None:
         """Programs make and remove names here."""
@@ -56,8 +57,6 @@ class TmpfsFile(RegularFile):
 
     def __init__(self, sb: Tmpfs, mode: int) -> None:
         super().__init__(sb.k, sb, mode, AddressSpace(sb.k.mem, 0, sb.info))
-        if sb.policy is not None:
-            self.mapping.replace_policies(0, 0, [(0, _LAST_INDEX, sb.policy)])
 
     def fallocate(self, ctx: AllocCtx, mode: int, offset: int, length: int) -> None:
         """Errors: EOPNOTSUPP (other modes than KEEP_SIZE, alone or with PUNCH_HOLE), ENOSPC."""
