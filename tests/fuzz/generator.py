@@ -56,10 +56,10 @@ def question(world: World, actor: Actor, region: Region) -> str:
     questions = [*(f"{asked} {part}" for asked in ("mincore", "maps")), f"verify {part} 1"]
     if not region.huge:
         questions.append(f"state {part}")
-        if world.marked == region.name:
+        if world.marked == actor.prefix + region.name:
             questions.append(f"samepfn {region.name}")
         elif world.chance(10):
-            world.marked = region.name
+            world.marked = actor.prefix + region.name
             return f"samepfn {region.name} mark"
     if world.chance(8):
         return f"cat /proc/self/status grep={world.rng.choice(('Mems_allowed_list', 'Cpus_allowed_list'))}"

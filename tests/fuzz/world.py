@@ -92,7 +92,7 @@ class World:
         self.pinned = False
         self.group = False
         self.moved = False
-        #: The region whose frames were marked, until some frame may have been given back and taken again.
+        #: Who marked the frames of which region, until some frame may have been given back and taken again.
         self.marked = ""
 
     # Names and choices.
