@@ -496,12 +496,13 @@ cdef uint32_t write_outgoing(memmap *m, outgoing *b, uint32_t first, uint32_t la
         k += 1
     if stream:
         copy_fence()
+    stats.phase[PHASE_COPY] += cost
+    h.now += cost
     free_pages_bulk(m, cpu, gone, k)
     stats.moved += k - lazyfree
     stats.freed += lazyfree
     m.event[PGLAZYFREED] += lazyfree
-    stats.phase[PHASE_COPY] += cost
-    h.now += cost + k * h.cost.free_page
+    h.now += k * h.cost.free_page
     return last
 
 
