@@ -16,7 +16,7 @@ from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, hw
 from numalab.arch._mmdebug cimport VM_BUG_ON, VM_BUG_ON_PAGE
 from numalab.arch._mmu cimport tlb_insert
 from numalab.arch._pagetable cimport (
-    PTE_DIRTY, PTE_RW, pte_address, pte_mapped, pte_table, swp_entry, swp_offset, swp_type,
+    PTE_DIRTY, PTE_RW, pte_address, pte_mapped, pte_pfn, pte_table, swp_entry, swp_offset, swp_type,
 )
 from numalab.mm._lru cimport lru_cache_add, mlock_page, page_free_prepare
 from numalab.mm._mm_types cimport (
@@ -327,5 +327,7 @@ def unuse_range(MemMap mem, MmStruct mm, VMA vma, AllocCtx ctx, uint64_t start, 
                     why = swapin_pte(m, &ctx.c, &vma.v, pte, va, False, &major)
                     if why != WHY_DONE:
                         break
+                    if not m.hot[pte_pfn(pte[0])].flags & PG_swapcache:     # the page is the only copy now
+                        m.hot[pte_pfn(pte[0])].flags |= PG_dirty
                 va += PAGE_SIZE
     return va, why, entry_of(pte[0]) if why != WHY_DONE else 0

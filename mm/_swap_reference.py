@@ -313,4 +313,7 @@ def unuse_range(
                 why, _ = swapin_pte(m, ctx, vma, at, va, False)
                 if why != Why.DONE:
                     return va, why, entry_of(pte)
+                pfn = pt.pte_pfn(m.ram[at])
+                if not m.hot.flags[pfn] & c.PG_swapcache:  # the page is the only copy now
+                    m.hot.flags[pfn] |= c.PG_dirty
     return end, Why.DONE, 0
