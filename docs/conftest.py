@@ -12,8 +12,9 @@ from tests.docs.console import Terminal
 
 def console(example: Example) -> str | None:
     """What is wrong with a block."""
-    said = str(example.parsed)
-    printed = example.namespace["terminal"].block(said)
+    said, terminal = str(example.parsed), example.namespace["terminal"]
+    terminal.come_to(example.document.text, example.start)
+    printed = terminal.block(said)
     if printed == said:
         return None
     return f"python -m tests.docs {Path(example.path).name} writes this instead:\n{printed}"

@@ -12,6 +12,7 @@ import contextlib
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -32,13 +33,26 @@ class Terminal:
         self.directory = directory
         self._out = io.StringIO()
         self._shell: Shell | None = None
+        self._typed = 0  # blocks
 
     def close(self) -> None:
         if self._shell is not None:
             self._shell.session.close()
 
+    def come_to(self, page: str, start: int) -> None:
+        """Type the blocks of a page that stand before this place: pytest-xdist may have tried them elsewhere."""
+        before = [found[1] for found in BLOCK.finditer(page) if found.start() < start]
+        if self._typed > len(before):
+            self.close()
+            self._shell, self._typed = None, 0
+            shutil.rmtree(self.directory)
+            self.directory.mkdir()
+        for text in before[self._typed :]:
+            self.block(text)
+
     def block(self, text: str) -> str:
         """A block as it should be: what is typed in it, and what that prints."""
+        self._typed += 1
         typed = [line[m.end() :] for line in text.splitlines() if (m := PROMPT.match(line))]
         hosts = [line.startswith("$ ") for line in text.splitlines() if PROMPT.match(line)]
         lines = []
