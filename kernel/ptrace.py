@@ -35,9 +35,8 @@ def ptrace_may_access(caller: Task, task: Task, *, fscreds: bool = False) -> boo
     } == {gid}
     if not same_user and not privileged:
         return False
-    kthread = task.mm_users is None and task.alive
     dumpable = task.mm_users is None or task.mm_users.dumpable == SUID_DUMP_USER
-    if (kthread or not dumpable) and not privileged:
+    if (task.kthread or not dumpable) and not privileged:
         return False
     caps = mine.effective if fscreds else mine.permitted
     return not theirs.permitted & ~caps or privileged

@@ -180,9 +180,9 @@ def _passes(outcome: Outcome) -> Iterator[str]:
     yield from pass_lines(ledger)
 
 
-def pass_lines(ledger: Ledger) -> Iterator[str]:
-    """One line a pass: how many pages it tried, how many went, and why the others stayed."""
-    for p in ledger.passes:
+def pass_lines(ledger: Ledger, first: int = 0) -> Iterator[str]:
+    """One line a pass, from the numbered one on: how many pages it tried, how many went, and why the others stayed."""
+    for p in ledger.passes[first:]:
         why = ", ".join(f"{reason.name.lower().replace('_', '-')} {n}" for reason, n in p.left.items())
         slept = f", slept {time_text(p.waited)}" if p.waited else ""
         yield f"  {p.name:12} tried {p.tried:6}  went {p.moved:6}  stay: {why or '-'}{slept}"

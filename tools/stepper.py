@@ -114,10 +114,9 @@ class Stepper:
         ledger = self._task.ctx.ledger
         if ledger is None or ledger is self._before:
             return
-        lines = list(pass_lines(ledger))
-        while self._told < len(lines):
+        for line in pass_lines(ledger, self._told):
             yield from self._left(ledger, self._told)
-            yield lines[self._told].strip()
+            yield line.strip()
             self._told += 1
 
     def _left(self, ledger: Ledger, stage: int) -> Iterator[str]:
@@ -148,7 +147,8 @@ class Stepper:
             return _Place(self._task.mm, at, self._named(self._task.pid, at))
         if at not in self._places:
             self._places |= self._search()
-        return self._places.get(at, _Place(None, 0, ""))
+        # A frame that no region has is not looked for again: others' pages may be many.
+        return self._places.setdefault(at, _Place(None, 0, ""))
 
     def _search(self) -> dict[int, _Place]:
         """All pages of regions that are mapped, or on their way, by frame."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import random
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,6 +12,7 @@ import numalab
 from numalab import Machine, Sys, abi
 
 from tests.attack.mutations import mutated
+from tests.unit.kernel.test_files import errno_of
 
 PAGE = 4096
 PAGES = 8
@@ -26,15 +26,6 @@ def machine() -> Iterator[Machine]:
     with numalab.boot("2x4M", seed=1) as m:
         yield m
         m.check_invariants()
-
-
-def answer(call: Callable[[], object]) -> str:
-    """What a system call says: ok, or the name of its error."""
-    try:
-        call()
-    except OSError as error:
-        return errno.errorcode[error.errno or 0]
-    return "ok"
 
 
 def swaps(sys: Sys) -> tuple[str, bytes]:
@@ -66,10 +57,10 @@ PLACES = {
 def test_what_cannot_be_opened_or_is_no_block_device(machine: Machine, place: str) -> None:
     def main(sys: Sys) -> None:
         before = swaps(sys)
-        assert (answer(lambda: sys.swapon(place, 0)), answer(lambda: sys.swapoff(place))) == PLACES[place]
+        assert (errno_of(lambda: sys.swapon(place, 0)), errno_of(lambda: sys.swapoff(place))) == PLACES[place]
         sys.setresuid(1000, 1000, 1000)
-        assert answer(lambda: sys.swapon(place, 1 << 20)) == "EINVAL"
-        assert answer(lambda: sys.swapon(place, 0)) == answer(lambda: sys.swapoff(place)) == "EPERM"
+        assert errno_of(lambda: sys.swapon(place, 1 << 20)) == "EINVAL"
+        assert errno_of(lambda: sys.swapon(place, 0)) == errno_of(lambda: sys.swapoff(place)) == "EPERM"
         assert swaps(sys) == before
 
     assert machine.run(main) == 0
@@ -89,14 +80,14 @@ def test_a_swap_file_of_any_kind(machine: Machine) -> None:
             for at in range(0, len(body), PAGE):
                 sys.pwrite64(fd, body[at : at + PAGE], pos=at)
             sys.ftruncate(fd, size := rng.choice((len(body), 1 << 20, 100)))
-            assert answer(lambda name=name: sys.swapon(name, 0)) == "EINVAL"  # type: ignore[misc]
-            assert answer(lambda name=name: sys.swapoff(name)) == "EINVAL"  # type: ignore[misc]
+            assert errno_of(lambda name=name: sys.swapon(name, 0)) == "EINVAL"  # type: ignore[misc]
+            assert errno_of(lambda name=name: sys.swapoff(name)) == "EINVAL"  # type: ignore[misc]
             sys.ftruncate(fd, min(size, 2 * PAGE))
-            assert answer(lambda name=name: sys.swapon(name, 0x8000 | 0x7FFF)) == "EINVAL"  # type: ignore[misc]
+            assert errno_of(lambda name=name: sys.swapon(name, 0x8000 | 0x7FFF)) == "EINVAL"  # type: ignore[misc]
             wanted = body[:size].ljust(size, b"\0")[: 2 * PAGE]
             assert sys.pread64(fd, 2 * PAGE, 0).buf == wanted
             sys.unlink(name)
-            assert answer(lambda name=name: sys.swapon(name, 0)) == "ENOENT"  # type: ignore[misc]
+            assert errno_of(lambda name=name: sys.swapon(name, 0)) == "ENOENT"  # type: ignore[misc]
             sys.close(fd)
         assert swaps(sys) == before
 
@@ -107,11 +98,11 @@ def test_names_that_cannot_be_read_and_flags_that_are_none(machine: Machine) -> 
     def main(sys: Sys) -> None:
         before = swaps(sys)
         for flags in (1 << 20, 1 << 31):
-            assert answer(lambda flags=flags: sys.swapon(0, flags)) == "EINVAL"  # type: ignore[misc]
+            assert errno_of(lambda flags=flags: sys.swapon(0, flags)) == "EINVAL"  # type: ignore[misc]
         for pointer in (0, 8, 1 << 46, 1 << 63):
-            assert answer(lambda pointer=pointer: sys.swapon(pointer, 0)) == "EFAULT"  # type: ignore[misc]
-            assert answer(lambda pointer=pointer: sys.swapoff(pointer)) == "EFAULT"  # type: ignore[misc]
-        assert answer(lambda: sys.swapon("/dev/ram0", 0)) == "EBUSY"
+            assert errno_of(lambda pointer=pointer: sys.swapon(pointer, 0)) == "EFAULT"  # type: ignore[misc]
+            assert errno_of(lambda pointer=pointer: sys.swapoff(pointer)) == "EFAULT"  # type: ignore[misc]
+        assert errno_of(lambda: sys.swapon("/dev/ram0", 0)) == "EBUSY"
         assert swaps(sys) == before
 
     assert machine.run(main) == 0
