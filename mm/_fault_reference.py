@@ -22,7 +22,14 @@ from numalab.mm._filemap_reference import (
     shmem_alloc,
     shmem_full,
 )
-from numalab.mm._lru_reference import free_page, lru_cache_add, lru_drain_cpu, munlock_page
+from numalab.mm._lru_reference import (
+    free_page,
+    lru_cache_add,
+    lru_drain_cpu,
+    mlock_new_folios,
+    mlock_wait,
+    munlock_page,
+)
 from numalab.mm._mempolicy_reference import alloc_pages_mpol
 from numalab.mm._migrate_entry_reference import mig_entry_pfn
 from numalab.mm._reference import View, flush_mm, is_page, shootdown, tlb_flush_page, tlb_insert
@@ -93,10 +100,10 @@ def new_anon_pages(m: View, ctx: AllocCtx, vma: VMA, va: int, at: int, n: int) -
         m.cold.private[pfn] = 0
         m.cold.mlock_count[pfn] = locked
         m.node_stat[m.node(pfn), c.NR_ANON_MAPPED] += 1
-        m.node_stat[m.node(pfn), c.NR_MLOCK] += locked
-    m.event[c.UNEVICTABLE_PGMLOCKED] += locked * len(pfns)
-    m.event[c.UNEVICTABLE_PGCULLED] += locked * len(pfns)
-    lru_cache_add(m, ctx.cpu, pfns)
+    if locked:
+        mlock_new_folios(m, ctx.cpu, pfns)
+    else:
+        lru_cache_add(m, ctx.cpu, pfns)
     vma.mm.rss_anon += len(pfns)
     return pfns
 
@@ -173,6 +180,7 @@ def copy_page(m: View, ctx: AllocCtx, vma: VMA, at: int, va: int, pfn: int) -> W
     tlb_insert(m, ctx.cpu, vma.mm.asid, va, m.ram[at])
     if vma.flags & VM_LOCKED:
         munlock_page(m, pfn)
+        mlock_wait(m, ctx.cpu, pfn)
     add_rss(m, vma.mm, pfn, -1)
     if put_mapping(m, pfn):
         free_page(m, ctx.cpu, pfn)
@@ -262,7 +270,7 @@ def file_fault(
     at = table + (va >> pt.PAGE_SHIFT & 511)
     cow = write and not vma.flags & VM_SHARED
     if not write:  # also beyond the end of the file, of the pages before it
-        map_pages(m, vma, table, va)
+        map_pages(m, ctx.cpu, vma, table, va)
         if m.ram[at]:
             return Why.DONE, 1, 0
     if index >= mapping.size:
@@ -292,7 +300,7 @@ def file_fault(
     if write and not page_mkwrite(m, pfns[0]):
         return Why.FILE, 0, 0
     for i, pfn in enumerate(pfns):
-        map_file_page(m, vma, pfn, at + i, write)
+        map_file_page(m, ctx.cpu, vma, pfn, at + i, write)
     return Why.DONE, len(pfns), 0
 
 

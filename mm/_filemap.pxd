@@ -17,9 +17,9 @@ cdef mpol *get_vma_policy(alloc_ctx *ctx, vma_c *v, uint64_t index) noexcept nog
 cdef bint shmem_full(const mapping_c *mapping) noexcept nogil
 cdef uint32_t shmem_alloc(memmap *m, alloc_ctx *ctx, mapping_c *mapping, uint64_t index, uint32_t n, uint32_t *pfns
                           ) noexcept nogil
-cdef void map_file_page(memmap *m, vma_c *v, uint32_t pfn, uint64_t *pte, bint write) noexcept nogil
+cdef void map_file_page(memmap *m, uint32_t cpu, vma_c *v, uint32_t pfn, uint64_t *pte, bint write) noexcept nogil
 cdef void unmap_file_page(memmap *m, mm_c *mm, uint32_t pfn, uint64_t pte) noexcept nogil
-cdef void map_pages(memmap *m, vma_c *v, uint64_t *ptes, uint64_t va) noexcept nogil
+cdef void map_pages(memmap *m, uint32_t cpu, vma_c *v, uint64_t *ptes, uint64_t va) noexcept nogil
 cdef bint add_to_page_cache(memmap *m, mapping_c *mapping, uint64_t index, uint32_t pfn, uint32_t flags) noexcept nogil
 cdef void delete_from_page_cache(memmap *m, uint32_t pfn) noexcept nogil
 cdef void replace_in_page_cache(memmap *m, uint32_t src, uint32_t dst) noexcept nogil

@@ -10,7 +10,7 @@ from libc.string cimport memset
 
 from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE
 from numalab.arch._pagetable cimport PTE_ACCESSED, PTE_DIRTY, PTE_RW, pte_address
-from numalab.mm._lru cimport lru_cache_add, mark_page_accessed, mlock_page, page_free_prepare
+from numalab.mm._lru cimport lru_cache_add, mark_page_accessed, mlock_page, mlock_wait, page_free_prepare
 from numalab.mm._mm_types cimport (
     AddressSpace, GFP_DIRECT_RECLAIM, GFP_USER_MOVABLE, MemMap, NR_FILE_MAPPED, NR_NODE_STATS, PG_NODE_SHIFT,
     PG_dirty, PG_locked, PG_swapbacked, PG_uptodate, PG_writeback, VM_LOCKED, alloc_ctx, file_pages, mapping_c,
@@ -140,7 +140,7 @@ cdef void replace_in_page_cache(memmap *m, uint32_t src, uint32_t dst) noexcept 
 
 # ---------------------------------------------------------------- mappings
 
-cdef void map_file_page(memmap *m, vma_c *v, uint32_t pfn, uint64_t *pte, bint write) noexcept nogil:
+cdef void map_file_page(memmap *m, uint32_t cpu, vma_c *v, uint32_t pfn, uint64_t *pte, bint write) noexcept nogil:
     """set_pte_range() and folio_add_file_rmap_pte(): one mapping more."""
     cdef page *p = &m.hot[pfn]
     p.refcount += 1
@@ -157,6 +157,7 @@ cdef void map_file_page(memmap *m, vma_c *v, uint32_t pfn, uint64_t *pte, bint w
     mm_counter(v.mm, p)[0] += 1
     if v.flags & VM_LOCKED:
         mlock_page(m, pfn)
+        mlock_wait(m, cpu, pfn)
 
 
 cdef void unmap_file_page(memmap *m, mm_c *mm, uint32_t pfn, uint64_t pte) noexcept nogil:
@@ -175,7 +176,7 @@ cdef void unmap_file_page(memmap *m, mm_c *mm, uint32_t pfn, uint64_t pte) noexc
     p.refcount -= 1
 
 
-cdef void map_pages(memmap *m, vma_c *v, uint64_t *ptes, uint64_t va) noexcept nogil:
+cdef void map_pages(memmap *m, uint32_t cpu, vma_c *v, uint64_t *ptes, uint64_t va) noexcept nogil:
     """do_fault_around(): map what the cache has of the 16 pages around a read fault. They begin at a multiple of 16
     or where the area does, and end with the table at the latest. ptes: va's table.
     """
@@ -196,7 +197,7 @@ cdef void map_pages(memmap *m, vma_c *v, uint64_t *ptes, uint64_t va) noexcept n
             index = v.pgoff + ((at - v.start) >> PAGE_SHIFT)
             pfn = xa_pfn(xa_load(&v.mapping.i_pages, index)) if index < limit else 0
             if pfn and m.hot[pfn].flags & (PG_locked | PG_uptodate) == PG_uptodate:
-                map_file_page(m, v, pfn, pte, False)
+                map_file_page(m, cpu, v, pfn, pte, False)
         at += PAGE_SIZE
 
 

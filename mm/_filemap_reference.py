@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from numalab.arch import _pagetable_reference as pt
 from numalab.mm import _constants as c
-from numalab.mm._lru_reference import free_page, lru_cache_add, mark_page_accessed, mlock_page
+from numalab.mm._lru_reference import free_page, lru_cache_add, mark_page_accessed, mlock_page, mlock_wait
 from numalab.mm._mempolicy_reference import alloc_pages_mpol
 from numalab.mm._mm_types import AddressSpace
 from numalab.mm._reference import View
@@ -161,7 +161,7 @@ def add_rss(m: View, mm: MmStruct, pfn: int, n: int) -> None:
         mm.rss_file += n
 
 
-def map_file_page(m: View, vma: VMA, pfn: int, at: int, write: bool) -> None:
+def map_file_page(m: View, cpu: int, vma: VMA, pfn: int, at: int, write: bool) -> None:
     """set_pte_range() and folio_add_file_rmap_pte(): one mapping more."""
     m.hot.refcount[pfn] += 1
     m.hot.mapcount[pfn] += 1
@@ -175,6 +175,7 @@ def map_file_page(m: View, vma: VMA, pfn: int, at: int, write: bool) -> None:
     add_rss(m, vma.mm, pfn, 1)
     if vma.flags & VM_LOCKED:
         mlock_page(m, pfn)
+        mlock_wait(m, cpu, pfn)
 
 
 def unmap_file_page(m: View, mm: MmStruct, pfn: int, pte: int) -> None:
@@ -200,7 +201,7 @@ def unmap_from_file(m: View, pfn: int, at: int, mm: MmStruct) -> None:
     m.hot.refcount[pfn] -= 1
 
 
-def map_pages(m: View, vma: VMA, table: int, va: int) -> None:
+def map_pages(m: View, cpu: int, vma: VMA, table: int, va: int) -> None:
     """do_fault_around(): map what the cache has of the 16 pages around a read fault. They begin at a multiple of 16
     or where the area does, and end with the table at the latest.
     """
@@ -213,7 +214,7 @@ def map_pages(m: View, vma: VMA, table: int, va: int) -> None:
         beyond = index >= vma.file.mapping.size
         pfn = 0 if m.ram[at] or beyond else cached_pfn(vma.file.mapping, index)
         if pfn and m.hot.flags[pfn] & (c.PG_locked | c.PG_uptodate) == c.PG_uptodate:
-            map_file_page(m, vma, pfn, at, False)
+            map_file_page(m, cpu, vma, pfn, at, False)
 
 
 # ---------------------------------------------------------------- cutting off

@@ -22,7 +22,10 @@ cdef uint32_t isolate_batch(memmap *m, uint32_t *pfns, uint32_t n, uint32_t *fai
 cdef void putback_batch(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noexcept nogil
 cdef void lru_check_holes(memmap *m, lru_list *list) noexcept nogil
 cdef void mark_page_accessed(memmap *m, uint32_t pfn) noexcept nogil
+cdef void folio_deactivate(memmap *m, uint32_t cpu, uint32_t pfn) noexcept nogil
+cdef void mlock_new_folios(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noexcept nogil
 cdef void mlock_page(memmap *m, uint32_t pfn) noexcept nogil
+cdef void mlock_wait(memmap *m, uint32_t cpu, uint32_t pfn) noexcept nogil
 cdef void munlock_page(memmap *m, uint32_t pfn) noexcept nogil
 
 

@@ -7,17 +7,17 @@ chunk's first slot. The next frame never depends on the page just looked at, so 
 what makes a scan of scattered memory 27 to 33 times as fast as a linked list (docs/adr).
 
 A CPU collects 31 pages before it adds them (the per-CPU batch); a page waiting there holds a
-reference and cannot be isolated, as in Linux. Those that MADV_FREE names it collects in a second batch; they stay on
-their lists meanwhile, and may be isolated from there.
+reference and cannot be isolated, as in Linux. Those that MADV_COLD and MADV_FREE name, and those that are locked or
+unlocked, it collects in batches of their own; they stay on their lists meanwhile, and may be isolated from there.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
 
 from numalab.mm._mm_types cimport (
-    CHUNK_SLOTS, HPAGE_PMD_NR, LRU_BATCH, MemMap, MmStruct, NR_ISOLATED_ANON, NR_ISOLATED_FILE, PGACTIVATE, PGLAZYFREE,
-    PG_isolated, PG_lru_batch, PG_referenced, PG_swapcache, POOL_FREE, POOL_LIMIT, POOL_VIRGIN, UNEVICTABLE_PGCULLED,
-    UNEVICTABLE_PGMLOCKED, UNEVICTABLE_PGMUNLOCKED, UNEVICTABLE_PGRESCUED, cpu_batch, stat_add, stat_begin, stat_end,
-    stat_run,
+    CHUNK_SLOTS, HPAGE_PMD_NR, LRU_BATCH, MemMap, MmStruct, NR_ISOLATED_ANON, NR_ISOLATED_FILE, PGACTIVATE,
+    PGDEACTIVATE, PGLAZYFREE, PG_head, PG_isolated, PG_lru_batch, PG_referenced, PG_swapcache, PG_tail, POOL_FREE,
+    POOL_LIMIT, POOL_VIRGIN, UNEVICTABLE_PGCULLED, UNEVICTABLE_PGMLOCKED, UNEVICTABLE_PGMUNLOCKED,
+    UNEVICTABLE_PGRESCUED, cpu_fbatches, folio_batch, stat_add, stat_begin, stat_end, stat_run,
 )
 from numalab.mm._page_alloc cimport free_pages_bulk, nl_prefetchw
 from numalab.arch._mmdebug cimport VM_BUG_ON, VM_BUG_ON_PAGE
@@ -184,8 +184,11 @@ cdef void lru_add_batch(memmap *m, uint32_t *pfns, uint32_t n) noexcept nogil:
 
 
 cdef void drain_lru_add(memmap *m, uint32_t cpu) noexcept nogil:
-    """folio_batch_move_lru() of lru_add: empty the CPU's batch onto the lists; a page freed meanwhile is freed now."""
-    cdef cpu_batch *b = &m.batches[cpu]
+    """folio_batch_move_lru() of lru_add: empty the CPU's batch onto the lists; a page freed meanwhile is freed now.
+
+    What can be reclaimed begins there as not referenced (CONFIG_LRU_GEN_ENABLED).
+    """
+    cdef folio_batch *b = &m.fbatches[cpu].lru_add
     cdef uint32_t keep[31]
     cdef uint32_t gone[31]
     cdef uint32_t i, pfn, n = 0, k = 0
@@ -195,7 +198,7 @@ cdef void drain_lru_add(memmap *m, uint32_t cpu) noexcept nogil:
         pfn = b.pfn[i]
         p = &m.hot[pfn]
         VM_BUG_ON_PAGE(not p.flags & PG_lru_batch or p.refcount <= 0, pfn)
-        p.flags &= ~<uint32_t>PG_lru_batch
+        p.flags &= ~<uint32_t>(PG_lru_batch if p.flags & PG_unevictable else PG_lru_batch | PG_referenced)
         p.refcount -= 1
         if p.refcount:
             keep[n] = pfn
@@ -211,7 +214,7 @@ cdef void drain_lru_add(memmap *m, uint32_t cpu) noexcept nogil:
 
 cdef void lru_cache_add(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noexcept nogil:
     """folio_add_lru() for n pages: through the CPU's batch, which goes to the lists each time it is full."""
-    cdef cpu_batch *b = &m.batches[cpu]
+    cdef folio_batch *b = &m.fbatches[cpu].lru_add
     cdef uint32_t i = 0, direct
     cdef page *p
     VM_BUG_ON(cpu >= m.h.nr_cpus)
@@ -228,6 +231,69 @@ cdef void lru_cache_add(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noe
         b.pfn[b.count] = pfns[i]
         b.count += 1
         i += 1
+
+
+# ---------------------------------------------------------------- batches of pages that are on lists
+
+cdef inline void lru_move_if_on(memmap *m, uint32_t pfn, page *p, uint32_t flags) noexcept nogil:
+    """Give a page new flags and, if it stands on a list, the list that they name."""
+    if p.flags & PG_lru:
+        lru_del(m, p)
+        p.flags = flags & ~<uint32_t>PG_lru
+        lru_add_batch(m, &pfn, 1)
+    else:
+        p.flags = flags
+
+
+cdef inline uint32_t folio_batch_add(memmap *m, folio_batch *b, uint32_t pfn) noexcept nogil:
+    """One page more waits, with a reference; how many could come yet. 0 for part of a huge page, which never waits."""
+    VM_BUG_ON(b.count >= LRU_BATCH)
+    m.hot[pfn].refcount += 1
+    b.pfn[b.count] = pfn
+    b.count += 1
+    return 0 if m.hot[pfn].flags & (PG_head | PG_tail) else LRU_BATCH - b.count
+
+
+cdef void folios_put(memmap *m, uint32_t cpu, folio_batch *b) noexcept nogil:
+    """folios_put(): what a batch held goes, and is freed if nobody else has it."""
+    cdef uint32_t gone[31]
+    cdef uint32_t i, k = 0
+    cdef page *p
+    for i in range(b.count):
+        p = &m.hot[b.pfn[i]]
+        VM_BUG_ON_PAGE(p.refcount <= 0, b.pfn[i])
+        p.refcount -= 1
+        if p.refcount == 0:
+            page_free_prepare(m, b.pfn[i])
+            gone[k] = b.pfn[i]
+            k += 1
+    b.count = 0
+    free_pages_bulk(m, cpu, gone, k)
+
+
+cdef void drain_lru_deactivate(memmap *m, uint32_t cpu) noexcept nogil:
+    """folio_batch_move_lru() of lru_deactivate: pages are forgotten to be in use, and go to the inactive lists."""
+    cdef folio_batch *b = &m.fbatches[cpu].lru_deactivate
+    cdef uint32_t i
+    cdef page *p
+    for i in range(b.count):
+        p = &m.hot[b.pfn[i]]
+        if p.flags & (PG_lru | PG_unevictable) != PG_lru:
+            continue
+        p.flags &= ~<uint32_t>PG_referenced
+        if p.flags & PG_active:
+            lru_move_if_on(m, b.pfn[i], p, p.flags & ~<uint32_t>PG_active)
+            m.event[PGDEACTIVATE] += 1
+    folios_put(m, cpu, b)
+
+
+cdef void folio_deactivate(memmap *m, uint32_t cpu, uint32_t pfn) noexcept nogil:
+    """folio_deactivate(), of any page that is on a list and can be reclaimed: as with CONFIG_LRU_GEN_ENABLED, for the
+    generations of which numalab has the active and inactive lists.
+    """
+    if m.hot[pfn].flags & (PG_lru | PG_unevictable) == PG_lru \
+            and folio_batch_add(m, &m.fbatches[cpu].lru_deactivate, pfn) == 0:
+        drain_lru_deactivate(m, cpu)
 
 
 # ---------------------------------------------------------------- pages that nobody wants
@@ -260,32 +326,15 @@ cdef void lru_lazyfree(memmap *m, const uint32_t *pfns, uint32_t n) noexcept nog
 
 
 cdef void drain_lru_lazyfree(memmap *m, uint32_t cpu) noexcept nogil:
-    """folio_batch_move_lru() of lru_lazyfree. A page freed meanwhile is freed now."""
-    cdef cpu_batch *b = &m.lazyfree[cpu]
-    cdef uint32_t gone[31]
-    cdef uint32_t i, k = 0
-    cdef page *p
+    """folio_batch_move_lru() of lru_lazyfree."""
+    cdef folio_batch *b = &m.fbatches[cpu].lru_lazyfree
     lru_lazyfree(m, b.pfn, b.count)
-    for i in range(b.count):
-        p = &m.hot[b.pfn[i]]
-        p.refcount -= 1
-        if p.refcount == 0:
-            page_free_prepare(m, b.pfn[i])
-            gone[k] = b.pfn[i]
-            k += 1
-    b.count = 0
-    free_pages_bulk(m, cpu, gone, k)
+    folios_put(m, cpu, b)
 
 
 cdef void folio_mark_lazyfree(memmap *m, uint32_t cpu, uint32_t pfn) noexcept nogil:
     """folio_mark_lazyfree(): as soon as the CPU's batch is full, or drained."""
-    cdef cpu_batch *b = &m.lazyfree[cpu]
-    if not may_be_lazyfree(&m.hot[pfn]):
-        return
-    m.hot[pfn].refcount += 1
-    b.pfn[b.count] = pfn
-    b.count += 1
-    if b.count == LRU_BATCH:
+    if may_be_lazyfree(&m.hot[pfn]) and folio_batch_add(m, &m.fbatches[cpu].lru_lazyfree, pfn) == 0:
         drain_lru_lazyfree(m, cpu)
 
 
@@ -302,7 +351,9 @@ cdef void mark_huge_lazyfree(memmap *m, uint32_t cpu, uint32_t head) noexcept no
 cdef void lru_drain_cpu(memmap *m, uint32_t cpu) noexcept nogil:
     """lru_add_drain(): no page waits in this CPU's batches any more."""
     drain_lru_add(m, cpu)
+    drain_lru_deactivate(m, cpu)
     drain_lru_lazyfree(m, cpu)
+    drain_mlock(m, cpu)
 
 
 # ---------------------------------------------------------------- isolating and putting back
@@ -374,24 +425,19 @@ cdef void putback_batch(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noe
 
 # ---------------------------------------------------------------- mlock
 
-cdef inline void lru_move_if_on(memmap *m, uint32_t pfn, page *p, uint32_t flags) noexcept nogil:
-    """Give a page new flags and, if it stands on a list, the list that they name."""
-    if p.flags & PG_lru:
-        lru_del(m, p)
-        p.flags = flags & ~<uint32_t>PG_lru
-        lru_add_batch(m, &pfn, 1)
-    else:
-        p.flags = flags
-
-
 cdef void mark_page_accessed(memmap *m, uint32_t pfn) noexcept nogil:
-    """folio_mark_accessed(): the second use makes an inactive page active, if it stands on a list already."""
+    """folio_mark_accessed(): the second use makes an inactive page active, if it stands on a list already.
+
+    As with CONFIG_LRU_GEN_ENABLED it stays referenced then, and what cannot be reclaimed is not marked.
+    """
     cdef page *p = &m.hot[pfn]
+    if p.flags & PG_unevictable and not p.flags & PG_lru_batch:
+        return
     if not p.flags & PG_referenced:
         p.flags |= PG_referenced
-    elif p.flags & PG_lru and not p.flags & (PG_active | PG_unevictable):
+    elif p.flags & PG_lru and not p.flags & PG_active:
         m.event[PGACTIVATE] += 1
-        lru_move_if_on(m, pfn, p, (p.flags | PG_active) & ~<uint32_t>PG_referenced)
+        lru_move_if_on(m, pfn, p, p.flags | PG_active)
 
 
 cdef void mlock_page(memmap *m, uint32_t pfn) noexcept nogil:
@@ -419,6 +465,39 @@ cdef void munlock_page(memmap *m, uint32_t pfn) noexcept nogil:
     m.event[UNEVICTABLE_PGMUNLOCKED] += 1
     m.event[UNEVICTABLE_PGRESCUED] += 1
     lru_move_if_on(m, pfn, p, p.flags & ~<uint32_t>(PG_mlocked | PG_unevictable))
+
+
+cdef void drain_mlock(memmap *m, uint32_t cpu) noexcept nogil:
+    """mlock_folio_batch(): new pages go to their lists. All else was done when they were locked; Linux moves and counts
+    only here, where nobody can tell the difference.
+    """
+    cdef cpu_fbatches *batches = &m.fbatches[cpu]
+    cdef uint32_t i
+    for i in range(batches.mlock.count):
+        if batches.mlock_new >> i & 1:
+            m.hot[batches.mlock.pfn[i]].flags &= ~<uint32_t>PG_lru_batch
+            lru_add_batch(m, &batches.mlock.pfn[i], 1)
+    batches.mlock_new = 0
+    folios_put(m, cpu, &batches.mlock)
+
+
+cdef void mlock_wait(memmap *m, uint32_t cpu, uint32_t pfn) noexcept nogil:
+    """A page that was locked or unlocked waits in the CPU's batch, which is emptied each time it is full."""
+    if folio_batch_add(m, &m.fbatches[cpu].mlock, pfn) == 0:
+        drain_mlock(m, cpu)
+
+
+cdef void mlock_new_folios(memmap *m, uint32_t cpu, uint32_t *pfns, uint32_t n) noexcept nogil:
+    """mlock_new_folio() for n pages that are on no list yet, and marked as locked by one mapping."""
+    cdef cpu_fbatches *batches = &m.fbatches[cpu]
+    cdef uint32_t i
+    for i in range(n):
+        m.node_stat[(m.hot[pfns[i]].flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_MLOCK] += 1
+        m.hot[pfns[i]].flags |= PG_lru_batch
+        batches.mlock_new |= <uint32_t>1 << batches.mlock.count
+        mlock_wait(m, cpu, pfns[i])
+    m.event[UNEVICTABLE_PGMLOCKED] += n
+    m.event[UNEVICTABLE_PGCULLED] += n
 
 
 cdef void mlock_ptes(memmap *m, uint64_t pgd, uint64_t start, uint64_t end, bint lock) noexcept nogil:
@@ -469,8 +548,7 @@ def drain_all(MemMap mem) -> None:
     cdef uint32_t cpu
     with nogil:
         for cpu in range(mem.m.h.nr_cpus):
-            if mem.m.batches[cpu].count or mem.m.lazyfree[cpu].count:
-                lru_drain_cpu(&mem.m, cpu)
+            lru_drain_cpu(&mem.m, cpu)
 
 
 def isolate_pfns(MemMap mem, uint32_t[::1] pfns) -> int:

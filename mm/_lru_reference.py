@@ -4,7 +4,8 @@ Mirrors mm/swap.c, mm/mlock.c and the list half of mm/vmscan.c. A node has five 
 anonymous and for file pages, and one for unevictable pages; how a list is stored stands in ``_lru_chunks_reference``.
 
 A CPU collects 31 pages before it adds them. A page that waits there holds a reference and cannot be isolated. Those
-that MADV_FREE names it collects in a second batch; they stay on their lists meanwhile.
+that MADV_COLD and MADV_FREE name, and those that are locked or unlocked, it collects in batches of their own; they stay
+on their lists meanwhile.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numalab.mm import _constants as c
 from numalab.mm._buddy_reference import free_pages_bulk
 from numalab.mm._lru_chunks_reference import lru_check_holes, lru_push, lru_remove
 from numalab.mm._migrate_entry_reference import mig_entry_pfn
-from numalab.mm._reference import View, is_page, mapped_ptes
+from numalab.mm._reference import FolioBatch, View, is_page, mapped_ptes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,12 +74,15 @@ def free_page(m: View, cpu: int, pfn: int) -> None:
 
 
 def drain_lru_add(m: View, cpu: int) -> None:
-    """Empty the CPU's add batch onto the lists; a page that only the batch still holds is freed."""
-    batch = m.batches
-    waiting = [batch.pfn[cpu, i] for i in range(batch.count[cpu])]
-    batch.count[cpu] = 0
+    """Empty the CPU's add batch onto the lists; a page that only the batch still holds is freed.
+
+    What can be reclaimed begins there as not referenced.
+    """
+    waiting = m.lru_add.take(cpu)
     for pfn in waiting:
         m.hot.flags[pfn] &= ~c.PG_lru_batch
+        if not m.hot.flags[pfn] & c.PG_unevictable:
+            m.hot.flags[pfn] &= ~c.PG_referenced
         m.hot.refcount[pfn] -= 1
     gone = [pfn for pfn in waiting if not m.hot.refcount[pfn]]
     for pfn in gone:
@@ -92,7 +96,7 @@ def lru_cache_add(m: View, cpu: int, pfns: Sequence[int]) -> None:
 
     Pages that would be in a full batch go to the lists at once: the result is the same.
     """
-    waiting = m.batches.count[cpu]
+    waiting = m.lru_add.count[cpu]
     rest = (waiting + len(pfns)) % c.LRU_BATCH
     if waiting + len(pfns) >= c.LRU_BATCH:
         drain_lru_add(m, cpu)
@@ -101,8 +105,58 @@ def lru_cache_add(m: View, cpu: int, pfns: Sequence[int]) -> None:
     for pfn in pfns:
         m.hot.flags[pfn] |= c.PG_lru_batch
         m.hot.refcount[pfn] += 1
-        m.batches.pfn[cpu, m.batches.count[cpu]] = pfn
-        m.batches.count[cpu] += 1
+        m.lru_add.append(cpu, pfn)
+
+
+# ---------------------------------------------------------------- batches of pages that are on lists
+
+
+def set_flags(m: View, pfn: int, flags: int) -> None:
+    """Give a page new flags and, if it stands on a list, a place on the list that they name."""
+    listed = m.hot.flags[pfn] & c.PG_lru
+    if listed:
+        lru_del(m, pfn)
+    m.hot.flags[pfn] = flags & ~c.PG_lru
+    if listed:
+        lru_add_batch(m, [pfn])
+
+
+def folio_batch_add(m: View, cpu: int, batch: FolioBatch, pfn: int) -> int:
+    """One page more waits, with a reference; how many could come yet. 0 for part of a huge page, which never waits."""
+    m.hot.refcount[pfn] += 1
+    room = batch.append(cpu, pfn)
+    return 0 if m.hot.flags[pfn] & (c.PG_head | c.PG_tail) else room
+
+
+def folios_put(m: View, cpu: int, pfns: Sequence[int]) -> None:
+    """What a batch held goes, and is freed if nobody else has it."""
+    for pfn in pfns:
+        m.hot.refcount[pfn] -= 1
+    gone = [pfn for pfn in pfns if not m.hot.refcount[pfn]]
+    for pfn in gone:
+        page_free_prepare(m, pfn)
+    free_pages_bulk(m, cpu, gone)
+
+
+def drain_lru_deactivate(m: View, cpu: int) -> None:
+    """Pages are forgotten to be in use, and go to the inactive lists."""
+    waiting = m.lru_deactivate.take(cpu)
+    for pfn in waiting:
+        flags = m.hot.flags[pfn]
+        if flags & (c.PG_lru | c.PG_unevictable) != c.PG_lru:
+            continue
+        m.hot.flags[pfn] = flags = flags & ~c.PG_referenced
+        if flags & c.PG_active:
+            set_flags(m, pfn, flags & ~c.PG_active)
+            m.event[c.PGDEACTIVATE] += 1
+    folios_put(m, cpu, waiting)
+
+
+def folio_deactivate(m: View, cpu: int, pfn: int) -> None:
+    """folio_deactivate(), of any page that is on a list and can be reclaimed."""
+    listed = m.hot.flags[pfn] & (c.PG_lru | c.PG_unevictable) == c.PG_lru
+    if listed and not folio_batch_add(m, cpu, m.lru_deactivate, pfn):
+        drain_lru_deactivate(m, cpu)
 
 
 # ---------------------------------------------------------------- pages that nobody wants
@@ -134,26 +188,15 @@ def lru_lazyfree(m: View, pfns: Sequence[int]) -> None:
 
 def drain_lru_lazyfree(m: View, cpu: int) -> None:
     """Empty the CPU's batch of pages that MADV_FREE was told of; a page that only the batch still holds is freed."""
-    batch = m.lazyfree
-    waiting = [batch.pfn[cpu, i] for i in range(batch.count[cpu])]
-    batch.count[cpu] = 0
+    waiting = m.lru_lazyfree.take(cpu)
     lru_lazyfree(m, waiting)
-    for pfn in waiting:
-        m.hot.refcount[pfn] -= 1
-    gone = [pfn for pfn in waiting if not m.hot.refcount[pfn]]
-    for pfn in gone:
-        page_free_prepare(m, pfn)
-    free_pages_bulk(m, cpu, gone)
+    folios_put(m, cpu, waiting)
 
 
 def folio_mark_lazyfree(m: View, cpu: int, pfn: int) -> None:
     """folio_mark_lazyfree(): as soon as the CPU's batch is full, or drained."""
-    if may_be_lazyfree(m, pfn):
-        m.hot.refcount[pfn] += 1
-        m.lazyfree.pfn[cpu, m.lazyfree.count[cpu]] = pfn
-        m.lazyfree.count[cpu] += 1
-        if m.lazyfree.count[cpu] == c.LRU_BATCH:
-            drain_lru_lazyfree(m, cpu)
+    if may_be_lazyfree(m, pfn) and not folio_batch_add(m, cpu, m.lru_lazyfree, pfn):
+        drain_lru_lazyfree(m, cpu)
 
 
 def mark_huge_lazyfree(m: View, cpu: int, head: int) -> None:
@@ -165,7 +208,9 @@ def mark_huge_lazyfree(m: View, cpu: int, head: int) -> None:
 def lru_drain_cpu(m: View, cpu: int) -> None:
     """lru_add_drain(): no page waits in this CPU's batches any more."""
     drain_lru_add(m, cpu)
+    drain_lru_deactivate(m, cpu)
     drain_lru_lazyfree(m, cpu)
+    drain_mlock(m, cpu)
 
 
 # ---------------------------------------------------------------- isolating and putting back
@@ -221,24 +266,19 @@ def putback_batch(m: View, cpu: int, pfns: Sequence[int]) -> None:
 # ---------------------------------------------------------------- mlock
 
 
-def set_flags(m: View, pfn: int, flags: int) -> None:
-    """Give a page new flags and, if it stands on a list, a place on the list that they name."""
-    listed = m.hot.flags[pfn] & c.PG_lru
-    if listed:
-        lru_del(m, pfn)
-    m.hot.flags[pfn] = flags & ~c.PG_lru
-    if listed:
-        lru_add_batch(m, [pfn])
-
-
 def mark_page_accessed(m: View, pfn: int) -> None:
-    """folio_mark_accessed(): the second use makes an inactive page active, if it stands on a list already."""
+    """folio_mark_accessed(): the second use makes an inactive page active, if it stands on a list already.
+
+    As with CONFIG_LRU_GEN_ENABLED it stays referenced then, and what cannot be reclaimed is not marked.
+    """
     flags = m.hot.flags[pfn]
+    if flags & c.PG_unevictable and not flags & c.PG_lru_batch:
+        return
     if not flags & c.PG_referenced:
         m.hot.flags[pfn] = flags | c.PG_referenced
-    elif flags & c.PG_lru and not flags & (c.PG_active | c.PG_unevictable):
+    elif flags & c.PG_lru and not flags & c.PG_active:
         m.event[c.PGACTIVATE] += 1
-        set_flags(m, pfn, (flags | c.PG_active) & ~c.PG_referenced)
+        set_flags(m, pfn, flags | c.PG_active)
 
 
 def mlock_page(m: View, pfn: int) -> None:
@@ -266,6 +306,36 @@ def munlock_page(m: View, pfn: int) -> None:
     m.event[c.UNEVICTABLE_PGMUNLOCKED] += 1
     m.event[c.UNEVICTABLE_PGRESCUED] += 1
     set_flags(m, pfn, flags & ~(c.PG_mlocked | c.PG_unevictable))
+
+
+def drain_mlock(m: View, cpu: int) -> None:
+    """mlock_folio_batch(): new pages go to their lists. All else was done when they were locked; Linux moves and counts
+    only here, where nobody can tell the difference.
+    """
+    new, waiting = m.mlock_new[cpu], m.mlock.take(cpu)
+    m.mlock_new[cpu] = 0
+    for i, pfn in enumerate(waiting):
+        if new >> i & 1:
+            m.hot.flags[pfn] &= ~c.PG_lru_batch
+            lru_add_batch(m, [pfn])
+    folios_put(m, cpu, waiting)
+
+
+def mlock_wait(m: View, cpu: int, pfn: int) -> None:
+    """A page that was locked or unlocked waits in the CPU's batch, which is emptied each time it is full."""
+    if not folio_batch_add(m, cpu, m.mlock, pfn):
+        drain_mlock(m, cpu)
+
+
+def mlock_new_folios(m: View, cpu: int, pfns: Sequence[int]) -> None:
+    """mlock_new_folio() for pages that are on no list yet, and marked as locked by one mapping."""
+    for pfn in pfns:
+        m.node_stat[m.node(pfn), c.NR_MLOCK] += 1
+        m.hot.flags[pfn] |= c.PG_lru_batch
+        m.mlock_new[cpu] |= 1 << m.mlock.count[cpu]
+        mlock_wait(m, cpu, pfn)
+    m.event[c.UNEVICTABLE_PGMLOCKED] += len(pfns)
+    m.event[c.UNEVICTABLE_PGCULLED] += len(pfns)
 
 
 # ---------------------------------------------------------------- what drivers call

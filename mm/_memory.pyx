@@ -20,22 +20,22 @@ from numalab.arch._pagetable cimport (
     pte_mapped, pte_pfn, pte_table, table_at,
 )
 from numalab.mm._filemap cimport (
-    FAULT_AROUND, folio_mark_dirty, get_vma_policy, map_file_page, map_pages, shmem_alloc, shmem_full, unmap_file_page,
+    FAULT_AROUND, get_vma_policy, map_file_page, map_pages, shmem_alloc, shmem_full, unmap_file_page,
 )
 from numalab.mm._huge_memory cimport (
     HPAGE_PMD_SIZE, change_huge_pmd, copy_huge_pmd, move_huge_pmd, reuse_huge_pmd, split_huge_pmd, split_huge_table,
     zap_huge_pmd,
 )
 from numalab.mm._lru cimport (
-    lru_cache_add, lru_check_holes, lru_drain_cpu, lru_leaving, lru_leaving_begin, lru_leaving_end, munlock_page,
-    page_free_prepare, pages_free_prepare,
+    lru_cache_add, lru_check_holes, lru_drain_cpu, lru_leaving, lru_leaving_begin, lru_leaving_end, mlock_new_folios,
+    mlock_wait, munlock_page, page_free_prepare, pages_free_prepare,
 )
 from numalab.mm._migrate_entry cimport mig_entry_pfn, mig_entry_protect, mig_entry_to_read
 from numalab.mm._mm_types cimport (
-    AllocCtx, GFP_DIRECT_RECLAIM, GFP_USER_MOVABLE, HOLE, MemMap, MmStruct, NR_ANON_MAPPED, NR_LRU_LISTS, NR_MLOCK,
+    AllocCtx, GFP_DIRECT_RECLAIM, GFP_USER_MOVABLE, HOLE, MemMap, MmStruct, NR_ANON_MAPPED, NR_LRU_LISTS,
     NR_NODE_STATS, PGFAULT, PGMAJFAULT, PGREUSE, PG_NODE_SHIFT, PG_ZONE_SHIFT, PG_anon, PG_anon_exclusive,
     PG_head, PG_locked, PG_lru, PG_migration_shared, PG_mlocked, PG_swapbacked, PG_swapcache, PG_tail, PG_unevictable,
-    PG_uptodate, UNEVICTABLE_PGCULLED, UNEVICTABLE_PGMLOCKED, VMA, VM_LOCKED, VM_SHARED, VM_WRITE,
+    PG_uptodate, VMA, VM_LOCKED, VM_SHARED, VM_WRITE,
     WHY_DONE, WHY_FILE, WHY_MIGRATION_ENTRY, WHY_NEED_RECLAIM, WHY_WAIT_PAGE, alloc_ctx, file_pages, mapped_item,
     memmap, mm_c, mm_counter, page, page_cold, stat_add, stat_begin, stat_end, stat_run, vma_c,
 )
@@ -109,11 +109,6 @@ cdef uint32_t anon_pages(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *ptes, ui
         ptes[i] = <uint64_t>pfn << PAGE_SHIFT | pte_bits
         stat_add(m, &mapped, all_flags >> PG_NODE_SHIFT, 1)
     stat_end(m, &mapped)
-    if locked:
-        for i in range(got):
-            m.node_stat[(hot[pfns[i]].flags >> PG_NODE_SHIFT) * NR_NODE_STATS + NR_MLOCK] += 1
-        m.event[UNEVICTABLE_PGMLOCKED] += got
-        m.event[UNEVICTABLE_PGCULLED] += got
     if zero:
         if got >= NT_MIN:
             for i in range(got):
@@ -122,7 +117,10 @@ cdef uint32_t anon_pages(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *ptes, ui
         else:
             for i in range(got):
                 memset(h.ram + (<uint64_t>pfns[i] << PAGE_SHIFT), 0, PAGE_SIZE)
-    lru_cache_add(m, ctx.cpu, pfns, got)
+    if locked:
+        mlock_new_folios(m, ctx.cpu, pfns, got)
+    else:
+        lru_cache_add(m, ctx.cpu, pfns, got)
     v.mm.rss_anon += got
     i = got - TLB_REFILL if got > TLB_REFILL else 0
     while i < got:
@@ -201,6 +199,7 @@ cdef int wp_page(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *pte, uint64_t va
     tlb_insert(h, ctx.cpu, v.mm.asid, va, pte[0])
     if v.flags & VM_LOCKED:
         munlock_page(m, pfn)
+        mlock_wait(m, ctx.cpu, pfn)
     VM_BUG_ON_PAGE(p.mapcount == 0 or p.refcount <= 0, pfn)
     mm_counter(v.mm, p)[0] -= 1
     p.rmap = 0
@@ -230,7 +229,7 @@ cdef int file_fault(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint64
     cdef int why
     cdef bint cow = write and not v.flags & VM_SHARED
     if not write:                               # also beyond the end of the file, of the pages before it
-        map_pages(m, v, table, va)
+        map_pages(m, ctx.cpu, v, table, va)
         served[0] = 1
         if ptes[0]:
             return WHY_DONE
@@ -270,7 +269,7 @@ cdef int file_fault(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *table, uint64
     if write and not page_mkwrite(m, pfns[0]):
         return WHY_FILE
     for i in range(n):
-        map_file_page(m, v, pfns[i], &ptes[i], write)
+        map_file_page(m, ctx.cpu, v, pfns[i], &ptes[i], write)
     return WHY_DONE
 
 
@@ -367,6 +366,27 @@ cdef bint fault_leaf(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t va, bint writ
     return True
 
 
+cdef int fault_pages(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *at, uint64_t end, bint write, uint64_t *stopped
+                     ) noexcept nogil:
+    """Fault [at, end) of one VMA; at: how far it came."""
+    cdef uint64_t va = at[0], next
+    cdef uint64_t *table
+    cdef int why = WHY_DONE
+    while va < end:
+        if fault_leaf(m, ctx, v, va, write):
+            va = (va | (HPAGE_PMD_SIZE - 1)) + 1
+            continue
+        table = pte_alloc(m, ctx, v.mm, va, &next)
+        if table == NULL:
+            why = WHY_NEED_RECLAIM
+            break
+        why = fault_table(m, ctx, v, table, &va, next if next < end else end, write, stopped)
+        if why != WHY_DONE:
+            break
+    at[0] = va if va < end else end
+    return why
+
+
 def fault_range(MemMap mem, MmStruct mm, VMA vma, AllocCtx ctx, uint64_t start, uint64_t end, bint write):
     """Fault [start, end) of one VMA that allows the access: handle_mm_fault() for a range.
 
@@ -374,23 +394,11 @@ def fault_range(MemMap mem, MmStruct mm, VMA vma, AllocCtx ctx, uint64_t start, 
     and WAIT_PAGE the page, for NEED_RECLAIM that which is to be copied; FILE: see file_fault(). A private write needs
     ``vma.anon_vma``.
     """
-    cdef uint64_t va = start, next, stopped = 0
-    cdef uint64_t *table
-    cdef int why = WHY_DONE
-    cdef memmap *m = &mem.m
+    cdef uint64_t va = start, stopped = 0
+    cdef int why
     with nogil:
-        while va < end:
-            if fault_leaf(m, &ctx.c, &vma.v, va, write):
-                va = (va | (HPAGE_PMD_SIZE - 1)) + 1
-                continue
-            table = pte_alloc(m, &ctx.c, &mm.c, va, &next)
-            if table == NULL:
-                why = WHY_NEED_RECLAIM
-                break
-            why = fault_table(m, &ctx.c, &vma.v, table, &va, next if next < end else end, write, &stopped)
-            if why != WHY_DONE:
-                break
-    return va if va < end else end, why, stopped
+        why = fault_pages(&mem.m, &ctx.c, &vma.v, &va, end, write, &stopped)
+    return va, why, stopped
 
 
 # ---------------------------------------------------------------- unmapping
@@ -728,28 +736,6 @@ def protect_range(MemMap mem, MmStruct mm, VMA vma, uint64_t start, uint64_t end
                 protect_table(m, &vma.v, table, va, next)
             va = next
         flush_range(m, &mm.c, start, end)
-
-
-def dirty_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end) -> None:
-    """follow_page_pte(), FOLL_TOUCH | FOLL_WRITE: what is there for writing in [start, end) is dirty by PTE or page."""
-    cdef uint64_t va = start, next, pte
-    cdef uint64_t *table
-    cdef uint64_t *pmd
-    cdef memmap *m = &mem.m
-    with nogil:
-        while va < end:
-            table = pte_table(m.h, mm.c.pgd, va, &next)
-            if next > end or next <= va:
-                next = end
-            pmd = huge_pmd(m.h, mm.c.pgd, va) if table == NULL else NULL
-            if pmd != NULL and pmd[0] & PTE_RW:     # touch_pmd()
-                pmd[0] |= PTE_DIRTY | PTE_ACCESSED
-            while table != NULL and va < next:
-                pte = table[(va >> PAGE_SHIFT) & 511]
-                if pte_mapped(pte) and pte & (PTE_RW | PTE_DIRTY) == PTE_RW:
-                    folio_mark_dirty(m, &m.hot[pte_pfn(pte)])
-                va += PAGE_SIZE
-            va = next
 
 
 def move_range(MemMap mem, MmStruct mm, AllocCtx ctx, uint64_t old, uint64_t new, uint64_t length):

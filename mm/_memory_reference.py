@@ -19,7 +19,7 @@ from numalab.arch import _pagetable_reference as pt
 from numalab.mm import _constants as c
 from numalab.mm._buddy_reference import free_pages_bulk
 from numalab.mm._fault_reference import count_faults, fault_table, flush_range, put_mapping
-from numalab.mm._filemap_reference import add_rss, folio_mark_dirty, unmap_file_page
+from numalab.mm._filemap_reference import add_rss, unmap_file_page
 from numalab.mm._huge_memory_reference import SIZE as HPAGE_PMD_SIZE
 from numalab.mm._huge_memory_reference import (
     change_huge_pmd,
@@ -253,19 +253,6 @@ def protect_range(mem: MemMap, mm: MmStruct, vma: VMA, start: int, end: int) -> 
             elif pt.is_migration_entry(pte):
                 m.ram[at] = mig_entry_protect(pte, vma.prot, may_write)
     flush_range(m, mm, start, end)
-
-
-def dirty_range(mem: MemMap, mm: MmStruct, start: int, end: int) -> None:
-    """follow_page_pte(), FOLL_TOUCH | FOLL_WRITE: what is there for writing in [start, end) is dirty by PTE or page."""
-    m = View(mem)
-    for table, va, stop in pte_tables(m, mm.pgd, start, end):
-        pmd = huge_pmd(m, mm.pgd, va)
-        if pmd >= 0 and m.ram[pmd] & pt.PTE_RW:  # touch_pmd()
-            m.ram[pmd] |= pt.PTE_DIRTY | pt.PTE_ACCESSED
-        for _, at in ptes(table, va, stop) if table >= 0 else ():
-            pte = m.ram[at]
-            if is_page(pte) and pte & (pt.PTE_RW | pt.PTE_DIRTY) == pt.PTE_RW:
-                folio_mark_dirty(m, pt.pte_pfn(pte))
 
 
 def move_range(

@@ -570,8 +570,8 @@ cdef inline void copy_page_state(memmap *m, uint32_t src, uint32_t dst) noexcept
     cdef page *s = &m.hot[src]
     cdef page *d = &m.hot[dst]
     VM_BUG_ON_PAGE(s.flags & PG_lru or d.flags << (32 - PG_ZONE_SHIFT) or d.refcount or d.mapcount, src)
-    d.flags |= s.flags & (PG_referenced | PG_uptodate | PG_dirty | PG_active | PG_unevictable | PG_mlocked
-                          | PG_swapbacked | PG_workingset | PG_anon | PG_anon_exclusive)
+    d.flags |= s.flags & (PG_uptodate | PG_dirty | PG_active | PG_unevictable | PG_mlocked | PG_swapbacked | PG_anon
+                          | PG_anon_exclusive | PG_workingset | (PG_referenced if s.flags & PG_unevictable else 0))
     d.refcount = 0
     d.mapcount = 0
     d.pincount = 0

@@ -68,8 +68,8 @@ if TYPE_CHECKING:
 BATCH = 512
 MF_STRICT, MF_MOVE, MF_MOVE_ALL, MF_V5_FILTER = 1, 2, 4, 16
 KEPT_FLAGS = (
-    c.PG_referenced | c.PG_uptodate | c.PG_dirty | c.PG_active | c.PG_unevictable | c.PG_mlocked
-    | c.PG_swapbacked | c.PG_workingset | c.PG_anon | c.PG_anon_exclusive
+    c.PG_uptodate | c.PG_dirty | c.PG_active | c.PG_unevictable | c.PG_mlocked | c.PG_swapbacked
+    | c.PG_workingset | c.PG_anon | c.PG_anon_exclusive
 )  # fmt: skip
 
 
@@ -440,7 +440,8 @@ def still_movable(m: View, b: Batch, item: MigItem) -> bool:
 
 def copy_page_state(m: View, src: int, dst: int) -> None:
     """folio_migrate_flags() and folio_migrate_mapping(): the new page takes over what the old one was."""
-    m.hot.flags[dst] |= m.hot.flags[src] & KEPT_FLAGS
+    unevictable = m.hot.flags[src] & c.PG_unevictable
+    m.hot.flags[dst] |= m.hot.flags[src] & (KEPT_FLAGS | (c.PG_referenced if unevictable else 0))
     m.hot.refcount[dst] = m.hot.mapcount[dst] = m.hot.pincount[dst] = m.hot.rmap[dst] = 0
     m.cold.mapping[dst] = m.cold.mapping[src]
     m.cold.index[dst] = m.cold.index[src]

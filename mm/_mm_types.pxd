@@ -189,9 +189,17 @@ cdef struct lru_list:
     int64_t chunks
 
 
-cdef struct cpu_batch:          # pages that this CPU has yet to put on a list, each with a reference
+cdef struct folio_batch:        # pages with which a CPU has yet to do something, each with a reference
     uint32_t count
     uint32_t pfn[31]
+
+
+cdef struct cpu_fbatches:       # struct cpu_fbatches of mm/swap.c, and mlock_fbatch of mm/mlock.c
+    folio_batch lru_add         # on no list yet; in the others below they stay on theirs
+    folio_batch lru_deactivate  # MADV_COLD was told of them
+    folio_batch lru_lazyfree    # MADV_FREE was told of them
+    folio_batch mlock           # locked or unlocked by one mapping
+    uint32_t mlock_new          # bit i: the i-th of mlock is new, and on no list yet
 
 
 # A swap area: struct swap_info_struct. Three arrays by slot; slot 0 is the header, as in Linux.
@@ -346,8 +354,7 @@ cdef struct memmap:
     pcp *pcps                   # [nr_zones][nr_cpus]
     lru_list *lrus              # [nr_nodes][NR_LRU_LISTS]
     uint32_t *chunks            # the pool: chunk c is words 64 * c .. 64 * c + 63; chunk 0 holds the pool's own state
-    cpu_batch *batches          # [nr_cpus] lru_add: pages that are on no list yet
-    cpu_batch *lazyfree         # [nr_cpus] lru_lazyfree: pages that MADV_FREE was told of; on their lists meanwhile
+    cpu_fbatches *fbatches      # [nr_cpus]
     uint32_t *trail             # [h.nr_frames] hints: single frames in the order in which they were freed,
     uint32_t *trail_top         # [nr_zones] zone by zone, and how many of a zone there are (_page_alloc.pyx)
     int64_t *node_stat          # [nr_nodes][NR_NODE_STATS]

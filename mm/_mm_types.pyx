@@ -75,10 +75,8 @@ cdef class MemMap:
             self.m.trail = <uint32_t *>address
         elif name == "trail_top":
             self.m.trail_top = <uint32_t *>address
-        elif name == "batches":
-            self.m.batches = <cpu_batch *>address
-        elif name == "lazyfree":
-            self.m.lazyfree = <cpu_batch *>address
+        elif name == "fbatches":
+            self.m.fbatches = <cpu_fbatches *>address
         elif name == "node_stat":
             self.m.node_stat = <int64_t *>address
         elif name == "event":
@@ -757,7 +755,7 @@ def struct_sizes() -> dict[str, int]:
         "zone": sizeof(zone),
         "pcp": sizeof(pcp),
         "lru_list": sizeof(lru_list),
-        "cpu_batch": sizeof(cpu_batch),
+        "cpu_fbatches": sizeof(cpu_fbatches),
         "swap_info": sizeof(swap_info),
         "backing_dev": sizeof(backing_dev),
     }
@@ -777,8 +775,8 @@ def read_struct(str name, const uint8_t[::1] data not None) -> dict[str, object]
         return (<const pcp *>&data[0])[0]
     if name == "lru_list":
         return (<const lru_list *>&data[0])[0]
-    if name == "cpu_batch":
-        return (<const cpu_batch *>&data[0])[0]
+    if name == "cpu_fbatches":
+        return (<const cpu_fbatches *>&data[0])[0]
     if name == "backing_dev":
         return backing_dev_fields(<const backing_dev *>&data[0])
     return swap_info_fields(<const swap_info *>&data[0])

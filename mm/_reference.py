@@ -105,11 +105,23 @@ class Lrus(_Fields):
     chunks: memoryview
 
 
-class Batches(_Fields):
-    """What each CPU has yet to put on a list of the LRU."""
+class FolioBatch(_Fields):
+    """Pages with which each CPU has yet to do one thing."""
 
     count: memoryview
     pfn: memoryview
+
+    def take(self, cpu: int) -> list[int]:
+        """Empty one CPU's."""
+        taken = [self.pfn[cpu, i] for i in range(self.count[cpu])]
+        self.count[cpu] = 0
+        return taken
+
+    def append(self, cpu: int, pfn: int) -> int:
+        """folio_batch_add(): returns how many more would fit."""
+        self.pfn[cpu, self.count[cpu]] = pfn
+        self.count[cpu] += 1
+        return c.LRU_BATCH - int(self.count[cpu])
 
 
 class Swap(_Fields):
@@ -156,12 +168,24 @@ class View:
         return Lrus(self.mem.lrus)
 
     @cached_property
-    def batches(self) -> Batches:
-        return Batches(self.mem.batches)
+    def lru_add(self) -> FolioBatch:
+        return FolioBatch(self.mem.fbatches["lru_add"])
 
     @cached_property
-    def lazyfree(self) -> Batches:
-        return Batches(self.mem.lazyfree)
+    def lru_deactivate(self) -> FolioBatch:
+        return FolioBatch(self.mem.fbatches["lru_deactivate"])
+
+    @cached_property
+    def lru_lazyfree(self) -> FolioBatch:
+        return FolioBatch(self.mem.fbatches["lru_lazyfree"])
+
+    @cached_property
+    def mlock(self) -> FolioBatch:
+        return FolioBatch(self.mem.fbatches["mlock"])
+
+    @cached_property
+    def mlock_new(self) -> memoryview:
+        return self.mem.fbatches["mlock_new"].data
 
     @cached_property
     def swap(self) -> Swap:

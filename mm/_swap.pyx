@@ -18,7 +18,7 @@ from numalab.arch._mmu cimport tlb_insert
 from numalab.arch._pagetable cimport (
     PTE_DIRTY, PTE_RW, pte_address, pte_mapped, pte_pfn, pte_table, swp_entry, swp_offset, swp_type,
 )
-from numalab.mm._lru cimport lru_cache_add, mlock_page, page_free_prepare
+from numalab.mm._lru cimport lru_cache_add, mlock_page, mlock_wait, page_free_prepare
 from numalab.mm._mm_types cimport (
     AllocCtx, GFP_DIRECT_RECLAIM, GFP_USER_MOVABLE, MemMap, MemPolicy, MmStruct, NO_PFN, NR_ANON_MAPPED,
     NR_FILE_PAGES, NR_NODE_STATS, NR_SWAPCACHE, NR_SWAP_AREAS, PG_NODE_SHIFT, PG_anon, PG_anon_exclusive, PG_dirty,
@@ -245,6 +245,7 @@ cdef int swapin_pte(memmap *m, alloc_ctx *ctx, vma_c *v, uint64_t *pte, uint64_t
     v.mm.rss_swap -= 1
     if v.flags & VM_LOCKED:
         mlock_page(m, pfn)
+        mlock_wait(m, ctx.cpu, pfn)
     if fresh:
         lru_cache_add(m, ctx.cpu, &pfn, 1)
     tlb_insert(m.h, ctx.cpu, v.mm.asid, va, pte[0])

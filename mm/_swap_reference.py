@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from numalab.arch import _pagetable_reference as pt
 from numalab.mm import _constants as c
-from numalab.mm._lru_reference import free_page, lru_cache_add, mlock_page
+from numalab.mm._lru_reference import free_page, lru_cache_add, mlock_page, mlock_wait
 from numalab.mm._mempolicy_reference import alloc_pages_mpol
 from numalab.mm._reference import View, pte_tables, ptes, tlb_insert
 from numalab.mm.kernels import Why
@@ -243,6 +243,7 @@ def swapin_pte(m: View, ctx: AllocCtx, vma: VMA, at: int, va: int, write: bool) 
     vma.mm.rss_swap -= 1
     if vma.flags & VM_LOCKED:
         mlock_page(m, pfn)
+        mlock_wait(m, ctx.cpu, pfn)
     if major:
         lru_cache_add(m, ctx.cpu, [pfn])
     tlb_insert(m, ctx.cpu, vma.mm.asid, va, m.ram[at])

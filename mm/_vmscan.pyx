@@ -23,7 +23,8 @@ from numalab.mm._huge_memory cimport (
     maps_whole, partially_mapped, split_folio,
 )
 from numalab.mm._lru cimport (
-    count_isolated, folio_set_swapbacked, is_lazyfree, isolate_batch, lru_add_batch, lru_check_holes, lru_unlink_chunk,
+    count_isolated, folio_deactivate, folio_set_swapbacked, is_lazyfree, isolate_batch, lru_add_batch, lru_check_holes,
+    lru_unlink_chunk,
     page_free_prepare,
 )
 from numalab.mm._migrate cimport (
@@ -218,7 +219,8 @@ cdef bint mapped_once(memmap *m, uint32_t head) noexcept nogil:
     return True
 
 
-def cold_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end, PageList pagelist, bint pageout) -> None:
+def cold_range(MemMap mem, MmStruct mm, uint32_t cpu, uint64_t start, uint64_t end, PageList pagelist,
+               bint pageout) -> None:
     """madvise_cold_or_pageout_pte_range(): the pages of [start, end) that only this mapping has count as unused.
 
     pageout: isolate them, into ``pagelist``; else they go to the cold lists.
@@ -281,22 +283,9 @@ def cold_range(MemMap mem, MmStruct mm, uint64_t start, uint64_t end, PageList p
                             pagelist.pfns[pagelist.n] = pfn
                             pagelist.n += isolate_batch(m, pagelist.pfns + pagelist.n, 1, &missed)
                         else:
-                            move_to_inactive(m, pfn)
+                            folio_deactivate(m, cpu, pfn)
                 va += PAGE_SIZE
         flush_mm(m, &mm.c)
-
-
-cdef inline void move_to_inactive(memmap *m, uint32_t pfn) noexcept nogil:
-    """folio_deactivate()."""
-    cdef uint32_t missed, one = pfn
-    cdef page *p = &m.hot[pfn]
-    if not p.flags & PG_active or not isolate_batch(m, &one, 1, &missed):
-        return
-    p.flags &= ~<uint32_t>(PG_active | PG_isolated)
-    p.refcount -= 1
-    count_isolated(m, p, -1)
-    m.event[PGDEACTIVATE] += 1
-    lru_add_batch(m, &one, 1)
 
 
 # ---------------------------------------------------------------- page-out

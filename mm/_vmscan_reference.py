@@ -39,6 +39,7 @@ from numalab.mm._huge_memory_reference import (
 from numalab.mm._lru_chunks_reference import lru_check_holes
 from numalab.mm._lru_reference import (
     count_isolated,
+    folio_deactivate,
     folio_set_swapbacked,
     free_page,
     is_lazyfree,
@@ -152,7 +153,9 @@ def deactivate(mem: MemMap, pfns: NDArray[np.uint32]) -> None:
             m.event[c.PGDEACTIVATE] += 1
 
 
-def cold_range(mem: MemMap, mm: MmStruct, start: int, end: int, pagelist: PageList, pageout: bool) -> None:
+def cold_range(
+    mem: MemMap, mm: MmStruct, cpu: int, start: int, end: int, pagelist: PageList, pageout: bool
+) -> None:
     """madvise_cold_or_pageout_pte_range(): the pages of [start, end) that only this mapping has count as unused.
 
     pageout: isolate them, into ``pagelist``; else they go to the cold lists.
@@ -163,7 +166,7 @@ def cold_range(mem: MemMap, mm: MmStruct, start: int, end: int, pagelist: PageLi
         if pmd >= 0 and stop - first == HPAGE_PMD_SIZE:
             if mapped_once(m, pt.pte_pfn(m.ram[pmd])):
                 for pfn in leaf_pages(m, pmd):
-                    make_cold(m, pmd, pfn, pagelist, pageout)
+                    make_cold(m, cpu, pmd, pfn, pagelist, pageout)
             continue
         if pmd >= 0 and not split_for_part(m, pt.pte_pfn(m.ram[pmd])):
             continue
@@ -177,7 +180,7 @@ def cold_range(mem: MemMap, mm: MmStruct, start: int, end: int, pagelist: PageLi
                 and (whole or split_for_part(m, pt.pte_pfn(m.ram[at])))
                 and is_page(m.ram[at])
             ):
-                make_cold(m, at, pt.pte_pfn(m.ram[at]), pagelist, pageout)
+                make_cold(m, cpu, at, pt.pte_pfn(m.ram[at]), pagelist, pageout)
     flush_mm(m, mm.asid)
 
 
@@ -210,7 +213,7 @@ def leaf_pages(m: View, pmd: int) -> range:
     return range(head, head + c.HPAGE_PMD_NR)
 
 
-def make_cold(m: View, at: int, pfn: int, pagelist: PageList, pageout: bool) -> None:
+def make_cold(m: View, cpu: int, at: int, pfn: int, pagelist: PageList, pageout: bool) -> None:
     """One page of cold_range(), and the entry that maps it."""
     if m.hot.mapcount[pfn] != 1 or not m.hot.flags[pfn] & c.PG_lru:
         return
@@ -220,12 +223,8 @@ def make_cold(m: View, at: int, pfn: int, pagelist: PageList, pageout: bool) -> 
         return
     if pageout:
         pagelist.extend(np.array(isolate_batch(m, [pfn]), np.uint32))
-    elif m.hot.flags[pfn] & c.PG_active and isolate_batch(m, [pfn]):
-        m.hot.flags[pfn] &= ~(c.PG_active | c.PG_isolated)
-        m.hot.refcount[pfn] -= 1
-        count_isolated(m, pfn, -1)
-        m.event[c.PGDEACTIVATE] += 1
-        lru_add_batch(m, [pfn])
+    else:
+        folio_deactivate(m, cpu, pfn)
 
 
 # ---------------------------------------------------------------- page-out

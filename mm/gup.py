@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import signal
 
-from numalab.arch._pagetable_reference import PTE_PRESENT, PTE_SPECIAL
+from numalab.arch._pagetable_reference import PTE_PRESENT, PTE_SPECIAL, pte_pfn
 from numalab.arch.errno import EFAULT, EINVAL, ENOMEM, KernelError
+from numalab.mm._constants import PG_referenced
 from numalab.mm._mm_types import VMA, AllocCtx, MmStruct
 from numalab.mm.memory import UserFault, handle_mm_fault
 from numalab.mm.swap import lru_add_drain
@@ -73,6 +74,7 @@ def faultin_page(mm: MmStruct, ctx: AllocCtx, addr: int) -> None:
     """
     pte = mm.mem.k.pagetable.walk(mm.mem.hw, mm.pgd, addr)
     if pte & (PTE_PRESENT | PTE_SPECIAL) == PTE_PRESENT:
+        mm.mem.hot["flags"][pte_pfn(pte)] |= PG_referenced
         return
     vma = vma_lookup(mm, addr)
     if vma is None or not vma.flags & VM_READ:
@@ -84,17 +86,14 @@ def faultin_page(mm: MmStruct, ctx: AllocCtx, addr: int) -> None:
 def _faultin(vma: VMA, ctx: AllocCtx, start: int, end: int, write: bool) -> int:
     """Fault in a part of an area; returns the address reached: ``end``, or where the area went away in a sleep.
 
-    What is populated for writing counts as written, though nobody has.
+    What is populated counts as used, and as written if it was for writing, though nobody has.
     """
     mm, at = vma.mm, start
     try:
         while at < end:
-            at = handle_mm_fault(mm, ctx, at, end, write)
+            at = handle_mm_fault(mm, ctx, at, end, write, touch=True)
     except UserFault as fault:
         at = fault.addr
         if vma_lookup(mm, at) is vma or fault.signo != signal.SIGSEGV:
             raise KernelError(EFAULT, f"the page at {at:#x} cannot be had") from fault
-    finally:
-        if write:
-            mm.mem.k.memory.dirty_range(mm.mem, mm, start, at)
     return at

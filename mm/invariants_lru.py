@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from numalab.mm.invariants_memory import PG, Bools, Ints
+from numalab.mm import _constants as c
+from numalab.mm.invariants_memory import PG, Bools, Ints, mlock_new
 from numalab.mm.invariants_report import Report
 from numalab.mm.invariants_state import State
 from numalab.mm.mmzone import NODE_STATS, NR_LRU_LISTS
@@ -151,20 +152,19 @@ def _check_states(state: State, report: Report) -> None:
         4, "state", "on the LRU, isolated or in a batch", bad, frames.pfn, expected=expected, got=states
     )
 
-    in_batch = frames.count(state.batches.index)
+    new = state.fbatches["mlock"].index[mlock_new(mem.fbatches)]
+    in_batch = frames.count(state.fbatches["lru_add"].index) + frames.count(new)
     says = frames.has(PG.LRU_BATCH).astype(np.int64)
     report.frames(
         4, "batch", "add batches that it is in", in_batch != says, frames.pfn, expected=says, got=in_batch
     )
-    for name, waiting, batches in (
-        ("add", state.batches, mem.batches),
-        ("lazyfree", state.lazyfree, mem.lazyfree),
-    ):
+    for name, waiting in state.fbatches.items():
         nowhere = waiting.index < 0
         report.frames(4, "batch", f"the {name} batch names a frame that nobody has", nowhere, waiting.pfn)
-        for cpu in np.flatnonzero(batches["count"] >= batches["pfn"].shape[1]):
+        counts = mem.fbatches[name]["count"]
+        for cpu in np.flatnonzero(counts >= c.LRU_BATCH):
             what = f"cpu {cpu}'s {name} batch should have been emptied"
-            report.add(4, "batch", what, got=int(batches[cpu]["count"]))
+            report.add(4, "batch", what, got=int(counts[cpu]))
     lazyfree = frames.has(PG.ANON) & ~frames.has(PG.SWAPBACKED) & ~state.hugetlb
     bad = ~state.free & lazyfree & frames.has(PG.SWAPCACHE)
     report.frames(4, "lazyfree", "swap has a page that it does not stand behind", bad, frames.pfn)

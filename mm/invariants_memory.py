@@ -19,8 +19,8 @@ from numalab.mm._mm_types import MemMap
 from numalab.mm.zones import zone_spans
 
 __all__ = [
-    "MAX_ORDER", "ORDER_FREE", "PG", "Bools", "Frames", "FreeBlocks", "Ints", "PerCpu", "Words", "cpu_batches",
-    "page_sets",
+    "FBATCHES", "MAX_ORDER", "ORDER_FREE", "PG", "Bools", "Frames", "FreeBlocks", "Ints", "PerCpu", "Words",
+    "cpu_batches", "mlock_new", "page_sets",
 ]  # fmt: skip
 
 Ints = NDArray[np.int64]
@@ -142,9 +142,20 @@ def page_sets(mem: MemMap, frames: Frames) -> PerCpu:
     return PerCpu(cpu, zone, pfn, frames.index(pfn))
 
 
+#: The batches of a CPU, by kind.
+FBATCHES = ("lru_add", "lru_deactivate", "lru_lazyfree", "mlock")
+
+
 def cpu_batches(batches: NDArray[Any], frames: Frames) -> PerCpu:
     """What waits in the CPUs' batches of one kind."""
     counts = np.minimum(batches["count"].astype(np.int64), batches["pfn"].shape[1])
     pfn = np.concatenate([b["pfn"][:n] for b, n in zip(batches, counts, strict=True)]).astype(np.int64)
     cpu = np.repeat(np.arange(len(counts)), counts)
     return PerCpu(cpu, np.zeros_like(cpu), pfn, frames.index(pfn))
+
+
+def mlock_new(fbatches: NDArray[Any]) -> Bools:
+    """Which of all that waits in the CPUs' mlock batches is new, and on no list yet."""
+    waiting = np.arange(fbatches["mlock"]["pfn"].shape[1]) < fbatches["mlock"]["count"][:, None]
+    new = fbatches["mlock_new"][:, None] >> np.arange(waiting.shape[1]) & 1
+    return np.asarray(new[waiting] == 1)

@@ -26,7 +26,7 @@ _ADDRESS = np.uint64(0x000FFFFFFFFFF000)
 def check_references(state: State, report: Report) -> None:
     """3: every reference is somebody's, every mapping is counted, and rmap is the address of the one PTE."""
     frames, pages = state.frames, state.pages
-    batch = frames.count(state.batches.index) + frames.count(state.lazyfree.index)
+    batch = sum(frames.count(waiting.index) for waiting in state.fbatches.values())
     expected = (
         state.mappings
         + batch

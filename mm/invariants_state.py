@@ -9,7 +9,7 @@ import numpy as np
 
 from numalab.mm import _constants as c
 from numalab.mm._mm_types import MemMap, MmStruct
-from numalab.mm.invariants_memory import PG, Bools, Frames, FreeBlocks, Ints, cpu_batches, page_sets
+from numalab.mm.invariants_memory import FBATCHES, PG, Bools, Frames, FreeBlocks, Ints, cpu_batches, page_sets
 from numalab.mm.invariants_walk import MIGRATION, PAGE, Areas, reserve, walk
 from numalab.mm.vm_flags import VM_LOCKED
 
@@ -31,8 +31,7 @@ class State:
         self.frames = frames = Frames(mem)
         self.blocks = FreeBlocks.read(frames)
         self.sets = page_sets(mem, frames)
-        self.batches = cpu_batches(mem.batches, frames)
-        self.lazyfree = cpu_batches(mem.lazyfree, frames)
+        self.fbatches = {name: cpu_batches(mem.fbatches[name], frames) for name in FBATCHES}
         self.tables, self.leaves, self.huge, self.odd_entries = walk(mem, frames, mms)
         self.reserve = reserve(frames, self.tables)
         self.pages = self.leaves.pick(self.leaves.kind == PAGE)

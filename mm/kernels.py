@@ -44,6 +44,7 @@ class Kernels:
     readahead: ModuleType
     writeback: ModuleType
     memory: ModuleType
+    gup: ModuleType
     huge_memory: ModuleType
     khugepaged: ModuleType
     hugetlb: ModuleType

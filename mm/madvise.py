@@ -219,6 +219,6 @@ def _age(mm: MmStruct, ctx: AllocCtx, vma: VMA, start: int, end: int, advice: in
         raise KernelError(EINVAL, f"the area at {start:#x} is locked or not ordinary memory")
     pages = PageList()
     lru_add_drain(mem, ctx.cpu)
-    mem.k.vmscan.cold_range(mem, mm, start, end, pages, advice == MADV_PAGEOUT)
+    mem.k.vmscan.cold_range(mem, mm, ctx.cpu, start, end, pages, advice == MADV_PAGEOUT)
     if len(pages):
         reclaim_pages(mem, ctx.cpu, pages)

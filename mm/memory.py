@@ -79,10 +79,13 @@ def _accessible_vma(mm: MmStruct, addr: int, write: bool) -> VMA:
     return vma
 
 
-def handle_mm_fault(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bool) -> int:
+def handle_mm_fault(
+    mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bool, *, touch: bool = False
+) -> int:
     """Make [start, end) accessible as far as one VMA after the other allows; returns the address reached.
 
-    After each sleep the VMA is looked up again, as it may be another one, or none.
+    After each sleep the VMA is looked up again, as it may be another one, or none. touch: it is somebody else than the
+    processor who uses the pages, and says so in struct page (FOLL_TOUCH).
     Raises UserFault if not even ``start`` may be accessed, OutOfMemory if there is no frame for it.
     """
     mem = mm.mem
@@ -109,7 +112,10 @@ def handle_mm_fault(mm: MmStruct, ctx: AllocCtx, start: int, end: int, write: bo
             why = (hugetlb_fault if hugetlb else huge_fault)(vma, ctx, va, write)
         reached, entry = (stop if why == Why.DONE else va), 0
         if why == Why.NO_TARGET:
-            reached, why, entry = mem.k.memory.fault_range(mem, mm, vma, ctx, va, stop, write)
+            fault_range = mem.k.gup.faultin_range if touch else mem.k.memory.fault_range
+            reached, why, entry = fault_range(mem, mm, vma, ctx, va, stop, write)
+        elif touch and not hugetlb:
+            mem.k.gup.touch_range(mem, mm, va, reached, write)
         if reached > va:
             slow.progress()
         va = reached

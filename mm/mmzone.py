@@ -50,6 +50,8 @@ MIN_FRAMES = 4
 ZONE_NAMES = ("DMA", "DMA32", "Normal", "Movable")
 ZONE_ENDS = (1 << 12, 1 << 20, 1 << 40)
 
+_FOLIO_BATCH = np.dtype([("count", "<u4"), ("pfn", "<u4", 31)])
+
 DTYPES: dict[str, np.dtype[Any]] = {
     "page": np.dtype([
         ("flags", "<u4"), ("refcount", "<i4"), ("lru", "<u4"), ("mapcount", "<u4"),
@@ -64,7 +66,10 @@ DTYPES: dict[str, np.dtype[Any]] = {
     ]),
     "pcp": np.dtype([("count", "<u4"), ("pad", "<u4", 3), ("pfn", "<u4", 1024)]),
     "lru_list": np.dtype([("head", "<u4"), ("tail", "<u4"), ("live", "<i8"), ("chunks", "<i8")]),
-    "cpu_batch": np.dtype([("count", "<u4"), ("pfn", "<u4", 31)]),
+    "cpu_fbatches": np.dtype([
+        ("lru_add", _FOLIO_BATCH), ("lru_deactivate", _FOLIO_BATCH), ("lru_lazyfree", _FOLIO_BATCH),
+        ("mlock", _FOLIO_BATCH), ("mlock_new", "<u4"),
+    ]),
     "swap_info": np.dtype([
         ("map", "<u8"), ("cache", "<u8"), ("zeromap", "<u8"), ("store", "<u8"),
         ("pages", "<u4"), ("used", "<u4"), ("next", "<u4"), ("flags", "<u4"), ("prio", "<i4"), ("turn", "<u4"),
@@ -163,8 +168,7 @@ def _bind_pages(mem: MemMap, topology: Topology) -> None:
     mem.chunks[0] = 1
     mem.chunks[2] = limit
     mem.bind("lrus", np.zeros(nr_lists, DTYPES["lru_list"]))
-    mem.bind("batches", np.zeros(topology.nr_cpus, DTYPES["cpu_batch"]))
-    mem.bind("lazyfree", np.zeros(topology.nr_cpus, DTYPES["cpu_batch"]))
+    mem.bind("fbatches", np.zeros(topology.nr_cpus, DTYPES["cpu_fbatches"]))
 
 
 def _bind_zones(mem: MemMap, topology: Topology) -> None:

@@ -25,9 +25,12 @@ from numalab.mm.madvise import do_madvise
 from numalab.mm.memory import handle_mm_fault, read_user, write_user
 from numalab.mm.mlock import do_mlock, do_munlock
 from numalab.mm.mman import (
+    MADV_COLD,
     MADV_DONTNEED,
     MADV_FREE,
     MADV_PAGEOUT,
+    MADV_POPULATE_READ,
+    MADV_POPULATE_WRITE,
     MREMAP_FIXED,
     MREMAP_MAYMOVE,
     PROT_READ,
@@ -73,6 +76,8 @@ life = (
     st.tuples(st.just("discard"), who, places, few),
     st.tuples(st.just("give up"), who, places, few),
     st.tuples(st.just("give up"), who, places, few),
+    st.tuples(st.just("cool"), who, places, few),
+    st.tuples(st.just("populate"), who, places, few, st.booleans()),
     st.tuples(st.just("protect"), who, places, few, prots),
     st.tuples(st.just("lock"), who, places, few, st.booleans()),
     st.tuples(st.just("move"), who, places, places, few),
@@ -196,6 +201,21 @@ class Spaces:
             who,
             lambda m, mm, task: do_madvise(mm, task, where(place), pages * PAGE, MADV_FREE),
             ("give up", who, place, pages),
+        )
+
+    def cool(self, who: int, place: tuple[int, int], pages: int) -> None:
+        self.act(
+            who,
+            lambda m, mm, task: do_madvise(mm, task, where(place), pages * PAGE, MADV_COLD),
+            ("cool", who, place, pages),
+        )
+
+    def populate(self, who: int, place: tuple[int, int], pages: int, write: bool) -> None:
+        at, advice = where(place), MADV_POPULATE_WRITE if write else MADV_POPULATE_READ
+        self.act(
+            who,
+            lambda m, mm, task: do_madvise(mm, task, at, pages * PAGE, advice),
+            ("populate", who, place, pages, write),
         )
 
     def protect(self, who: int, place: tuple[int, int], pages: int, prot: int) -> None:

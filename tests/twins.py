@@ -17,6 +17,7 @@ from numalab.arch.errno import KernelError
 from numalab.arch.events import select
 from numalab.arch.topology import Topology
 from numalab.mm._mm_types import AllocCtx, MmStruct
+from numalab.mm.invariants_memory import FBATCHES
 from numalab.mm.memory import UserFault
 from numalab.mm.page_alloc import OutOfMemory
 from numalab.mm.swapfile import swap_areas
@@ -123,8 +124,9 @@ def _state(machine: Machine) -> Iterator[tuple[str, Array]]:
         yield f"order {at}", mem.order[used]
         yield f"ram {at}", hw.ram[used.start * 4096 : used.stop * 4096].view(np.uint64).reshape(-1, 512)
     yield "page sets", _live(mem.pcps)
-    yield "add batches", _live(mem.batches)
-    yield "lazyfree batches", _live(mem.lazyfree)
+    for name in FBATCHES:
+        yield f"{name} batches", _live(mem.fbatches[name])
+    yield "new ones in the mlock batches", mem.fbatches["mlock_new"]
     yield "lrus", mem.lrus
     yield "chunks", _chunks(mem.chunks)
     yield "node_stat", mem.node_stat

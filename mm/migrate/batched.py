@@ -64,9 +64,14 @@ def lru_cache_disable(mem: MemMap) -> None:
 
 
 def putback_movable_pages(mem: MemMap, ctx: AllocCtx, pages: PageList) -> None:
-    """Give the pages of a list back to the LRU; the list is empty afterwards."""
+    """Give the pages of a list back to the LRU; the list is empty afterwards.
+
+    What can be reclaimed comes to its list as not referenced, as from a batch.
+    """
     putback_hugetlbs(mem, pages)
-    mem.k.lru.putback(mem, ctx.cpu, pages.take())
+    left, flags = pages.take(), mem.hot["flags"]
+    flags[left[flags[left] & c.PG_unevictable == 0]] &= ~np.uint32(c.PG_referenced)
+    mem.k.lru.putback(mem, ctx.cpu, left)
 
 
 @contextmanager

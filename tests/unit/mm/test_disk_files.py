@@ -61,7 +61,7 @@ def test_a_miss_reads_what_is_around_and_is_one_major_fault(m: Scene) -> None:
     assert contents(m, mm, AT + 4 * PAGE, 32) == list(range(4, 36))
     assert m.ctx.maj_flt == 1
     assert mm.rss_file == 32
-    assert m.mem.node_stat[0, c.NR_INACTIVE_FILE] + len(m.mem.batches["pfn"][0]) >= 32
+    assert m.mem.node_stat[0, c.NR_INACTIVE_FILE] + int(m.mem.fbatches["lru_add"]["count"].sum()) >= 32
     assert contents(m, mm, AT + 60 * PAGE, 4) == [0] * 4  # the hole
 
 

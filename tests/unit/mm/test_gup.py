@@ -42,7 +42,7 @@ def test_populating(m: MmMachine, mm: MmStruct) -> None:
     frames = [m.pfn(mm, AT + page * PAGE) for page in range(8)]
     assert zero not in frames[:4]
     assert frames[4:] == [zero] * 4
-    assert not any(batch["count"] for batch in m.mem.batches)  # they can be isolated at once
+    assert not any(batch["lru_add"]["count"] for batch in m.mem.fbatches)  # they can be isolated at once
 
 
 def test_what_cannot_be_had(m: MmMachine, mm: MmStruct) -> None:

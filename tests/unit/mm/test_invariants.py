@@ -83,8 +83,7 @@ def test_a_check_changes_nothing(scene: Scene) -> None:
             mem.pcps,
             mem.chunks,
             mem.lrus,
-            mem.batches,
-            mem.lazyfree,
+            mem.fbatches,
             mem.node_stat,
         )
         return tuple(a.tobytes() for a in (*arrays, mem.event, scene.hw.tlb, scene.hw.ram))

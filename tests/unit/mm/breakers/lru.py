@@ -3,6 +3,7 @@
 import numpy as np
 
 from numalab.mm.invariants_memory import PG
+from numalab.mm.swap import lru_add_drain_all
 
 from tests.mm_machine import PAGE
 from tests.unit.mm.breakers.scene import Scene, breaks
@@ -130,25 +131,44 @@ def a_page_thinks_it_waits_in_a_batch(m: Scene) -> None:
     m.page(m.own)["flags"] |= PG.LRU_BATCH
 
 
-@breaks(4, "batch", "the add batch names a frame that nobody has")
+@breaks(4, "batch", "the lru_add batch names a frame that nobody has")
 def a_batch_names_a_frame_never_used(m: Scene) -> None:
-    m.mem.batches[1]["pfn"][0] = m.mem.zones[1]["virgin"]
+    m.mem.fbatches["lru_add"][1]["pfn"][0] = m.mem.zones[1]["virgin"]
 
 
 @breaks(4, "batch", "should have been emptied")
 def a_full_batch_is_left_standing(m: Scene) -> None:
-    m.mem.batches[0]["count"] = 31
+    m.mem.fbatches["lru_add"][0]["count"] = 31
 
 
-@breaks(4, "batch", "the lazyfree batch names a frame that nobody has")
+@breaks(4, "batch", "the lru_lazyfree batch names a frame that nobody has")
 def a_lazyfree_batch_names_a_frame_never_used(m: Scene) -> None:
-    m.mem.lazyfree[1]["pfn"][0] = m.mem.zones[1]["virgin"]
-    m.mem.lazyfree[1]["count"] = 1
+    m.mem.fbatches["lru_lazyfree"][1]["pfn"][0] = m.mem.zones[1]["virgin"]
+    m.mem.fbatches["lru_lazyfree"][1]["count"] = 1
 
 
-@breaks(4, "batch", "cpu 0's lazyfree batch should have been emptied")
+@breaks(4, "batch", "cpu 0's lru_lazyfree batch should have been emptied")
 def a_full_lazyfree_batch_is_left_standing(m: Scene) -> None:
-    m.mem.lazyfree[0]["count"] = 31
+    m.mem.fbatches["lru_lazyfree"][0]["count"] = 31
+
+
+@breaks(4, "batch", "cpu 1's mlock batch should have been emptied")
+def a_full_mlock_batch_is_left_standing(m: Scene) -> None:
+    m.mem.fbatches["mlock"][1]["count"] = 31
+
+
+@breaks(4, "batch", "add batches that it is in")
+def a_page_on_a_list_is_said_to_be_new_to_mlock(m: Scene) -> None:
+    lru_add_drain_all(m.mem)
+    m.mem.fbatches["mlock"][1]["pfn"][0] = m.own
+    m.mem.fbatches["mlock"][1]["count"] = 1
+    m.mem.fbatches["mlock_new"][1] = 1
+
+
+@breaks(3, "refcount", "references")
+def a_page_waits_to_be_forgotten_and_nobody_holds_it(m: Scene) -> None:
+    m.mem.fbatches["lru_deactivate"][1]["pfn"][0] = m.own
+    m.mem.fbatches["lru_deactivate"][1]["count"] = 1
 
 
 @breaks(4, "lazyfree", "swap has a page that it does not stand behind")

@@ -1,0 +1,6 @@
+from numalab.mm._mm_types import VMA, AllocCtx, MemMap, MmStruct
+
+def touch_range(mem: MemMap, mm: MmStruct, start: int, end: int, write: bool) -> None: ...
+def faultin_range(
+    mem: MemMap, mm: MmStruct, vma: VMA, ctx: AllocCtx, start: int, end: int, write: bool
+) -> tuple[int, int, int]: ...
