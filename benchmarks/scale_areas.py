@@ -96,6 +96,12 @@ def _bound(pages: int) -> Program:
     return p
 
 
+def _bound_and_touched(pages: int) -> Program:
+    p = _bound(pages)
+    p.touch()
+    return p
+
+
 def _mbind(p: Program, at: int, pages: int, flags: int = 0) -> None:
     do_mbind(p.mem, p.mm, p.ctx, at, pages * PAGE, MPOL_BIND, 0, 1 << (at // PAGE & 1), flags)
 
@@ -237,8 +243,9 @@ AREAS: dict[str, tuple[int, Operation]] = {
     "mbind of shared memory: page by page": (1250, _each(_shared, lambda p, at: _mbind(p, at, 1))),
     "fault of shared memory: a policy each": (1250, _whole(_bound, Program.touch)),
     "madvise(REMOVE) of shared memory: area by area": (
-        125, _whole(_bound, lambda p: do_madvise(p.mm, p.ctx, p.start, p.pages * PAGE, MADV_REMOVE)),
+        1250, _whole(_bound, lambda p: do_madvise(p.mm, p.ctx, p.start, p.pages * PAGE, MADV_REMOVE)),
     ),
+    "migrate_pages of shared memory: a policy each": (1250, _whole(_bound_and_touched, _there, _back)),
     "numa_maps of shared memory: a policy each": (1250, _whole(_bound, _numa_maps, _nothing)),
     "address spaces made and left": (1000, spaces),
     "check_invariants: areas": (1250, _whole(_touched_areas, _check, _nothing)),

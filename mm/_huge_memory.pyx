@@ -24,6 +24,7 @@ from numalab.arch._pagetable cimport (
     pte_address, pte_at, pte_mapped, pte_offset, pte_pfn, spread_leaf, table_at,
 )
 from numalab.mm._filemap cimport get_vma_policy
+from numalab.mm._interval_tree cimport rmap_areas
 from numalab.mm._lru cimport (
     drain_lru_add, folio_set_swapbacked, is_lazyfree, lru_add_batch, lru_leaving, lru_leaving_begin, lru_leaving_end,
     munlock_page, page_free_prepare, pages_free_prepare,
@@ -156,11 +157,12 @@ cdef void try_to_map_to_zeropage(memmap *m, uint32_t pfn) noexcept nogil:
     cdef anon_c *anon = m.anon[c.mapping]
     cdef uint64_t *pte
     cdef uint32_t i
+    cdef vma_c **areas
     cdef vma_c *v
     if p.mapcount == 0 or p.flags & PG_mlocked or not zero_filled(m.h.ram + (<uint64_t>pfn << PAGE_SHIFT)):
         return
-    for i in range(anon.count):
-        v = anon.vmas[i]
+    for i in range(rmap_areas(anon, c.index, c.index, &areas)):
+        v = areas[i]
         if v.flags & VM_LOCKED or c.index < v.pgoff or c.index >= v.pgoff + ((v.end - v.start) >> PAGE_SHIFT):
             continue
         pte = pte_offset(m.h, v.mm.pgd, v.start + ((c.index - v.pgoff) << PAGE_SHIFT))
@@ -179,18 +181,24 @@ cdef void try_to_map_to_zeropage(memmap *m, uint32_t pfn) noexcept nogil:
         free_pages_block(m, pfn, 0)
 
 
+cdef inline uint32_t huge_areas(memmap *m, uint32_t head, vma_c ***areas) noexcept nogil:
+    """The areas that may map a huge page."""
+    cdef page_cold *c = &m.cold[head]
+    return rmap_areas(m.anon[c.mapping], c.index, c.index + HPAGE_PMD_NR - 1, areas)
+
+
 cdef void split_folio(memmap *m, uint32_t pfn, bint zeros) noexcept nogil:
     """split_huge_page(): the pages go their own ways. Nobody need be asked: each has its own references.
 
     zeros: those that hold nothing are given up, as RMP_USE_SHARED_ZEROPAGE asks. Who calls looks again what is mapped.
     """
-    cdef uint32_t head = huge_head(pfn), i = 0
+    cdef uint32_t head = huge_head(pfn), i = 0, n
     cdef uint64_t *pmd
-    cdef anon_c *anon
+    cdef vma_c **areas
     if m.hot[head].flags & PG_head:
-        anon = m.anon[m.cold[head].mapping]
-        while m.hot[head].link and i < anon.count:
-            pmd = mapping_pmd(m, anon.vmas[i], head)
+        n = huge_areas(m, head, &areas)
+        while m.hot[head].link and i < n:
+            pmd = mapping_pmd(m, areas[i], head)
             if pmd != NULL:
                 split_huge_pmd(m, pmd)
             i += 1
@@ -412,15 +420,15 @@ cdef bint discard_huge_page(memmap *m, uint32_t head) noexcept nogil:
     False: somebody has written to a part of it, or holds one. Then it is lazyfree no more, and stays mapped where the
     walk has not been yet.
     """
-    cdef anon_c *anon = m.anon[m.cold[head].mapping]
+    cdef vma_c **areas
+    cdef uint32_t dirty = 0, a = 0, i, n = huge_areas(m, head, &areas)
     cdef bint keep = huge_page_pinned(m, head)
-    cdef uint32_t dirty = 0, a = 0, i
     for i in range(512):
         dirty |= m.hot[head + i].flags & PG_dirty
     keep |= dirty != 0
-    while a < anon.count and discard_mappings(m, anon.vmas[a], head, keep):
+    while a < n and discard_mappings(m, areas[a], head, keep):
         a += 1
-    if a == anon.count:
+    if a == n:
         return True
     for i in range(512):
         dirty |= m.hot[head + i].flags & PG_dirty
@@ -465,14 +473,14 @@ cdef void remap_huge_page(memmap *m, uint32_t src, uint32_t dst) noexcept nogil:
     There is no migration entry: nobody can look between this and the copy before it. Linux, which takes PTEs away one
     by one, sees the page partially mapped meanwhile, and splits it when it meets it next (deferred_split_folio()).
     """
-    cdef anon_c *anon = m.anon[m.cold[src].mapping]
+    cdef vma_c **areas
     cdef uint64_t index = m.cold[src].index, moved = <uint64_t>dst - src << PAGE_SHIFT
     cdef uint64_t *pmd
     cdef uint64_t *pte
     cdef uint32_t a, i
     cdef vma_c *v
-    for a in range(anon.count):
-        v = anon.vmas[a]
+    for a in range(huge_areas(m, src, &areas)):
+        v = areas[a]
         pmd = mapping_pmd(m, v, src)
         if pmd != NULL:
             pmd[0] += moved

@@ -296,6 +296,7 @@ cdef enum:
 
 cdef struct vma_c
 cdef struct mm_c
+cdef struct interval_node
 
 
 cdef struct mpol:
@@ -311,6 +312,19 @@ cdef struct anon_c:
     uint32_t count
     uint32_t size
     uint64_t root               # id of the oldest AnonVma above it
+    interval_node *tree         # [size + 1] by slot + 1; NULL while there are few (_interval_tree.pxd)
+    uint64_t *found             # [size] what the last question found
+    uint32_t top                # node, 0 = none
+    uint32_t pad
+    uint64_t seed
+
+
+cdef struct interval_node:
+    uint32_t left               # nodes, 0 = none
+    uint32_t right
+    uint32_t up
+    uint32_t prio               # not above its parent's
+    uint64_t most               # the last page that an area from here downwards maps
 
 
 # A part of a file with a policy of its own: struct sp_node.
@@ -457,7 +471,7 @@ cdef class RmapRoot:
     cdef readonly MemMap mem
     cdef readonly uint64_t id
     cdef readonly list vmas     # the same VMAs as a.vmas, slot by slot
-    cdef int _append(self, VMA vma) except -1
+    cdef Py_ssize_t _append(self, VMA vma) except -1
     cdef VMA _remove(self, Py_ssize_t slot)
 
 

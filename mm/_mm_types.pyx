@@ -3,8 +3,8 @@
 Each is a cdef class around the C struct that the kernels read (``_mm_types.pxd``), so nothing is
 kept twice. ``MemMap`` is bound to the flat arrays by ``mm/mmzone.py``.
 
-Mirrors include/linux/mm_types.h and rmap.h. Deliberately different: an anon_vma holds a plain array
-of its VMAs instead of an interval tree, and pages name it by number instead of by pointer.
+Mirrors include/linux/mm_types.h and rmap.h. Deliberately different: an anon_vma holds an array of its VMAs, with a
+tree over it only if they are many, and pages name it by number instead of by pointer.
 """
 
 from libc.stdlib cimport calloc, free, realloc
@@ -14,6 +14,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from numalab.arch._hw cimport Hardware
 from numalab.arch._mmdebug cimport config_debug_vm
 from numalab.arch._pagetable cimport PTE_ACCESSED, PTE_NX, PTE_PRESENT, PTE_PROTNONE, PTE_RW, PTE_USER
+from numalab.mm._interval_tree cimport interval_free, interval_grow, interval_insert, interval_move, interval_remove
+from numalab.mm._interval_tree cimport interval_slots, vma_last
 from numalab.mm._xarray cimport xa_destroy, xa_find, xa_load, xa_reserve, xarray
 
 cdef uint32_t MAX_ASID = 65535
@@ -23,9 +25,8 @@ CONFIG_DEBUG_VM = bool(config_debug_vm)
 
 
 cdef class MemMap:
-    """All that mm knows of one machine's memory: struct pages, zones, LRU, counters.
-
-    ``mm/mmzone.py`` allocates the arrays and binds them; see there for their numpy names.
+    """All that mm knows of one machine's memory: struct pages, zones, LRU, counters; ``mm/mmzone.py`` allocates the
+    arrays and binds them, see there for their numpy names.
     """
 
     def __cinit__(self, Hardware hw, *args, **kwargs):
@@ -324,26 +325,24 @@ cdef class VMA:
     def start(self) -> int:
         return self.v.start
 
-    @start.setter
-    def start(self, uint64_t start):
-        self.v.start = start
-
     @property
     def end(self) -> int:
         return self.v.end
-
-    @end.setter
-    def end(self, uint64_t end):
-        self.v.end = end
 
     @property
     def pgoff(self) -> int:
         """Index of the first page in its mapping (anonymous: its address / 4096 when mapped)."""
         return self.v.pgoff
 
-    @pgoff.setter
-    def pgoff(self, uint64_t pgoff):
-        self.v.pgoff = pgoff
+    def set_range(self, uint64_t start, uint64_t end, uint64_t pgoff) -> None:
+        """vma_set_range(), and what vma_prepare() and vma_complete() do to the trees that it is in."""
+        roots = [*zip(self.chain, self.slots)] + ([] if self._mapping is None else [(self._mapping, self._slot)])
+        cdef RmapRoot root
+        for root, slot in roots:
+            interval_remove(root.a, slot)
+        self.v.start, self.v.end, self.v.pgoff = start, end, pgoff
+        for root, slot in roots:
+            interval_insert(root.a, slot)
 
     @property
     def flags(self) -> int:
@@ -386,8 +385,7 @@ cdef class VMA:
         self.file = file
         self._mapping = file.mapping
         self.v.mapping = &self._mapping.c
-        self._slot = self._mapping.a.count
-        self._mapping._append(self)
+        self._slot = self._mapping._append(self)
         self.flags = self.v.flags
         file.get_file()
 
@@ -440,26 +438,31 @@ cdef class RmapRoot:
         """``VMA.address`` of each area as the kernels see them, slot by slot."""
         return [<uintptr_t>self.a.vmas[i] for i in range(self.a.count)]
 
-    cdef int _append(self, VMA vma) except -1:
-        cdef vma_c **vmas
-        if self.a.count == self.a.size:
-            vmas = <vma_c **>realloc(self.a.vmas, (2 * self.a.size + 4) * sizeof(vma_c *))
-            if vmas == NULL:
-                raise MemoryError
-            self.a.vmas = vmas
-            self.a.size = 2 * self.a.size + 4
+    def areas(self, uint64_t first, uint64_t last) -> list[VMA]:
+        """The areas that map any of the pages [first, last], in the order in which they came."""
+        cdef uint32_t i
+        if self.a.tree == NULL:
+            return [vma for vma in self.vmas if vma.pgoff <= last and vma_last(&(<VMA>vma).v) >= first]
+        return [self.vmas[self.a.found[i]] for i in range(interval_slots(self.a, first, last))]
+
+    cdef Py_ssize_t _append(self, VMA vma) except -1:
+        if self.a.count == self.a.size and not interval_grow(self.a):
+            raise MemoryError
         self.a.vmas[self.a.count] = &vma.v
         self.vmas.append(vma)
+        interval_insert(self.a, self.a.count)
         self.a.count += 1
-        return 0
+        return self.a.count - 1
 
     cdef VMA _remove(self, Py_ssize_t slot):
         """Empty a slot: the last VMA takes it over, so the cost does not grow with their number. Returns that VMA."""
         cdef VMA last = self.vmas.pop()
+        interval_remove(self.a, slot)
         self.a.count -= 1
         if slot < self.a.count:
             self.vmas[slot] = last
             self.a.vmas[slot] = &last.v
+            interval_move(self.a, self.a.count, slot)
         return last
 
 
@@ -476,13 +479,12 @@ cdef class AnonVma(RmapRoot):
         self.anon.root = self.root.id
 
     def __dealloc__(self):
-        free(self.anon.vmas)
+        interval_free(&self.anon)
 
     def attach(self, VMA vma not None) -> None:
         """Put ``vma`` on this anon_vma and this on the VMA's chain."""
         vma.chain.append(self)
-        vma.slots.append(self.a.count)
-        self._append(vma)
+        vma.slots.append(self._append(vma))
 
     def detach(self, VMA vma not None) -> None:
         """Take ``vma`` off again."""
@@ -551,7 +553,7 @@ cdef class AddressSpace(RmapRoot):
         self.c.bdi = bdi
 
     def __dealloc__(self):
-        free(self.c.i_mmap.vmas)
+        interval_free(&self.c.i_mmap)
         free(self.c.policies)
         xa_destroy(&self.c.i_pages)
         xa_destroy(&self.c.i_blocks)

@@ -22,6 +22,7 @@ from numalab.arch._pagetable cimport (
     PTE_ACCESSED, PTE_ADDR, PTE_DIRTY, PTE_RW, PTE_SPECIAL, huge_pmd, is_migration_entry, leaf_table, pte_address,
     pte_mapped, pte_offset, pte_pfn, pte_table,
 )
+from numalab.mm._interval_tree cimport rmap_areas
 from numalab.mm._migrate_entry cimport mig_entry_make, mig_entry_restore
 from numalab.mm._mm_types cimport (
     MemMap, NR_ANON_MAPPED, NR_FILE_MAPPED, PG_NODE_SHIFT, PG_anon, PG_anon_exclusive, PG_dirty, VM_LOCKED, anon_c,
@@ -176,9 +177,9 @@ cdef void trace_migrating(memmap *m, vma_c *v, rmap_page *r, rmap_page *end, bin
         r += 1
 
 
-cdef bint many_copied(memmap *m, anon_c *anon, mig_item **items, uint32_t n, bint unmap) noexcept nogil:
-    """Is it hard to foretell which PTEs of these VMAs name the pages? Not if nearly all do, or hardly any."""
-    cdef uint64_t mapped = 0, most = <uint64_t>n * anon.count
+cdef bint many_copied(memmap *m, uint32_t areas, mig_item **items, uint32_t n, bint unmap) noexcept nogil:
+    """Is it hard to foretell which PTEs of so many VMAs name the pages? Not if nearly all do, or hardly any."""
+    cdef uint64_t mapped = 0, most = <uint64_t>n * areas
     cdef uint32_t i
     for i in range(n):
         if unmap:
@@ -187,13 +188,14 @@ cdef bint many_copied(memmap *m, anon_c *anon, mig_item **items, uint32_t n, bin
     return most < 16 * mapped and 16 * mapped < 15 * most
 
 
-cdef void migrate_group(memmap *m, anon_c *anon, mig_item **items, uint32_t n, bint unmap, bint to_dst, bint copied
-                        ) noexcept nogil:
+cdef void migrate_group(memmap *m, vma_c **areas, uint32_t nr_areas, mig_item **items, uint32_t n, bint unmap,
+                        bint to_dst) noexcept nogil:
     """Every PTE of pages that share an anon_vma becomes a migration entry (unmap), or is made from one."""
     cdef rmap_page pages[RMAP_BATCH]
     cdef rmap_page *r
     cdef rmap_page *end = pages + n
     cdef uint32_t i, hits
+    cdef bint copied = many_copied(m, nr_areas, items, n, unmap)
     cdef vma_c *v
     cdef page *p
     for i in range(n):
@@ -203,8 +205,8 @@ cdef void migrate_group(memmap *m, anon_c *anon, mig_item **items, uint32_t n, b
         r.to = items[i].dst if to_dst else items[i].src
         r.exclusive = m.hot[r.src].flags & PG_anon_exclusive != 0
         r.seen = 0
-    for i in range(anon.count):
-        v = anon.vmas[i]
+    for i in range(nr_areas):
+        v = areas[i]
         r = pages + first_of_vma(v, items, n)
         if not unmap and trace_enabled(m.h, EV_REMOVE_MIGRATION_PTE):
             trace_migrating(m, v, r, end, False)
@@ -288,8 +290,9 @@ cdef void walk_vma(memmap *m, vma_c *v, mig_item **items, uint32_t n, int what) 
 
 cdef void walk_groups(memmap *m, mig_item **items, uint32_t n, int what) noexcept nogil:
     """Sort a batch and take each anon_vma's pages through its VMAs, VMA outermost."""
-    cdef uint32_t a = 0, b, i
+    cdef uint32_t a = 0, b, i, n_areas
     cdef anon_c *anon
+    cdef vma_c **areas
     cdef bint unmap = what == RMAP_MIGRATE
     VM_BUG_ON(n > RMAP_BATCH)
     sort_items(items, n)
@@ -299,12 +302,12 @@ cdef void walk_groups(memmap *m, mig_item **items, uint32_t n, int what) noexcep
             b += 1
         anon = m.anon[items[a].anon] if items[a].anon < m.anon_size else NULL
         if anon != NULL:
+            n_areas = rmap_areas(anon, items[a].index, items[b - 1].index, &areas)
             if what <= RMAP_TO_SRC:
-                migrate_group(m, anon, items + a, b - a, unmap, what == RMAP_TO_DST,
-                              many_copied(m, anon, items + a, b - a, unmap))
+                migrate_group(m, areas, n_areas, items + a, b - a, unmap, what == RMAP_TO_DST)
             else:
-                for i in range(anon.count):
-                    walk_vma(m, anon.vmas[i], items + a, b - a, what)
+                for i in range(n_areas):
+                    walk_vma(m, areas[i], items + a, b - a, what)
         a = b
 
 
@@ -368,12 +371,13 @@ def rmap_walk(MemMap mem, uint32_t pfn) -> list:
     cdef uint64_t spread[512]
     cdef uint64_t *pte
     cdef uint32_t i
+    cdef vma_c **areas
     cdef vma_c *v
     found = []
     if id >= m.anon_size or m.anon[id] == NULL:
         return found
-    for i in range(m.anon[id].count):
-        v = m.anon[id].vmas[i]
+    for i in range(rmap_areas(m.anon[id], index, index, &areas)):
+        v = areas[i]
         if index < v.pgoff or index >= v.pgoff + ((v.end - v.start) >> PAGE_SHIFT):
             continue
         va = v.start + ((index - v.pgoff) << PAGE_SHIFT)

@@ -91,15 +91,14 @@ def _zero_partial_page(mapping: AddressSpace, ctx: AllocCtx, start: int, end: in
 
 def unmap_mapping_range(mapping: AddressSpace, cpu: int, start: int, end: int, *, even_cows: bool) -> None:
     """Unmap the pages [start, end) of a file wherever they are mapped; with even_cows, private copies of them too."""
-    for vma in tuple(mapping.vmas):
+    for vma in mapping.areas(start, end - 1) if start < end else ():
         low, high = max(start, vma.pgoff), min(end, vma.pgoff + vma_pages(vma))
-        if low < high:
-            at = vma.start + (low - vma.pgoff << PAGE_SHIFT)
-            to = at + (high - low << PAGE_SHIFT)
-            if even_cows or vma.anon_vma is None:
-                _zap(vma, cpu, at, to)
-            else:
-                _zap_file_pages(vma, cpu, at, to)
+        at = vma.start + (low - vma.pgoff << PAGE_SHIFT)
+        to = at + (high - low << PAGE_SHIFT)
+        if even_cows or vma.anon_vma is None:
+            _zap(vma, cpu, at, to)
+        else:
+            _zap_file_pages(vma, cpu, at, to)
 
 
 def _zap_file_pages(vma: VMA, cpu: int, start: int, end: int) -> None:

@@ -81,7 +81,7 @@ def vma_set_range(mm: MmStruct, vma: VMA, start: int, end: int, pgoff: int) -> N
         del mm.vmas[vma.start]
         mm.vmas[start] = vma
     old = vma.start, vma.end
-    vma.start, vma.end, vma.pgoff = start, end, pgoff
+    vma.set_range(start, end, pgoff)
     _changed(mm, *old, start, end)
 
 

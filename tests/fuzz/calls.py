@@ -94,6 +94,8 @@ def mmap(world: World, actor: Actor) -> Region | None:
     reached(world, actor, region)
     # Not where pages are already: khugepaged would make a huge one of them, some time.
     present = "populate" in flags or "locked" in flags
+    if present:
+        world.used.add(name)
     if kind == "private" and pages in HUGE_SIZES and not present and world.chance(70):
         world.say(actor, f"madvise {name} hugepage")
     return actor.regions[name]
@@ -110,6 +112,7 @@ def mmap_over(world: World, actor: Actor, region: Region) -> None:
         f"mmap {name} {pages} at={world.place(region)}{world.rng.choice(('', ' prot=r', ' flags=populate'))}",
     )
     actor.regions[name] = Region(name, pages, "private")
+    world.used.add(name)
 
 
 def brk(world: World, actor: Actor) -> Region | None:
@@ -151,6 +154,7 @@ def mremap(world: World, actor: Actor, region: Region) -> None:
 
 
 def mlock(world: World, actor: Actor, region: Region) -> None:
+    world.used.add(region.name)
     if world.chance(30):
         world.say(actor, f"munlock {world.part(region)}")
     else:
@@ -159,20 +163,25 @@ def mlock(world: World, actor: Actor, region: Region) -> None:
         )
 
 
-def advice(world: World, *known: str) -> str:
+def advice(world: World, region: Region, *known: str) -> str:
     """Some advice. What another CPU has touched may lie in that CPU's batch, where reclaim does not find it."""
-    return world.rng.choice([word for word in known if not world.moved or word not in {"cold", "pageout"}])
+    word = world.rng.choice([word for word in known if not world.moved or word not in {"cold", "pageout"}])
+    if word.startswith("populate"):
+        world.used.add(region.name)
+    elif word == "cold":
+        world.aged.add(region.name)
+    return word
 
 
 def madvise(world: World, actor: Actor, region: Region) -> None:
     reached(world, actor, region)
-    world.say(actor, f"madvise {world.part(region)} {advice(world, *ADVICE)}")
+    world.say(actor, f"madvise {world.part(region)} {advice(world, region, *ADVICE)}")
 
 
 def process_madvise(world: World, actor: Actor, region: Region) -> None:
     reached(world, actor, region)
-    what = advice(world, "cold", "pageout", "willneed", "dontneed", "normal", "collapse")
-    who = world.rng.choice(("self", "me", *world.actors, *world.dead))
+    what = advice(world, region, "cold", "pageout", "willneed", "dontneed", "normal", "collapse")
+    who = world.rng.choice(("self", "me", *world.actors, *world.zombies()))
     flags = " flags=1" if world.chance(4) else ""
     world.say(actor, f"process_madvise {who} {world.part(region)},{world.part(region)} {what}{flags}")
 
@@ -245,6 +254,7 @@ def get_mempolicy(world: World, actor: Actor, region: Region) -> None:
         words.append(f"flags={flags}")
     if not region.hazy and not ("NODE" in flags and region.huge) and ("ADDR" in flags or world.chance(5)):
         words.append(f"addr={world.place(region)}")
+        world.used.add(region.name)
     if world.chance(8):
         words.append(
             world.rng.choice(("mode=null", "mask=null", "mask=bad", "maxnode=1", "maxnode=65", "maxnode=0"))
@@ -274,7 +284,7 @@ def target(world: World, actor: Actor) -> str:
         return "self"
     if world.chance(85):
         return world.rng.choice(list(world.actors))
-    return world.rng.choice(("me", "nopid", "kthread", *world.dead))
+    return world.rng.choice(("me", "nopid", "kthread", *world.zombies()))
 
 
 def counted(world: World, actor: Actor, region: Region) -> None:
@@ -330,6 +340,7 @@ def spawn(world: World, actor: Actor) -> Region | None:
         return touch(world, actor)
     world.say(actor, f"spawn {unused[0]}")
     world.actors[unused[0]] = actor.child(unused[0])
+    world.aged |= actor.regions.keys()
     return world.region(actor)
 
 
@@ -342,7 +353,7 @@ def leave(world: World, actor: Actor) -> Region | None:
         return None
     world.say(actor, "exit")
     del world.actors[actor.name]
-    world.dead.append(actor.name)
+    world.dead[actor.name] = actor.parent
     return None
 
 
@@ -398,6 +409,7 @@ def pin(world: World, actor: Actor, region: Region) -> None:
         return
     else:
         world.say(actor, f"pin {world.place(region)}:1")
+        world.used.add(region.name)
     world.pinned = not world.pinned
 
 

@@ -64,5 +64,7 @@ def question(world: World, actor: Actor, region: Region) -> str:
     if world.chance(8):
         return f"cat /proc/self/status grep={world.rng.choice(('Mems_allowed_list', 'Cpus_allowed_list'))}"
     if not region.hazy:
-        questions += [f"{asked} {part}" for asked in ("nodes", "nodes", "count", "numa_maps", "smaps")]
+        questions += [f"{asked} {part}" for asked in ("nodes", "nodes", "count", "numa_maps")]
+        if region.name not in world.used & world.aged:
+            questions.append(f"smaps {part}")
     return world.rng.choice(questions)

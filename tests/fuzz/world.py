@@ -63,9 +63,10 @@ class Actor:
     name: str
     regions: dict[str, Region] = field(default_factory=dict)
     interleaves: bool = False
+    parent: str = ""
 
     def child(self, name: str) -> Actor:
-        return replace(self, name=name, regions=dict(self.regions))
+        return replace(self, name=name, regions=dict(self.regions), parent=self.name)
 
     @property
     def prefix(self) -> str:
@@ -79,7 +80,7 @@ class World:
         self.machine = MACHINES[machine]
         self.rng = rng
         self.actors = {"main": Actor("main")}
-        self.dead: list[str] = []
+        self.dead: dict[str, str] = {}  # with its parent
         self.files: dict[str, int] = {}
         self.blurred: set[str] = set()
         self.lines: list[str] = []
@@ -94,6 +95,10 @@ class World:
         self.moved = False
         #: Who marked the frames of which region, until some frame may have been given back and taken again.
         self.marked = ""
+        #: Regions of which pages count as used though no program touched them, and those of which a page table may not
+        #: know of a use. If both, smaps says what else waited in the CPU's batch.
+        self.used: set[str] = set()
+        self.aged: set[str] = set()
 
     # Names and choices.
 
@@ -117,6 +122,10 @@ class World:
             for name, region in actor.regions.items():
                 if path_or_name in {name, region.path or None}:
                     actor.regions[name] = replace(region, hazy=True)
+
+    def zombies(self) -> list[str]:
+        """Who has ended and has not been waited for; when init does so with orphans, nobody knows."""
+        return [name for name, parent in self.dead.items() if parent in self.actors]
 
     # Lines.
 

@@ -60,18 +60,20 @@ def an_area_of_another_address_space(m: Scene) -> None:
 
 @breaks(11, "tree", "is empty, not aligned, or overlaps")
 def two_areas_overlap(m: Scene) -> None:
-    m.vma(m.parent, m.far).end = m.batched + PAGE
+    area = m.vma(m.parent, m.far)
+    area.set_range(area.start, m.batched + PAGE, area.pgoff)
 
 
 @breaks(11, "tree", "is empty, not aligned, or overlaps")
 def an_area_ends_within_a_page(m: Scene) -> None:
-    m.vma(m.parent, m.far).end += 8
+    area = m.vma(m.parent, m.far)
+    area.set_range(area.start, area.end + 8, area.pgoff)
 
 
 @breaks(11, "tree", "is empty, not aligned, or overlaps")
 def an_area_is_empty(m: Scene) -> None:
     area = m.vma(m.parent, m.far)
-    area.end = area.start
+    area.set_range(area.start, area.start, area.pgoff)
 
 
 @breaks(11, "kernels' table", "asid")
