@@ -33,6 +33,7 @@ from numalab.arch.cmdline import TopologyError, parse_size, shown
 from numalab.arch.node import (
     LOCAL_DISTANCE,
     MAX_CPUS,
+    MAX_NUMNODES,
     REMOTE_DISTANCE,
     Node,
     Topology,
@@ -123,8 +124,9 @@ def _is_int(value: object) -> bool:
 
 def _node_id(table: Mapping[str, Any], i: int) -> int:
     nid = table.get("id", i)
-    if not _is_int(nid):
-        raise TopologyError(f"[[node]] number {i + 1}: id is {shown(nid)}: write a number, 0..63")
+    if not _is_int(nid) or not 0 <= nid < MAX_NUMNODES:
+        what = f"[[node]] number {i + 1}: id is {shown(nid)}"
+        raise TopologyError(f"{what}: write a number, 0..{MAX_NUMNODES - 1}")
     return int(nid)
 
 

@@ -24,7 +24,6 @@ from numalab.arch._pagetable cimport (
     pte_address, pte_at, pte_mapped, pte_offset, pte_pfn, spread_leaf, table_at,
 )
 from numalab.mm._filemap cimport get_vma_policy
-from numalab.mm._interval_tree cimport rmap_areas
 from numalab.mm._lru cimport (
     drain_lru_add, folio_set_swapbacked, is_lazyfree, lru_add_batch, lru_leaving, lru_leaving_begin, lru_leaving_end,
     munlock_page, page_free_prepare, pages_free_prepare,
@@ -35,7 +34,7 @@ from numalab.mm._mm_types cimport (
     PG_head, PG_hugetlb, PG_isolated, PG_locked, PG_mlocked, PG_partially_mapped, PG_swapbacked, PG_table, PG_tail,
     PG_unevictable, PG_uptodate, THP_FAULT_ALLOC, THP_FAULT_FALLBACK, THP_MIGRATION_FAIL, THP_MIGRATION_SPLIT,
     THP_SPLIT_PAGE, THP_SPLIT_PMD, UNEVICTABLE_PGCULLED, UNEVICTABLE_PGMLOCKED, VMA, VM_LOCKED, VM_WRITE, WHY_DONE,
-    WHY_NEED_RECLAIM, WHY_NO_TARGET, alloc_ctx, anon_c, memmap, mm_c, page, page_cold, vma_c,
+    WHY_NEED_RECLAIM, WHY_NO_TARGET, alloc_ctx, anon_c, memmap, mm_c, page, page_cold, rmap_areas, vma_c,
 )
 from numalab.mm._page_alloc cimport (
     alloc_huge_mpol, alloc_table, free_pages_block, free_pages_bulk, free_table, pmd_alloc, pte_alloc,

@@ -5,9 +5,13 @@
 # number instead of pointers, so that Python can look at everything without a single object per page.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
 
 from numalab.arch._hw cimport Hardware, hw
 from numalab.arch._mmdebug cimport VM_BUG_ON, VM_BUG_ON_PAGE
+from numalab.mm._interval_tree cimport (
+    interval_free, interval_grow, interval_insert, interval_move, interval_remove, interval_slots, interval_tree,
+)
 from numalab.mm._xarray cimport xarray
 
 cdef enum:
@@ -296,7 +300,6 @@ cdef enum:
 
 cdef struct vma_c
 cdef struct mm_c
-cdef struct interval_node
 
 
 cdef struct mpol:
@@ -306,25 +309,17 @@ cdef struct mpol:
     uint64_t nodes              # effective nodes
 
 
+cdef enum:
+    RMAP_FEW = 64
+
+
 # Who may map a page: the VMAs of an anon_vma, or of a file (i_mmap). A page names either by id (page_cold.mapping).
 cdef struct anon_c:
     vma_c **vmas
     uint32_t count
     uint32_t size
     uint64_t root               # id of the oldest AnonVma above it
-    interval_node *tree         # [size + 1] by slot + 1; NULL while there are few (_interval_tree.pxd)
-    uint64_t *found             # [size] what the last question found
-    uint32_t top                # node, 0 = none
-    uint32_t pad
-    uint64_t seed
-
-
-cdef struct interval_node:
-    uint32_t left               # nodes, 0 = none
-    uint32_t right
-    uint32_t up
-    uint32_t prio               # not above its parent's
-    uint64_t most               # the last page that an area from here downwards maps
+    interval_tree tree          # of the slots; while they are few there is none, for looking at all is faster
 
 
 # A part of a file with a policy of its own: struct sp_node.
@@ -508,6 +503,61 @@ cdef inline mapping_c *page_mapping(const memmap *m, uint32_t pfn) noexcept nogi
     cdef uint64_t id = m.cold[pfn].mapping
     VM_BUG_ON_PAGE(pfn >= m.h.nr_frames or id >= m.anon_size, pfn)
     return <mapping_c *>m.anon[id] if id and not m.hot[pfn].flags & PG_anon else NULL
+
+
+cdef inline uint64_t vma_last(const vma_c *v) noexcept nogil:
+    """The last page of its mapping that an area maps."""
+    return v.pgoff + ((v.end - v.start) >> 12) - 1
+
+
+cdef inline void rmap_insert(anon_c *a, uint32_t slot) noexcept nogil:
+    """anon_vma_interval_tree_insert(): an area has come into a slot, or to its range."""
+    if a.tree.node != NULL:
+        interval_insert(&a.tree, slot, a.vmas[slot].pgoff, vma_last(a.vmas[slot]))
+
+
+cdef inline void rmap_remove(anon_c *a, uint32_t slot) noexcept nogil:
+    """anon_vma_interval_tree_remove()."""
+    if a.tree.node != NULL:
+        interval_remove(&a.tree, slot)
+
+
+cdef inline bint rmap_grow(anon_c *a) noexcept nogil:
+    """Room for more areas; when they become many, the tree. False: there is no memory."""
+    cdef uint32_t size = 2 * a.size + 4, slot
+    cdef bint few = a.tree.node == NULL
+    cdef void *vmas = realloc(a.vmas, size * sizeof(vma_c *))
+    if vmas == NULL:
+        return False
+    a.vmas = <vma_c **>vmas
+    if size > RMAP_FEW:
+        if not interval_grow(&a.tree, size):
+            return False
+        for slot in range(a.count if few else 0):
+            rmap_insert(a, slot)
+    a.size = size
+    return True
+
+
+cdef inline void rmap_free(anon_c *a) noexcept nogil:
+    free(a.vmas)
+    interval_free(&a.tree)
+
+
+cdef inline uint32_t rmap_areas(anon_c *a, uint64_t first, uint64_t last, vma_c ***areas) noexcept nogil:
+    """The areas that may map pages [first, last], in the order in which they came: an array, good until the next call.
+
+    Returns how many.
+    """
+    cdef uint32_t i, k
+    if a.tree.node == NULL:
+        areas[0] = a.vmas
+        return a.count
+    k = interval_slots(&a.tree, first, last)
+    for i in range(k):
+        a.tree.found[i] = <uint64_t>a.vmas[a.tree.found[i]]
+    areas[0] = <vma_c **>a.tree.found
+    return k
 
 
 cdef inline uint64_t file_pages(const mapping_c *mapping) noexcept nogil:

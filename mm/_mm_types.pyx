@@ -14,8 +14,6 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from numalab.arch._hw cimport Hardware
 from numalab.arch._mmdebug cimport config_debug_vm
 from numalab.arch._pagetable cimport PTE_ACCESSED, PTE_NX, PTE_PRESENT, PTE_PROTNONE, PTE_RW, PTE_USER
-from numalab.mm._interval_tree cimport interval_free, interval_grow, interval_insert, interval_move, interval_remove
-from numalab.mm._interval_tree cimport interval_slots, vma_last
 from numalab.mm._xarray cimport xa_destroy, xa_find, xa_load, xa_reserve, xarray
 
 cdef uint32_t MAX_ASID = 65535
@@ -339,10 +337,10 @@ cdef class VMA:
         roots = [*zip(self.chain, self.slots)] + ([] if self._mapping is None else [(self._mapping, self._slot)])
         cdef RmapRoot root
         for root, slot in roots:
-            interval_remove(root.a, slot)
+            rmap_remove(root.a, slot)
         self.v.start, self.v.end, self.v.pgoff = start, end, pgoff
         for root, slot in roots:
-            interval_insert(root.a, slot)
+            rmap_insert(root.a, slot)
 
     @property
     def flags(self) -> int:
@@ -441,28 +439,29 @@ cdef class RmapRoot:
     def areas(self, uint64_t first, uint64_t last) -> list[VMA]:
         """The areas that map any of the pages [first, last], in the order in which they came."""
         cdef uint32_t i
-        if self.a.tree == NULL:
+        if self.a.tree.node == NULL:
             return [vma for vma in self.vmas if vma.pgoff <= last and vma_last(&(<VMA>vma).v) >= first]
-        return [self.vmas[self.a.found[i]] for i in range(interval_slots(self.a, first, last))]
+        return [self.vmas[self.a.tree.found[i]] for i in range(interval_slots(&self.a.tree, first, last))]
 
     cdef Py_ssize_t _append(self, VMA vma) except -1:
-        if self.a.count == self.a.size and not interval_grow(self.a):
+        if self.a.count == self.a.size and not rmap_grow(self.a):
             raise MemoryError
         self.a.vmas[self.a.count] = &vma.v
         self.vmas.append(vma)
-        interval_insert(self.a, self.a.count)
+        rmap_insert(self.a, self.a.count)
         self.a.count += 1
         return self.a.count - 1
 
     cdef VMA _remove(self, Py_ssize_t slot):
         """Empty a slot: the last VMA takes it over, so the cost does not grow with their number. Returns that VMA."""
         cdef VMA last = self.vmas.pop()
-        interval_remove(self.a, slot)
+        rmap_remove(self.a, slot)
         self.a.count -= 1
         if slot < self.a.count:
             self.vmas[slot] = last
             self.a.vmas[slot] = &last.v
-            interval_move(self.a, self.a.count, slot)
+            if self.a.tree.node != NULL:
+                interval_move(&self.a.tree, self.a.count, slot)
         return last
 
 
@@ -479,7 +478,7 @@ cdef class AnonVma(RmapRoot):
         self.anon.root = self.root.id
 
     def __dealloc__(self):
-        interval_free(&self.anon)
+        rmap_free(&self.anon)
 
     def attach(self, VMA vma not None) -> None:
         """Put ``vma`` on this anon_vma and this on the VMA's chain."""
@@ -553,7 +552,7 @@ cdef class AddressSpace(RmapRoot):
         self.c.bdi = bdi
 
     def __dealloc__(self):
-        interval_free(&self.c.i_mmap)
+        rmap_free(&self.c.i_mmap)
         free(self.c.policies)
         xa_destroy(&self.c.i_pages)
         xa_destroy(&self.c.i_blocks)

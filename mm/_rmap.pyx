@@ -22,11 +22,10 @@ from numalab.arch._pagetable cimport (
     PTE_ACCESSED, PTE_ADDR, PTE_DIRTY, PTE_RW, PTE_SPECIAL, huge_pmd, is_migration_entry, leaf_table, pte_address,
     pte_mapped, pte_offset, pte_pfn, pte_table,
 )
-from numalab.mm._interval_tree cimport rmap_areas
 from numalab.mm._migrate_entry cimport mig_entry_make, mig_entry_restore
 from numalab.mm._mm_types cimport (
     MemMap, NR_ANON_MAPPED, NR_FILE_MAPPED, PG_NODE_SHIFT, PG_anon, PG_anon_exclusive, PG_dirty, VM_LOCKED, anon_c,
-    memmap, page, stat_add, stat_begin, stat_end, stat_run, vma_c,
+    memmap, page, rmap_areas, stat_add, stat_begin, stat_end, stat_run, vma_c,
 )
 
 # What a walk does with each PTE that it finds.

@@ -273,9 +273,10 @@ def cold_range(MemMap mem, MmStruct mm, uint32_t cpu, uint64_t start, uint64_t e
                             va += PAGE_SIZE
                             continue
                     if p.mapcount == 1 and p.flags & PG_lru:
-                        table[(va >> PAGE_SHIFT) & 511] = pte & ~<uint64_t>PTE_ACCESSED
-                        if pmd != NULL:
-                            pmd[0] &= ~<uint64_t>PTE_ACCESSED
+                        if not pageout:         # which asks nobody whether a page is in use
+                            table[(va >> PAGE_SHIFT) & 511] = pte & ~<uint64_t>PTE_ACCESSED
+                            if pmd != NULL:
+                                pmd[0] &= ~<uint64_t>PTE_ACCESSED
                         p.flags &= ~<uint32_t>PG_referenced
                         if p.flags & PG_unevictable:
                             pass

@@ -217,7 +217,8 @@ def make_cold(m: View, cpu: int, at: int, pfn: int, pagelist: PageList, pageout:
     """One page of cold_range(), and the entry that maps it."""
     if m.hot.mapcount[pfn] != 1 or not m.hot.flags[pfn] & c.PG_lru:
         return
-    m.ram[at] &= ~pt.PTE_ACCESSED
+    if not pageout:  # which asks nobody whether a page is in use
+        m.ram[at] &= ~pt.PTE_ACCESSED
     m.hot.flags[pfn] &= ~c.PG_referenced
     if m.hot.flags[pfn] & c.PG_unevictable:
         return
