@@ -79,6 +79,7 @@ class Kind(enum.StrEnum):
     MOUNT_DATA = "mount_data"
     BUF = "buf"
     BUF_OUT = "buf_out"
+    DIRENTS_OUT = "dirents_out"
     IOVEC = "iovec"
     REMOTE_IOVEC = "remote_iovec"
     NODEMASK = "nodemask"

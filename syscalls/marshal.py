@@ -341,6 +341,7 @@ _OUTPUT: dict[Kind, tuple[Callable[[int], bytes | int], Callable[[bytes], Any]]]
     Kind.STATUS_OUT: (lambda count: struct.pack("<i", _UNWRITTEN) * min(count, _MOST // 4), _statuses),
     Kind.VEC_OUT: (lambda length: bytes(min(-(-length // 4096), _MOST)), bytes),
     Kind.BUF_OUT: (lambda count: min(count, _MOST), bytes),
+    Kind.DIRENTS_OUT: (lambda count: min(count, _MOST), bytes),
     Kind.TIMESPEC_OUT: _numbers("2q"),
     Kind.REMAIN_OUT: _numbers("2q"),
     Kind.RLIMIT_OUT: _numbers("2Q"),

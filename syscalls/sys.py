@@ -37,6 +37,7 @@ from numalab.syscalls.entry import check_alive, do_syscall
 from numalab.syscalls.libc import Libc
 from numalab.syscalls.marshal import Answer, Bound, bind
 from numalab.syscalls.memory import UserMemory
+from numalab.syscalls.readdir import dirents
 from numalab.syscalls.scratch import Scratch
 from numalab.syscalls.table import BY_NAME
 
@@ -169,6 +170,10 @@ class Sys:
         """read(2) into the scratch area; the bytes are `.buf`."""
         return self._call(bind(BY_NAME["read"], (fd,), {"count": count}))
 
+    def getdents64(self, fd: int, count: int) -> Answer:
+        """getdents64(2) into the scratch area; the bytes are `.dirent`, the names dirents() of them."""
+        return self._call(bind(BY_NAME["getdents64"], (fd,), {"count": count}))
+
     def pread64(self, fd: int, count: int, pos: int) -> Answer:
         """pread(2) into the scratch area; the bytes are `.buf`."""
         return self._call(bind(BY_NAME["pread64"], (fd,), {"count": count, "pos": pos}))
@@ -270,6 +275,17 @@ class Sys:
         finally:
             self.close(fd)
         return b"".join(pieces).decode("utf-8", "replace")
+
+    def listdir(self, path: str) -> list[str]:
+        """The names in a directory, without `.` and `..`."""
+        fd = self.open(path, flags=os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            names = []
+            while answer := self.getdents64(fd, count=_PAGE):
+                names += dirents(answer.dirent)
+        finally:
+            self.close(fd)
+        return [name for name in names if name not in (".", "..")]
 
     def write_file(self, path: str, text: str) -> int:
         """Write text to a file with one write(2); returns the bytes taken."""

@@ -28,7 +28,7 @@ __all__ = ["NO_SUPER", "Directory", "Inode", "Opening", "PseudoFile", "Symlink",
 
 
 class Opening:
-    """What an inode knows of one open file: who opened it, and what it showed at the last read from the start.
+    """What an inode knows of one open file: who opened it, and what it showed, or listed, when read from the start.
 
     cred: the credentials at open(), which some files go by later (f_cred); nonblock: O_NONBLOCK.
     """
@@ -37,6 +37,7 @@ class Opening:
         self.cred = cred
         self.nonblock = False
         self.shown: bytes | None = None
+        self.listed: list[str] | None = None
 
 
 NO_SUPER = SuperBlock(0)

@@ -8,6 +8,7 @@ has to be kept in step.
     cgroup, cpuset                        for everybody
     maps, smaps, smaps_rollup, numa_maps  for who may look into the process (ptrace.py), checked when they are opened
     pagemap                               the same, and 0400 besides; without CAP_SYS_ADMIN frame numbers read as 0
+    task                                  all of these for each thread
 
 Files of a process that is not dumpable belong to root.  Those about memory are empty for kernel tasks and ESRCH for
 the dead.
@@ -15,9 +16,9 @@ the dead.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from numalab.arch.errno import EACCES, EINVAL, ESRCH, KernelError
+from numalab.arch.errno import EACCES, EINVAL, ENOENT, ESRCH, KernelError
 from numalab.kernel.cred import Cap, has_cap
 from numalab.kernel.fs.inode import Directory, Inode, Opening, PseudoFile
 from numalab.kernel.fs.proc_pid_status import proc_pid_stat, proc_pid_statm, proc_pid_status
@@ -36,12 +37,13 @@ PAGE_SIZE = 4096
 _PFN_MASK = (1 << 55) - 1
 
 
-class PidDirectory(Directory):
-    """/proc/PID of one task; its files go by the task, whatever becomes of it."""
+class TidDirectory(Directory):
+    """/proc/PID/task/TID of one task; its files go by the task, whatever becomes of it."""
 
     def __init__(self, k: Kernel, task: Task, sb: SuperBlock) -> None:
         super().__init__(0o555)
         self.sb = sb
+        self._k, self._task = k, task
         cred = task.cred
         dumpable = task.mm_users is None or task.mm_users.dumpable == 1
         # What is not dumpable belongs to root: task_dump_owner().
@@ -65,6 +67,42 @@ class PidDirectory(Directory):
         for name, inode in files.items():
             inode.uid, inode.gid = owner
             self.link(name, inode)
+
+    def names(self) -> Iterable[str]:
+        """Errors: ENOENT (the task has been waited for)."""
+        if self._k.pids.find(self._task.pid) is not self._task:
+            raise KernelError(ENOENT)
+        return super().names()
+
+
+class PidDirectory(TidDirectory):
+    """/proc/PID: the same, and the threads of the process."""
+
+    def __init__(self, k: Kernel, task: Task, sb: SuperBlock) -> None:
+        super().__init__(k, task, sb)
+        self.link("task", _Threads(k, task, sb))
+
+
+class _Threads(Directory):
+    """/proc/PID/task: a directory for each thread."""
+
+    def __init__(self, k: Kernel, task: Task, sb: SuperBlock) -> None:
+        super().__init__(0o555)
+        self.sb = sb
+        self._k, self._task = k, task
+
+    def lookup(self, name: str) -> Inode | None:
+        found = [task for task in self._task.signal.threads if str(task.pid) == name]
+        return TidDirectory(self._k, found[0], self.sb) if found and self._there() else None
+
+    def names(self) -> Iterable[str]:
+        """Errors: ENOENT (the process has been waited for)."""
+        if not self._there():
+            raise KernelError(ENOENT)
+        return [str(task.pid) for task in self._task.signal.threads]
+
+    def _there(self) -> bool:
+        return self._k.pids.find(self._task.pid) is self._task
 
 
 def _set_comm(task: Task, text: str) -> None:

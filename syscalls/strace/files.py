@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 
 from numalab.syscalls.kinds import Arg, Kind
+from numalab.syscalls.readdir import dirents
 from numalab.syscalls.stat import STAT
 from numalab.syscalls.strace.forms import (
     Names,
@@ -93,6 +94,12 @@ def _buf_out(view: View, arg: Arg, addr: int) -> str:
     return buffer(view, addr, view.result or 0)
 
 
+def _dirents(view: View, arg: Arg, addr: int) -> str:
+    """What getdents64() has stored, counted."""
+    data = view.peek(addr, view.result or 0)
+    return pointer(addr) if data is None else f"{pointer(addr)} /* {len(dirents(data))} entries */"
+
+
 def _iovec(view: View, arg: Arg, addr: int) -> str:
     """struct iovec: of one's own memory what lies there, of another's the address."""
 
@@ -136,6 +143,7 @@ SHOW: dict[Kind, Show] = {
     Kind.REMOTE_IOVEC: _iovec,
     Kind.BUF: _buf,
     Kind.BUF_OUT: after(_buf_out),
+    Kind.DIRENTS_OUT: after(_dirents),
     Kind.PIPE_OUT: after(structure("ii", lambda read, write: f"[{read}, {write}]")),
     Kind.STAT_OUT: after(structure(STAT.format.removeprefix("<"), _stat)),
 }

@@ -22,7 +22,8 @@ GROUPS = {
         "creds": "getuid getgid setuid setgid geteuid getegid setreuid setregid setresuid getresuid setresgid "
         "getresgid capget capset prctl",
         "desc": "read write open close fstat lseek mmap pread64 pwrite64 pipe dup dup2 fsync fdatasync ftruncate creat "
-        "fchmod openat newfstatat unlinkat vmsplice fallocate dup3 syncfs memfd_create pidfd_open process_madvise",
+        "fchmod getdents64 openat newfstatat unlinkat vmsplice fallocate dup3 syncfs memfd_create pidfd_open "
+        "process_madvise",
         "file": "open stat lstat execve truncate mkdir rmdir creat unlink chmod mount umount2 swapon swapoff openat "
         "newfstatat unlinkat",
         "fstat": "fstat newfstatat",

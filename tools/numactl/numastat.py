@@ -133,8 +133,8 @@ class _Report:
         """The processes that a word means: a pid, or text of their command lines."""
         if word.isdecimal():
             return [int(word)]
-        # Directories cannot be listed. Pids are given out in their order, and ours is the youngest process.
-        found = [pid for pid in range(1, self._sys.getpid()) if word in self._command(pid)]
+        pids = sorted(int(name) for name in self._sys.listdir("/proc") if name.isdecimal())
+        found = [pid for pid in pids if pid != self._sys.getpid() and word in self._command(pid)]
         if not found:
             print(f'Found no processes containing pattern: "{word}"')
         return found

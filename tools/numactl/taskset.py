@@ -97,17 +97,10 @@ def _pid(text: str) -> int:
 
 def _threads(sys: Sys, pid: int) -> list[int]:
     """The threads of a process: none of one that is not there."""
-
-    def process_of(tid: int) -> str:
-        try:
-            return next(
-                line for line in sys.read_file(f"/proc/{tid}/status").splitlines() if line[:5] == "Tgid:"
-            )
-        except OSError:
-            return ""
-
-    # /proc/PID/task cannot be listed. Numbers are given out in their order, and ours is the youngest process.
-    return [tid for tid in range(pid, sys.getpid()) if process_of(tid) == f"Tgid:\t{pid}"]
+    try:
+        return [int(tid) for tid in sys.listdir(f"/proc/{pid}/task")]
+    except OSError:
+        return []
 
 
 def _become(sys: Sys, words: list[str]) -> int:

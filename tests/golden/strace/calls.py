@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CALLS", "CONTENT", "FILE", "HOLE", "NONE", "PAGE", "Call", "M", "P"]
+__all__ = ["CALLS", "CONTENT", "DIR", "FILE", "HOLE", "NONE", "PAGE", "Call", "M", "P"]
 
 PAGE = 4096
 P, M, HOLE, NONE = 0x100000000000, 0x200000000000, 0x300000000000, 0x400000000000
 END = M + PAGE
 FILE = 90  # a descriptor of a file of CONTENT
+DIR = 91  # and of an empty directory
 CONTENT = bytes(range(32, 64)) + b"0123456789\n" * 3
 AT_FDCWD, NOBODY = -100, 4190000
 NODE0 = (1).to_bytes(8, "little")
@@ -158,6 +159,8 @@ FILES = [
     *_calls("pread64", (FILE, M, 6, 0), (FILE, M, 100, 40), (FILE, M, 33, 0)),
     *_calls("fstat", (FILE, M), (FILE, 0)),
     *_calls("lseek", (FILE, 3, 0), (FILE, 1 << 40, 0)),
+    *_calls("getdents64", (FILE, M, 100), (99, M, 100), (-1, 0, -1), (DIR, M, 20), (DIR, HOLE, 100), (DIR, M, 24),
+            (DIR, M, 4096), (DIR, M, 4096), (DIR, 0, 0)),
     *_calls("write", (FILE, M, 5), memory=b"hello"),
     Call("pipe", (M,)),
     *_calls("write", (99, M, 0), (99, M, 1), (99, M, 10), (99, M, 32), (99, M, 33), (99, M, 64), (99, 0, 1),

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from numalab.syscalls.table import BY_NAME
 
-from tests.golden.strace.calls import CALLS, CONTENT, FILE, HOLE, NONE, PAGE, M, P
+from tests.golden.strace.calls import CALLS, CONTENT, DIR, FILE, HOLE, NONE, PAGE, M, P
 
 MARK = 0x10000
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -52,6 +52,8 @@ def play() -> None:
     os.write(file, CONTENT)
     os.lseek(file, 0, os.SEEK_SET)
     os.dup2(file, FILE)
+    os.mkdir("empty")
+    os.dup2(os.open("empty", os.O_RDONLY), DIR)
     for number, call in enumerate(CALLS):
         _lay_out()
         before = call.memory.ljust(PAGE, b"\0")
