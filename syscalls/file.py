@@ -155,7 +155,7 @@ def _read(task: Task, file: File, buf: int, count: int, pos: int) -> int:
             want = min(count - done, _CHUNK)
             try:
                 data = file.read(want, pos + done)
-                stored = copy_to_user_upto(task, buf + done, data)
+                stored = _store(task, file, buf + done, data)
             except KernelError:
                 # What has been read before the error is a success.
                 if not done:
@@ -166,6 +166,19 @@ def _read(task: Task, file: File, buf: int, count: int, pos: int) -> int:
                 return done
     finally:
         file.fput(task.ctx.cpu)
+
+
+def _store(task: Task, file: File, buf: int, data: bytes) -> int:
+    """copy_to_iter(), and what cannot be stored counts as not read. Errors: EFAULT (none of it)."""
+    stored = 0
+    try:
+        stored = copy_to_user_upto(task, buf, data)
+    finally:
+        if stored < len(data):
+            stored = file.inode.unread(data, stored)
+    if data and not stored:
+        raise KernelError(EFAULT)
+    return stored
 
 
 def write(k: Kernel, task: Task, fd: int, buf: int, count: int) -> int:

@@ -91,6 +91,10 @@ class Inode:
         """Up to `count` bytes from `pos` on, none at the end. Errors: EINVAL where there is nothing to read."""
         raise KernelError(EINVAL)
 
+    def unread(self, data: bytes, stored: int) -> int:
+        """Only so many of the bytes just read could be stored. Returns how many of them count as read."""
+        return stored
+
     def write(self, opening: Opening, pos: int, data: bytes) -> int:
         """Take `data` at `pos`; returns the bytes taken. Errors: EINVAL where nothing can be written."""
         raise KernelError(EINVAL)

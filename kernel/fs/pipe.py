@@ -46,6 +46,7 @@ class Pipe:
         self.buffers: deque[Buffer] = deque()
         self.readers = self.writers = 1
         self.changed: WaitQueue[Task] = WaitQueue("a pipe")
+        self._pulled = b"", [b""]  # the bytes that were read last, and what came from each buffer
 
     @property
     def full(self) -> bool:
@@ -61,10 +62,11 @@ class Pipe:
 
     def pull(self, count: int) -> bytes:
         """Up to ``count`` bytes from the front; a page that is used up is let go."""
-        out = b""
-        while self.buffers and len(out) < count:
+        pieces: list[bytes] = []
+        done = 0
+        while self.buffers and done < count:
             front = self.buffers[0]
-            want = count - len(out)
+            want = count - done
             if front.pfn:
                 at = front.pfn * PAGE_SIZE + front.offset
                 piece = self.k.hw.ram[at : at + min(want, front.length)].tobytes()
@@ -73,11 +75,27 @@ class Pipe:
             else:
                 piece, front.data = front.data[:want], front.data[want:]
                 used_up = not front.data
-            out += piece
+            pieces.append(piece)
+            done += len(piece)
             if used_up:
                 self._let_go(self.buffers.popleft())
         self.k.sched.wake_up(self.changed)
-        return out
+        self._pulled = b"".join(pieces), pieces
+        return self._pulled[0]
+
+    def push_back(self, data: bytes, stored: int) -> int:
+        """Of bytes that were pulled only so many could be stored: what came from one buffer has gone whole or not.
+
+        Returns how many have gone. (If somebody else has read meanwhile, nobody knows the buffers any more.)
+        """
+        whole, pieces = self._pulled
+        left = list(pieces) if data is whole else [data[:stored], data[stored:]]
+        gone = 0
+        while left and gone + len(left[0]) <= stored:
+            gone += len(left.pop(0))
+        self.buffers.extendleft(Buffer(piece) for piece in reversed(left))
+        self.k.sched.wake_up(self.changed)
+        return gone
 
     def wait(self, opening: Opening) -> None:
         """Until something has changed, unless the end was opened not to. Errors: EAGAIN, EINTR."""
@@ -117,6 +135,9 @@ class PipeEnd(Inode):
         while count and not self.pipe.buffers and self.pipe.writers:
             self.pipe.wait(opening)
         return self.pipe.pull(count)
+
+    def unread(self, data: bytes, stored: int) -> int:
+        return self.pipe.push_back(data, stored)
 
     def write(self, opening: Opening, pos: int, data: bytes) -> int:
         """Waits for room. Errors: EPIPE (with SIGPIPE, if nobody reads), EAGAIN, EINTR."""

@@ -53,6 +53,25 @@ def test_bytes_go_through_in_order_and_end_with_the_last_writer(machine: Machine
     assert machine.run(main) == 0
 
 
+def test_what_cannot_be_stored_stays_in_the_pipe(machine: Machine) -> None:
+    """What came in one write goes whole or not at all."""
+
+    def main(sys: Sys) -> None:
+        out, into = sys.pipe().fds
+        for piece in (b"one", b"two", b"three"):
+            sys.write(into, piece)
+        assert sys.raw(0, out, 0x10, 100) == -errno.EFAULT
+        end = sys.mmap(PAGE) + PAGE
+        assert sys.raw(0, out, end - 7, 100) == 6
+        assert sys.memory.read(end - 7, 6) == b"onetwo"
+        assert sys.raw(0, out, end - 4, 100) == -errno.EFAULT
+        assert sys.raw(0, out, end - 4, 2) == 2
+        assert sys.memory.read(end - 4, 2) == b"th"
+        assert sys.read(out, 100).buf == b"ree"
+
+    assert machine.run(main) == 0
+
+
 def test_writing_where_nobody_reads_is_sigpipe(machine: Machine) -> None:
     def main(sys: Sys) -> None:
         out, into = sys.pipe().fds
