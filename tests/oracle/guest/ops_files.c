@@ -1,6 +1,8 @@
 /* Operations on files, mounts and cgroups. */
 #include "scn.h"
+#include <dirent.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -137,6 +139,37 @@ static void op_rmdir(void)
 	say_result(rmdir(word(1)));
 }
 
+static int by_name(const void *one, const void *two)
+{
+	return strcmp(*(char *const *)one, *(char *const *)two);
+}
+
+static void op_ls(void)
+{
+	static char *names[4096];
+	const char *wanted = option("grep", "");
+	struct dirent *entry;
+	int n = 0;
+	DIR *directory;
+
+	need(2);
+	directory = opendir(word(1));
+	if (!directory) {
+		say_result(-1);
+		return;
+	}
+	while (n < 4096 && (entry = readdir(directory)))
+		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") && strstr(entry->d_name, wanted))
+			names[n++] = strdup(entry->d_name);
+	closedir(directory);
+	qsort(names, n, sizeof *names, by_name);
+	say("ret=0 names=");
+	for (int i = 0; i < n; i++) {
+		say("%s%s", i ? "," : "", names[i]);
+		free(names[i]);
+	}
+}
+
 static void op_mount_tmpfs(void)
 {
 	char policy[128] = "";
@@ -167,5 +200,5 @@ static void op_cgjoin(void)
 const struct operation file_operations[] = {
 	{"file", op_file}, {"memfd", op_memfd}, {"fallocate", op_fallocate}, {"pread", op_pread}, {"pwrite", op_pwrite},
 	{"fsync", op_fsync}, {"unlink", op_unlink}, {"write", op_write}, {"mkdir", op_mkdir}, {"rmdir", op_rmdir},
-	{"mount_tmpfs", op_mount_tmpfs}, {"umount", op_umount}, {"cgjoin", op_cgjoin}, {NULL, NULL},
+	{"ls", op_ls}, {"mount_tmpfs", op_mount_tmpfs}, {"umount", op_umount}, {"cgjoin", op_cgjoin}, {NULL, NULL},
 };

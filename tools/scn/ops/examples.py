@@ -24,6 +24,7 @@ EXAMPLES = {
     "get_mempolicy": "get_mempolicy flags=NODE|ADDR addr=a+3",
     "getaffinity": "getaffinity of=self",
     "getcpu": "getcpu",
+    "ls": "ls /sys/devices/system/node grep=node",
     "madvise": "madvise a+0:4 dontneed",
     "maps": "maps a",
     "mbind": "mbind a bind {1} flags=MOVE|STRICT",

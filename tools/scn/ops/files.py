@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from numalab.syscalls.readdir import dirents
 from numalab.tools.scn.actor import MAX_MEMFDS, Actor, Memory
 from numalab.tools.scn.ops.registry import operation
 from numalab.tools.scn.parse import Line, ScriptError, blen, flags_of
@@ -11,7 +12,7 @@ from numalab.tools.scn.text import result
 
 __all__ = ["slurp", "spew"]
 
-_O_RDONLY, _O_WRONLY, _O_RDWR, _O_CREAT = 0, 1, 2, 0o100
+_O_RDONLY, _O_WRONLY, _O_RDWR, _O_CREAT, _O_DIRECTORY = 0, 1, 2, 0o100, 0o200000
 _BIG = 1 << 18
 _MEMFD_FLAGS = {"cloexec": 1, "allow_sealing": 2, "hugetlb": 4}
 _FALLOCATE_FLAGS = {
@@ -144,6 +145,23 @@ def rmdir(actor: Actor, line: Line) -> str:
     """Remove a directory, or a cgroup."""
     line.need(2)
     return result(actor.process.call("rmdir", actor.path(line.pos[1])))
+
+
+@operation("ls", "PATH [grep=TEXT]")
+def ls(actor: Actor, line: Line) -> str:
+    """The names in a directory, sorted, or of them those that hold a text."""
+    line.need(2)
+    fd = actor.process.call("open", actor.path(line.pos[1]), _O_RDONLY | _O_DIRECTORY, 0)
+    if fd < 0:
+        return result(fd)
+    names: list[str] = []
+    while (got := actor.process.call("getdents64", fd, Memory.BIG, _BIG)) > 0:
+        names += dirents(actor.process.load(Memory.BIG, got))
+    actor.process.call("close", fd)
+    wanted = line.opt("grep", "")
+    return "ret=0 names=" + ",".join(
+        sorted(name for name in names if name not in {".", ".."} and wanted in name)
+    )
 
 
 @operation("mount_tmpfs", "PATH [mpol=SPEC]")
