@@ -14,9 +14,9 @@ from libc.string cimport memcpy, memset
 
 from numalab.arch._hw cimport PAGE_SHIFT, PAGE_SIZE, hw
 from numalab.arch._mmdebug cimport VM_BUG_ON, VM_BUG_ON_PAGE
-from numalab.arch._mmu cimport tlb_insert
+from numalab.arch._mmu cimport tlb_flush_page, tlb_insert
 from numalab.arch._pagetable cimport (
-    PTE_DIRTY, PTE_RW, pte_address, pte_mapped, pte_pfn, pte_table, swp_entry, swp_offset, swp_type,
+    PTE_ACCESSED, PTE_DIRTY, PTE_RW, pte_address, pte_mapped, pte_pfn, pte_table, swp_entry, swp_offset, swp_type,
 )
 from numalab.mm._lru cimport lru_cache_add, mlock_page, mlock_wait, page_free_prepare
 from numalab.mm._mm_types cimport (
@@ -307,7 +307,9 @@ def drop_cache(MemMap mem, uint32_t cpu, uint64_t entry) -> bool:
 
 
 def unuse_range(MemMap mem, MmStruct mm, VMA vma, AllocCtx ctx, uint64_t start, uint64_t end, uint32_t type) -> tuple:
-    """unuse_vma(): map again what of [start, end) is in one swap area. Returns (next, why, entry) as fault_range()."""
+    """unuse_vma(): map again what of [start, end) is in one swap area, as nobody's use. Returns (next, why, entry) as
+    fault_range().
+    """
     cdef uint64_t va = start, next
     cdef uint64_t *table
     cdef uint64_t *pte = NULL
@@ -328,6 +330,8 @@ def unuse_range(MemMap mem, MmStruct mm, VMA vma, AllocCtx ctx, uint64_t start, 
                     why = swapin_pte(m, &ctx.c, &vma.v, pte, va, False, &major)
                     if why != WHY_DONE:
                         break
+                    pte[0] &= ~<uint64_t>(PTE_ACCESSED | PTE_RW)
+                    tlb_flush_page(m.h, mm.c.asid, va)
                     if not m.hot[pte_pfn(pte[0])].flags & PG_swapcache:     # the page is the only copy now
                         m.hot[pte_pfn(pte[0])].flags |= PG_dirty
                 va += PAGE_SIZE

@@ -16,7 +16,7 @@ from numalab.arch import _pagetable_reference as pt
 from numalab.mm import _constants as c
 from numalab.mm._lru_reference import free_page, lru_cache_add, mlock_page, mlock_wait
 from numalab.mm._mempolicy_reference import alloc_pages_mpol
-from numalab.mm._reference import View, pte_tables, ptes, tlb_insert
+from numalab.mm._reference import View, pte_tables, ptes, tlb_flush_page, tlb_insert
 from numalab.mm.kernels import Why
 from numalab.mm.vm_flags import VM_LOCKED, VM_WRITE
 from numalab.mm.vma_tree import linear_page_index
@@ -305,7 +305,9 @@ def drop_cache(mem: MemMap, cpu: int, entry: int) -> bool:
 def unuse_range(
     mem: MemMap, mm: MmStruct, vma: VMA, ctx: AllocCtx, start: int, end: int, type: int
 ) -> tuple[int, int, int]:
-    """unuse_vma(): map again what of [start, end) is in one swap area. Returns (next, why, entry) as fault_range()."""
+    """unuse_vma(): map again what of [start, end) is in one swap area, as nobody's use. Returns (next, why, entry) as
+    fault_range().
+    """
     m = View(mem)
     for table, first, stop in pte_tables(m, mm.pgd, start, end):
         for va, at in ptes(table, first, stop) if table >= 0 else ():
@@ -314,6 +316,8 @@ def unuse_range(
                 why, _ = swapin_pte(m, ctx, vma, at, va, False)
                 if why != Why.DONE:
                     return va, why, entry_of(pte)
+                m.ram[at] &= ~(pt.PTE_ACCESSED | pt.PTE_RW)
+                tlb_flush_page(m, mm.asid, va)
                 pfn = pt.pte_pfn(m.ram[at])
                 if not m.hot.flags[pfn] & c.PG_swapcache:  # the page is the only copy now
                     m.hot.flags[pfn] |= c.PG_dirty

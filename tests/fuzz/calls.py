@@ -245,6 +245,8 @@ def mbind(world: World, actor: Actor, region: Region) -> None:
     flags = world.flags("STRICT", "MOVE", "MOVE_ALL")
     if (region.shared or region.path) and ("interleave" in what or actor.interleaves):
         world.blur(region.path or region.name)
+    if actor.regions[region.name].hazy:  # STRICT says where the pages are
+        flags = "|".join(flag for flag in flags.split("|") if flag != "STRICT")
     world.say(actor, f"mbind {world.part(region)} {what}{f' flags={flags}' if flags else ''}")
 
 
