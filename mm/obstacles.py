@@ -18,6 +18,7 @@ from numalab.mm import _constants as c
 from numalab.mm.gup_longterm import check_and_migrate_movable_pages
 from numalab.mm.swap import folio_get, folio_put
 from numalab.mm.task_mmu import pagemap
+from numalab.mm.vma_tree import find_vma_intersection
 
 if TYPE_CHECKING:
     from numalab.mm._mm_types import MemMap, MmStruct
@@ -158,9 +159,13 @@ def obstruct(
 
 
 def _present(mm: MmStruct, addr: int, pages: int) -> Iterator[int]:
-    """The frames of a range, without the page of zeros."""
-    for first in range(0, pages, _PIECE):
-        words = pagemap(mm, addr + first * _PAGE_SIZE, min(_PIECE, pages - first))
+    """The frames of a range, without the page of zeros; between areas there is nothing to look for."""
+    at, end = addr, addr + pages * _PAGE_SIZE
+    while (vma := find_vma_intersection(mm, at, end)) is not None:
+        at = max(at, vma.start)
+        n = min(_PIECE, -(-(min(end, vma.end) - at) // _PAGE_SIZE))
+        words = pagemap(mm, at, n)
         for pfn in (words[words >> np.uint64(63) != 0] & np.uint64(_PFN)).tolist():
             if pfn != mm.mem.zero_pfn:
                 yield pfn
+        at += n * _PAGE_SIZE

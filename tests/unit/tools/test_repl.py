@@ -1,6 +1,5 @@
 """The shell: what a person types, what comes back."""
 
-import io
 import os
 import signal
 import subprocess
@@ -14,21 +13,9 @@ from numalab.tools.repl import Shell
 from numalab.tools.scn.ops import OPERATIONS
 from numalab.tools.scn.ops.examples import EXAMPLES
 
+from tests.unit.tools.shells import shell, typed
 
-@pytest.fixture
-def shell():
-    shell = Shell("quad", io.StringIO())
-    yield shell
-    shell.session.close()
-
-
-def typed(shell: Shell, capsys, *lines: str) -> tuple[str, str]:
-    """What the lines print: on standard output and on standard error."""
-    capsys.readouterr()
-    before = len(shell.stdout.getvalue())
-    for line in lines:
-        shell.onecmd_plus_hooks(line)
-    return shell.stdout.getvalue()[before:], capsys.readouterr().err
+__all__ = ["shell"]
 
 
 def test_operations_keep_their_grammar(shell: Shell, capsys) -> None:
