@@ -43,11 +43,13 @@ def boot(spec: str, *, seed: int = 0, engine: str | None = None) -> Machine:
         raise UsageError(str(error)) from None
 
 
-def scenario_output(machine: Machine, data: bytes, *, explain: bool = False) -> Iterator[str]:
-    """The result lines of a scenario, as the recorder writes them."""
+def scenario_output(
+    machine: Machine, data: bytes, *, explain: bool = False, strict: bool = False
+) -> Iterator[str]:
+    """The result lines of a scenario, as the recorder writes them; strict: it refuses keys that are none."""
     from numalab.tools.scn.runner import Runner  # noqa: PLC0415
 
-    runner = Runner(machine)
+    runner = Runner(machine, strict=strict)
     told: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if explain:
         from numalab.tools.explain import region_label, telling  # noqa: PLC0415
@@ -98,7 +100,7 @@ def main(
 def _run_scenario(machine: Machine, data: bytes, explain: bool) -> int:
     """Print the answers as they come; whatever they are, the scenario was carried out."""
     out = host.stdout.buffer
-    for line in scenario_output(machine, data, explain=explain):
+    for line in scenario_output(machine, data, explain=explain, strict=True):
         # Bytes, as they came: an operation is echoed as it was written, whatever its encoding.
         out.write(line.encode("latin-1") + b"\n")
         out.flush()

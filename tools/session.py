@@ -64,7 +64,7 @@ class Session:
     def _boot(self, spec: str) -> None:
         machine = boot(spec)
         try:
-            runner = Runner(machine)
+            runner = Runner(machine, strict=True)
             if not runner.main.alive:
                 raise KernelError(ENOMEM)
         except KernelError:

@@ -18,7 +18,7 @@ from numalab.mm.preempt import Point
 from numalab.tools.compare import pass_lines
 from numalab.tools.errors import UsageError
 from numalab.tools.explain import region_label
-from numalab.tools.scn.parse import PAGE
+from numalab.tools.scn.parse import PAGE, ScriptError
 from numalab.tools.walk import entry_text, frame_of, frame_text
 
 if TYPE_CHECKING:
@@ -51,8 +51,11 @@ class Stepper:
     """
 
     def __init__(self, machine: Machine, runner: Runner, text: str) -> None:
-        """Nothing happens before the first ``step()``. Raises UsageError: there is no such actor."""
-        asked = runner.begin(text)
+        """Nothing happens before the first ``step()``. Raises UsageError: no such actor, or a key that is none."""
+        try:
+            asked = runner.begin(text)
+        except ScriptError as error:
+            raise UsageError(f"script-error={error}") from None
         if asked is None or asked.seat.task is None:
             raise UsageError(
                 f"{text.partition(':')[0]}: no such process (there are {', '.join(runner.actors)})"

@@ -26,6 +26,7 @@ from numalab.tools.scn.actor import Actor, Slot, Table
 from numalab.tools.scn.ops import OPERATIONS
 from numalab.tools.scn.ops.identity import CPU_SET, set_affinity
 from numalab.tools.scn.ops.look import TimedOut
+from numalab.tools.scn.ops.registry import check_keys
 from numalab.tools.scn.parse import ScriptError, script_lines, split
 from numalab.tools.scn.process import Process, Unsupported
 
@@ -98,10 +99,15 @@ class Asked:
 
 
 class Runner:
-    """One scenario on one machine.  ``over`` is set when ``main`` has ended: nothing is carried out after that."""
+    """One scenario on one machine.
 
-    def __init__(self, machine: Machine) -> None:
+    over: ``main`` has ended, and nothing is carried out after that.  strict: a line with a ``key=value`` that its
+    operation does not have is refused, which is for people; recorded scenarios have some, and answers to them.
+    """
+
+    def __init__(self, machine: Machine, *, strict: bool = False) -> None:
         self.kernel = machine.kernel
+        self.strict = strict
         self.table = Table()
         self.seats = [Seat(number) for number in range(len(self.table.slots))]
         self.start_main(machine)
@@ -137,11 +143,17 @@ class Runner:
 
     def line(self, text: str) -> str:
         """The answer to one line, ``[ACTOR:] OP ARG..``, without blanks around it."""
-        asked = self.begin(text)
+        try:
+            asked = self.begin(text)
+        except ScriptError as error:
+            return f"script-error={error}"
         return "script-error=no-such-actor" if asked is None else self.go_on(asked, lambda: False) or ""
 
     def begin(self, text: str) -> Asked | None:
-        """Give a line to its actor, who does not begin before ``go_on()``; None: there is no such actor."""
+        """Give a line to its actor, who does not begin before ``go_on()``; None: there is no such actor.
+
+        Raises ScriptError for a line that is refused.
+        """
         first = text.replace("\t", " ").partition(" ")[0]
         number: int | None = 0
         body = text
@@ -149,6 +161,8 @@ class Runner:
             number, body = self._seat_of(first[:-1]), text[len(first) :].lstrip(" \t")
         if number is None:
             return None
+        if self.strict:
+            check_keys(split(body))
         seat = self.seats[number]
         seat.inbox.append(self._reserve_slot(body) if body.startswith("spawn ") else body)
         return Asked(number, body, seat)

@@ -64,13 +64,27 @@ def test_version(capsys) -> None:
 
 
 def test_a_scenario_prints_a_line_an_operation_and_exits_0(capfdbinary, program) -> None:
-    assert cli.main(["run", program(SCENARIO + "getcpu k=\N{BULLET}\n", "x.scn")]) == 0
+    assert cli.main(["run", program(SCENARIO + "getcpu \N{BULLET}\n", "x.scn")]) == 0
     captured = capfdbinary.readouterr()
     assert captured.out == (
         b"1 mmap a 2 => ret=0\n2 touch a w => ret=0\n3 nodes a => ret=0 nodes=0*2\n"
-        b"4 frobnicate => script-error=unknown-op:frobnicate\n5 getcpu k=\xe2\x80\xa2 => ret=0 node=0\n"
+        b"4 frobnicate => script-error=unknown-op:frobnicate\n5 getcpu \xe2\x80\xa2 => ret=0 node=0\n"
     )
     assert captured.err == b""
+
+
+def test_a_key_that_an_operation_does_not_have_is_refused(capfdbinary, program) -> None:
+    """A slip like `flag=MOVE` would otherwise look as if the kernel had moved nothing."""
+    text = "mmap a 2 flag=populate\nmmap a 2 flags=populate\ngetcpu k=v\nspawn p\np: nodes a x=1\nk=v\n"
+    assert cli.main(["run", program(text, "x.scn")]) == 0
+    assert capfdbinary.readouterr().out.decode().splitlines() == [
+        "1 mmap a 2 flag=populate => script-error=no-such-key:flag (mmap has kind, file, off, prot, at, flags)",
+        "2 mmap a 2 flags=populate => ret=0",
+        "3 getcpu k=v => script-error=no-such-key:k (getcpu has none)",
+        "4 spawn p => ret=0",
+        "5 p: nodes a x=1 => script-error=no-such-key:x (nodes has none)",
+        "6 k=v => script-error=no-operation:k=",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,17 @@ from tests.unit.tools.shells import shell, typed
 __all__ = ["shell"]
 
 
+def test_a_key_that_is_none(shell: Shell, capsys) -> None:
+    out, err = typed(
+        shell, capsys, "mmap a 2", "touch a w flags=x", "step fill a seed=1", "state a", "step fill a"
+    )
+    assert out.splitlines()[:2] == ["ret=0", "ret=0 state=.*2"]
+    assert err.splitlines() == [
+        "script-error=no-such-key:flags (touch has faults)", "usage: touch RANGE r|w [faults=1]",
+        "script-error=no-such-key:seed (fill has none)",
+    ]  # fmt: skip
+
+
 def test_an_obstacle_in_the_whole_address_space(shell: Shell, capsys) -> None:
     """Nobody looks through the 2**52 pages of it, nor behind the areas' ends."""
     out, _ = typed(shell, capsys, "mmap a 8", "touch a+2:3 w", "obstacle lock a+3", "obstacle pin null:max",

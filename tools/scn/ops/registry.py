@@ -8,13 +8,14 @@ machine does not have yet.  Its docstring is what ``help`` shows, and its module
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from numalab.tools.scn.actor import Actor
-from numalab.tools.scn.parse import Line
+from numalab.tools.scn.parse import Line, ScriptError
 
-__all__ = ["OPERATIONS", "Operation", "operation"]
+__all__ = ["OPERATIONS", "Operation", "check_keys", "operation"]
 
 Perform = Callable[[Actor, Line], str]
 
@@ -36,6 +37,11 @@ class Operation:
         return inspect.getdoc(self.perform) or ""
 
     @property
+    def keys(self) -> list[str]:
+        """The words that may stand before a ``=``."""
+        return re.findall(r"\[(\w+)=", self.usage)
+
+    @property
     def family(self) -> str:
         """The module that it stands in."""
         return self.perform.__module__.rpartition(".")[2]
@@ -52,3 +58,13 @@ def operation(name: str, usage: str) -> Callable[[Perform], Perform]:
         return perform
 
     return register
+
+
+def check_keys(line: Line) -> None:
+    """Raises ScriptError for a ``key=value`` that its operation knows nothing of: the recorder passes it over."""
+    known = OPERATIONS.get(line.pos[0]) if line.pos else None
+    for key, _ in line.kv:
+        if not line.pos:
+            raise ScriptError(f"no-operation:{key[:40]}=")
+        if known is not None and key not in known.keys:
+            raise ScriptError(f"no-such-key:{key[:40]} ({known.name} has {', '.join(known.keys) or 'none'})")
