@@ -191,9 +191,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     argv: the words behind the command's name, by default those of this process.
     """
-    for name in ("stdout", "stderr"):
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # the descriptor was closed when we were started
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
     try:
         status = _dispatch(sys.argv[1:] if argv is None else argv)
         if not sys.stdout.closed:

@@ -336,7 +336,8 @@ class Shell(cmd2.Cmd):
             except UsageError as error:
                 self.perror(one_line(error))
                 return
-            self._name()
+            finally:
+                self._name()
         self.poutput(self.session.description)
 
     def do_engine(self, statement: cmd2.Statement) -> None:
@@ -416,6 +417,8 @@ class Shell(cmd2.Cmd):
         Usage: trace on [-e EVENT].. [FILE]   from now on; without -e all that do not come page by page
                trace show                     what has been recorded, as /sys/kernel/tracing/trace has it
                trace off                      no more; FILE is written, a .json file for ui.perfetto.dev
+
+            FILE is written as well when the machine ends: by back, machine, or the end of the shell.
 
             -e EVENT   migrate, kmem:mm_page_alloc, mm_vmscan_* ...: a system, an event, or both
 

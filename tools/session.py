@@ -13,7 +13,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from greenlet import GreenletExit
 
@@ -40,6 +40,9 @@ from numalab.tools.scn.runner import ActorDied, Runner
 from numalab.tools.stepper import UNTIL, Stepper
 from numalab.tools.walk import walk
 
+if TYPE_CHECKING:
+    from numalab.kernel.machine import Machine
+
 __all__ = ["Session"]
 
 _WIDTH = 40
@@ -47,6 +50,22 @@ _WIDTH = 40
 
 def _leave(code: object = None) -> NoReturn:
     raise SystemExit(code)
+
+
+def _switch_off(machine: Machine, tracing: trace.Tracing) -> None:
+    try:
+        tracing.close()
+    finally:
+        with contextlib.suppress(OSError):
+            machine.strace(False)
+        machine.close()
+
+
+class _Printed(io.StringIO):
+    """What a line of Python prints; it may close its ``sys.stdout``, and we still want to know."""
+
+    def close(self) -> None:
+        pass
 
 
 class Session:
@@ -79,18 +98,17 @@ class Session:
         self.names: dict[str, Any] = {"machine": self.machine, "exit": _leave, "quit": _leave}
 
     def reboot(self, spec: str) -> None:
-        """Boot another machine; the old one is closed only if the new one came up."""
-        old = self.machine
+        """Boot another machine; the old one is closed only if the new one came up.
+
+        Raises UsageError for a spec that is none; with the new machine there, for a trace that cannot be written.
+        """
+        old, tracing = self.machine, self.tracing
         self._boot(spec)
-        with contextlib.suppress(OSError):
-            old.strace(False)
-        old.close()
+        _switch_off(old, tracing)
 
     def close(self) -> None:
-        """Switch the machine off."""
-        with contextlib.suppress(OSError):
-            self.machine.strace(False)
-        self.machine.close()
+        """Switch the machine off. Raises UsageError: its trace cannot be written."""
+        _switch_off(self.machine, self.tracing)
 
     # What there is.
 
@@ -175,6 +193,7 @@ class Session:
         """
         if not 0 < n <= len(self.done):
             raise UsageError(f"back goes 1 to {len(self.done)} steps, that is how many there were")
+        self.tracing.close()
         again, undone = self.done[:-n], self.done[-n:]
         self.reboot(self.spec)
         redo: dict[str, Callable[[str], object]] = {
@@ -373,7 +392,7 @@ class Session:
         """
         self._not_stepping()
         self.done.append(("py", code))
-        printed = io.StringIO()
+        printed = _Printed()
         try:
             failed = self.runner.inside("main", lambda actor: self._evaluate(actor, code, printed))
         except ActorDied:

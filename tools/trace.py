@@ -55,6 +55,15 @@ def _save(trace: Trace, path: str) -> str:
     return f"{path}: {_size(trace)}"
 
 
+def _check(path: str) -> None:
+    """Whether a trace can be written there is better known before it is recorded. Raises UsageError."""
+    try:
+        with open(path, "a"):
+            pass
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+
+
 def _size(trace: Trace) -> str:
     return f"{len(trace)} events" + (f", {trace.lost} lost" if trace.lost else "")
 
@@ -64,16 +73,25 @@ def tracing(machine: Machine, events: Sequence[str], output: str | None) -> Iter
     """Trace a machine, into a file or onto standard error. Raises UsageError before anything has run."""
     trace = _start(machine, events)
     if output is not None:
-        _save(trace, output)  # whether that can be written is better known now
+        _check(output)
     try:
         yield
-    finally:
+    except UsageError:  # nothing has run, and an older file of that name is still worth something
         trace.stop()
-        if output is None:
-            sys.stdout.flush()
-            sys.stderr.writelines(line + "\n" for line in trace.text())
-        else:
-            print(_save(trace, output), file=sys.stderr)
+        raise
+    except BaseException:
+        _finish(trace, output)
+        raise
+    _finish(trace, output)
+
+
+def _finish(trace: Trace, output: str | None) -> None:
+    trace.stop()
+    if output is None:
+        sys.stdout.flush()
+        sys.stderr.writelines(line + "\n" for line in trace.text())
+    else:
+        print(_save(trace, output), file=sys.stderr)
 
 
 class Tracing:
@@ -83,6 +101,7 @@ class Tracing:
         self._machine = machine
         self._trace: Trace | None = None
         self._path: str | None = None
+        self._on = False
 
     def command(self, text: str) -> Iterator[str]:
         """What is typed behind ``trace``; the lines to print. Raises UsageError."""
@@ -96,15 +115,25 @@ class Tracing:
             return self._off(self._trace) if words == ["off"] else self._trace.text()
         if words[:1] != ["on"]:
             raise UsageError(f"usage: {USAGE}")
+        if self._on:
+            raise UsageError("events are being recorded already; end it with: trace off")
         parser = _Parser(prog="trace", add_help=False)
         add_options(parser)
         parser.add_argument("file", nargs="?")
         options = parser.parse_args(words[1:])
-        new = _start(self._machine, options.events)
-        self._trace, self._path = new, options.file
+        if options.file is not None:
+            _check(options.file)
+        self._trace, self._path = _start(self._machine, options.events), options.file
+        self._on = True
         return iter(())
+
+    def close(self) -> None:
+        """The machine ends, and so does its trace: if there is a FILE, it is written. Raises UsageError."""
+        if self._trace is not None and self._path is not None:
+            list(self._off(self._trace))
 
     def _off(self, trace: Trace) -> Iterator[str]:
         trace.stop()
+        self._on = False
         path, self._path = self._path, None
         yield _size(trace) if path is None else _save(trace, path)

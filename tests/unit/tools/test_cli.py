@@ -301,3 +301,19 @@ def test_a_trace_that_cannot_be(capsys, program, words: list[str]) -> None:
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1
+
+
+def test_a_slip_costs_no_trace(capsys, program, tmp_path: Path) -> None:
+    """What cannot be run is one line, and the trace of another day is still there."""
+    old = tmp_path / "old.json"
+    old.write_text("dear to me")
+    for words in (["-o", str(old)], []):
+        assert cli.main(["trace", *words, "nosuch.scn"]) == 2
+        assert capsys.readouterr().err == "numalab: nosuch.scn: No such file or directory\n"
+    assert old.read_text() == "dear to me"
+
+
+def test_a_shell_without_input_ends_without_a_word() -> None:
+    command = f"{sys.executable} -m numalab.tools.cli <&-"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,5 +1,7 @@
 """The shell under those who mistype, mistake, or use it as another one: a clear line, and nothing is lost."""
 
+from pathlib import Path
+
 from numalab.tools.repl import Shell
 
 from tests.unit.tools.shells import shell, typed
@@ -25,3 +27,31 @@ def test_an_obstacle_in_the_whole_address_space(shell: Shell, capsys) -> None:
     pinned = int(out.splitlines()[3].removeprefix("ret=0 pages="))
     assert pinned > 3
     assert out.splitlines()[4] == "ret=0 pages=1"
+
+
+def test_python_may_close_its_output(shell: Shell, capsys) -> None:
+    out, err = typed(shell, capsys, "py import sys as host; print(1); host.stdout.close()", "py 2")
+    assert (out, err) == ("1\n2\n", "")
+
+
+def test_a_trace_that_is_on_is_not_lost(shell: Shell, capsys, tmp_path: Path) -> None:
+    first, second = tmp_path / "a.json", tmp_path / "b.json"
+    _, err = typed(shell, capsys, f"trace on {first}", f"trace on {second}", "trace on")
+    assert err == "events are being recorded already; end it with: trace off\n" * 2
+    typed(shell, capsys, "getcpu", "back")
+    assert first.read_text().startswith("{")
+    typed(shell, capsys, f"trace on {second}", "machine dual")
+    assert second.read_text().startswith("{")
+    third = tmp_path / "c.txt"
+    typed(shell, capsys, f"trace on {third}")
+    shell.session.close()
+    assert third.read_text().startswith("# tracer")
+
+
+def test_where_a_trace_cannot_go_is_said_at_once(shell: Shell, capsys, tmp_path: Path) -> None:
+    out, err = typed(shell, capsys, f"trace on {tmp_path}", "trace off")
+    assert out == ""
+    assert err.splitlines() == [
+        f"{tmp_path}: Is a directory",
+        "nothing has been traced yet; begin with: trace on",
+    ]
