@@ -151,16 +151,17 @@ class Shell(cmd2.Cmd):
             self.perror(one_line(error))
             return
         name = next(iter(split(text.partition(": ")[2] or text).pos), "")
-        if "script-error=" not in answer:
+        if not answer.startswith("script-error="):
             shown = _decoded(answer)
-            if name == "cat":  # a file is to be read, perhaps by the command
-                shown = shown.removeprefix("ret=0 text=").replace("|", "\n")
+            if name == "cat" and answer.startswith("ret=0"):  # a file is to be read, perhaps by the command
+                shown = _decoded(self.session.read).removesuffix("\n")
             if command:
                 run = subprocess.run(
                     command, shell=True, text=True, input=shown + "\n", stdout=subprocess.PIPE, check=False
                 )
                 shown = run.stdout.removesuffix("\n")
-            print(shown, file=self.stdout)  # as it is: poutput() would make blanks of tabs
+            if shown:
+                print(shown, file=self.stdout)  # as it is: poutput() would make blanks of tabs
             return
         self.perror(_decoded(answer))
         if name in OPERATIONS and not answer.endswith("unsupported"):

@@ -148,6 +148,11 @@ class Session:
         return sorted({region.name for actor in actors if actor for region in actor.regions})
 
     @property
+    def read(self) -> str:
+        """The file that ``cat`` has read last, as it is; one character a byte."""
+        return self.runner.table.read
+
+    @property
     def _main_is_gone(self) -> bool:
         return self.runner.over or not self.runner.main.alive
 

@@ -87,11 +87,15 @@ class Slot:
 
 @dataclass
 class Table:
-    """What all actors of one scenario share: who is who, the counters at ``vmstat mark``, what ends each obstacle."""
+    """What all actors of one scenario share: who is who, the counters at ``vmstat mark``, what ends each obstacle.
+
+    read: what ``cat`` has read last, with its empty lines.
+    """
 
     slots: list[Slot] = field(default_factory=lambda: [Slot() for _ in range(16)])
     vmstat_base: dict[str, int] = field(default_factory=dict)
     obstacles: list[Callable[[], None]] = field(default_factory=list)
+    read: str = ""
 
 
 class Controller(Protocol):

@@ -29,6 +29,23 @@ def test_an_obstacle_in_the_whole_address_space(shell: Shell, capsys) -> None:
     assert out.splitlines()[4] == "ret=0 pages=1"
 
 
+def test_cat_keeps_empty_lines_and_bars(shell: Shell, capsys, tmp_path: Path) -> None:
+    code = "sys.write(sys.open('/tmp/f', 0o101, 0o666), b'a\\n\\n b|c\\n\\n\\nend\\n')"
+    out, _ = typed(
+        shell, capsys, f"py {code}", "cat /tmp/f", "cat /tmp/f | wc -l", "cat /tmp/f grep=b", "spawn p"
+    )
+    assert out == "14\na\n\n b|c\n\n\nend\n6\n b|c\nret=0\n"
+    assert typed(shell, capsys, "file /tmp/empty 0", "cat /tmp/empty")[0] == "ret=0\n"
+    code = "sys.write(sys.open('/tmp/f', 1), b'script-error=')"
+    assert typed(shell, capsys, f"py {code}", "cat /tmp/f grep=script")[0] == "13\nscript-error=\n"
+
+
+def test_a_long_file_is_shown_to_its_end(shell: Shell, capsys) -> None:
+    out, _ = typed(shell, capsys, "py f = sys.open('/tmp/f', 0o101, 0o666)", "py sys.write(f, b'0123456789\\n' * 9000)",
+                   "cat /tmp/f | tail -n1 | wc -c", "cat /tmp/f | wc -l")  # fmt: skip
+    assert out.split() == ["99000", "11", "9000"]
+
+
 def test_python_may_close_its_output(shell: Shell, capsys) -> None:
     out, err = typed(shell, capsys, "py import sys as host; print(1); host.stdout.close()", "py 2")
     assert (out, err) == ("1\n2\n", "")

@@ -195,10 +195,11 @@ def vmstat(actor: Actor, line: Line) -> str:
 
 @operation("cat", "PATH [grep=TEXT]")
 def cat(actor: Actor, line: Line) -> str:
-    """The lines of a file joined by |, or of them those that hold a text."""
+    """The lines of a file that are not empty joined by |, or of them those that hold a text."""
     line.need(2)
     text = slurp(actor, line.pos[1])
     if isinstance(text, int):
         return result(text)
-    wanted = line.opt("grep", "")
-    return "ret=0 text=" + "|".join(row for row in text.split("\n") if row and wanted in row)
+    rows = [row for row in text.split("\n") if line.opt("grep", "") in row]
+    actor.table.read = "\n".join(rows)
+    return "ret=0 text=" + "|".join(row for row in rows if row)
