@@ -9,16 +9,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from numalab.arch.errno import ENOENT, strerror
+from numalab.arch.errno import ENOENT, ENOEXEC, strerror
 from numalab.tools.errors import UsageError
 
 if TYPE_CHECKING:
     from numalab.syscalls.sys import Sys
 
-__all__ = ["LOOKALIKES", "execvp", "load", "lookalike"]
+__all__ = ["LOADED", "LOOKALIKES", "execvp", "load", "lookalike"]
 
 #: A module of tools/numactl each, imported when it is asked for.
 LOOKALIKES = ("memhog", "migratepages", "migspeed", "numactl", "numastat", "taskset")
+
+#: What a .py file is called as a module.
+LOADED = "__numalab_program__"
 
 Main = Callable[..., object]
 
@@ -33,7 +36,7 @@ def load(path: str, data: bytes) -> Main:
     """The main(sys) of a .py file. Raises UsageError if it has none, and whatever running its text raises."""
     from numalab.syscalls.sys import check_program  # noqa: PLC0415
 
-    module = types.ModuleType("__numalab_program__")
+    module = types.ModuleType(LOADED)
     module.__file__ = path
     host.modules[module.__name__] = module  # dataclasses and pickle look a class's module up
     host.path.insert(0, str(Path(path).resolve().parent))
@@ -49,12 +52,15 @@ def load(path: str, data: bytes) -> Main:
 
 
 def execvp(sys: Sys, words: Sequence[str]) -> NoReturn:
-    """Become the program ``words[0]``, the others its arguments. Raises OSError: there is none of that name."""
+    """Become the program ``words[0]``, the others its arguments. Raises OSError: there is none, or it is no program."""
     name, *args = words
     if name in LOOKALIKES:
         main = lookalike(name)
     elif name.endswith(".py"):
-        main = load(name, Path(name).read_bytes())
+        try:
+            main = load(name, Path(name).read_bytes())
+        except UsageError as error:
+            raise OSError(ENOEXEC, str(error).removeprefix(f"{name}: ")) from None
     else:
         raise OSError(ENOENT, strerror(ENOENT))
     sys.execve(main, argv=args)

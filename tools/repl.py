@@ -36,6 +36,7 @@ except ModuleNotFoundError:
     raise UsageError("the shell needs cmd2: pip install numalab[repl]") from None
 
 from cmd2.completion import Completions
+from cmd2.string_utils import strip_quotes
 from rich.text import Text
 
 from numalab.tools.completion import World, candidates
@@ -88,7 +89,13 @@ class Shell(cmd2.Cmd):
 
     def __init__(self, spec: str, stdout: TextIO | None = None) -> None:
         # include_py keeps the method do_py, which is ours; completion asks the machine, so it must not run beside it.
-        super().__init__(stdout=stdout, allow_cli_args=False, include_py=True, complete_in_thread=False)
+        super().__init__(
+            stdout=stdout,
+            allow_cli_args=False,
+            allow_clipboard=False,
+            include_py=True,
+            complete_in_thread=False,
+        )
         self.session = Session(spec)
         # Still there for those who know cmd2, but help is about the machine.
         self.hidden_commands += [
@@ -105,7 +112,18 @@ class Shell(cmd2.Cmd):
     # Operations.
 
     def onecmd_plus_hooks(self, line: str, **options: Any) -> bool:
-        """Operations and Python go where they belong as they were typed; the rest is cmd2's."""
+        """Carry out a line; if it was the end of main, there is a new one, or the shell ends too."""
+        ends = False
+        try:
+            ends = self._one(line, options)
+        except Exception as error:  # noqa: BLE001 - as cmd2 does for its commands: the machine goes on
+            self.pexcept(error)
+        if not self.session.over and (told := self.session.replace_main()):
+            self.perror(told)
+        return ends or self.session.over
+
+    def _one(self, line: str, options: dict[str, Any]) -> bool:
+        """Operations and Python go where they belong as they were typed; the rest is cmd2's. Whether the shell ends."""
         typed = line.encode(errors="surrogateescape")
         line = typed.decode(errors="replace")  # what is no text is for operations only
         text = next((text for _, text in script_lines(typed)), "")
@@ -115,30 +133,30 @@ class Shell(cmd2.Cmd):
         if not text and self.session.stepper is not None and self.stdin.isatty():
             self._step("")
             return False
-        if text == "nodes":
-            self._tell(self.session.nodes_table)
-            return False
-        if word != "py" and not self.session.is_operation(text):
+        # The table of nodes is no operation: cmd2 sees to what stands behind it, and to its pipe.
+        table = word == "nodes" and split(text).pos[1:2] in ([], ["|"], [">"], [">>"])
+        if table or (word != "py" and not self.session.is_operation(text)):
             # What is no command must not open what stands behind its `>`: that would be a file of the host.
             command = self.statement_parser.parse_command_only(line).command
             if command and command not in self.get_all_commands() and command not in self.macros:
                 self.perror(self.default_error.format(command), style=None)
                 return False
-            return super().onecmd_plus_hooks(line, **options)
+            return super().onecmd_plus_hooks(text if table else line, **options)
         self.history.append(cmd2.Statement(line.strip().partition(" ")[2], raw=line, command=word))
         if word == "py":
             self._python(line.strip().partition(" ")[2].strip())
         else:
             self._operate(text)
-        if not self.session.over and (told := self.session.replace_main()):
-            self.perror(told)
-        return self.session.over
+        return False
 
     def _operate(self, line: str) -> None:
         """Print the answer of the machine, or what `| COMMAND` behind the operation makes of it.
 
         A line outside the language also gets the usage of its operation.
         """
+        if line == "nodes":
+            self._tell(self.session.nodes_table)
+            return
         text, _, command = line.partition(" | ")
         if len(split(text).pos) < 2 and text.endswith(":"):
             name = _decoded(text)
@@ -156,16 +174,25 @@ class Shell(cmd2.Cmd):
             if name == "cat" and answer.startswith("ret=0"):  # a file is to be read, perhaps by the command
                 shown = _decoded(self.session.read).removesuffix("\n")
             if command:
-                run = subprocess.run(
-                    command, shell=True, text=True, input=shown + "\n", stdout=subprocess.PIPE, check=False
-                )
-                shown = run.stdout.removesuffix("\n")
+                with ctrl_c(self.session.machine.kernel):  # the terminal gives it to the command, too
+                    run = subprocess.run(
+                        command, shell=True, input=f"{shown}\n".encode(), stdout=subprocess.PIPE, check=False
+                    )
+                shown = run.stdout.decode(errors="replace").removesuffix("\n")
             if shown:
                 print(shown, file=self.stdout)  # as it is: poutput() would make blanks of tabs
             return
+        if answer.endswith("no-such-actor"):
+            actor = _decoded(text).partition(":")[0]
+            self.perror(f"{actor}: no such process (there are {', '.join(self.session.actors)})")
+            return
         self.perror(_decoded(answer))
         if name in OPERATIONS and not answer.endswith("unsupported"):
-            self.perror(f"usage: {name} {OPERATIONS[name].usage}", style=None)
+            self.perror(f"usage: {name} {OPERATIONS[name].usage}".rstrip(), style=None)
+
+    def pexcept(self, exception: BaseException, **options: Any) -> None:
+        """Print an exception that nobody expected, in one line."""
+        self.perror(f"{type(exception).__name__}: {one_line(exception)}")
 
     def _how_far(self) -> str:
         """What is told of an operation that takes long."""
@@ -264,6 +291,9 @@ class Shell(cmd2.Cmd):
 
         Example: ps | sort -k3
         """
+        if statement.args:
+            self.perror("usage: ps")
+            return
         self._tell(self.session.processes)
 
     def do_walk(self, statement: cmd2.Statement) -> None:
@@ -314,7 +344,7 @@ class Shell(cmd2.Cmd):
 
         Example: record mine.scn
         """
-        path = statement.args.strip()
+        path = strip_quotes(statement.args.strip())
         if not path:
             self.perror("usage: record FILE")
             return
@@ -330,7 +360,7 @@ class Shell(cmd2.Cmd):
 
         Example: machine 4x512M
         """
-        spec = statement.args.strip()
+        spec = strip_quotes(statement.args.strip())
         if spec:
             try:
                 self.session.reboot(spec)
@@ -364,6 +394,9 @@ class Shell(cmd2.Cmd):
 
         Example: ledger
         """
+        if statement.args:
+            self.perror("usage: ledger")
+            return
         ledgers = self.session.machine.mem.ledgers
         if not ledgers:
             self.perror("nothing has been migrated yet")
@@ -408,7 +441,7 @@ class Shell(cmd2.Cmd):
         Usage: export DIR         is made; has to be empty
         """
         try:
-            self.session.export(statement.args)
+            self.session.export(strip_quotes(statement.args.strip()))
         except UsageError as error:
             self.perror(one_line(error))
 
@@ -446,7 +479,7 @@ def _add_lookalikes() -> None:
     """Give the shell a method a look-alike, with an example each."""
     examples = {
         "memhog": "memhog 8m membind 1", "migratepages": "migratepages 1 0 2", "migspeed": "migspeed 0 1",
-        "numactl": "numactl --membind=1 memhog 8m", "numastat": "numastat -p main", "taskset": "taskset -pc 1",
+        "numactl": "numactl --membind=1 memhog 8m", "numastat": "numastat -p 100", "taskset": "taskset -pc 1",
     }  # fmt: skip
     for name in LOOKALIKES:
 
@@ -469,6 +502,8 @@ def _add_operations() -> None:
             self._operate(statement.command_and_args)  # an alias has been replaced in it
 
         usage = f"Usage: {operation.name} {operation.usage}".rstrip()
+        if operation.name == "nodes":
+            usage += "\n       nodes          the nodes themselves: CPUs, memory, distances"
         method.__doc__ = f"{operation.help}\n\n{usage}\n\nExample: {EXAMPLES[operation.name]}"
         method.__name__ = method.__qualname__ = f"do_{operation.name}"
         cmd2.with_category(_GROUPS[operation.family])(method)

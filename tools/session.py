@@ -172,9 +172,13 @@ class Session:
         self._not_stepping()
         self.done.append(("", text))
         answer = self.runner.line(text)
+        self._see_the_end(text)
+        return answer
+
+    def _see_the_end(self, text: str) -> None:
+        """The end of main by its own ``exit`` is that of the session."""
         words = split(text).pos
         self.over = self._main_is_gone and words[words[0] == "main:" :][:1] == ["exit"]
-        return answer
 
     def _not_stepping(self) -> None:
         if self.stepper is not None:
@@ -196,6 +200,8 @@ class Session:
 
         The same seed and the same calls give the same machine, to the frame.
         """
+        if not self.done:
+            raise UsageError("there is nothing to undo: nothing has been done since boot")
         if not 0 < n <= len(self.done):
             raise UsageError(f"back goes 1 to {len(self.done)} steps, that is how many there were")
         self.tracing.close()
@@ -306,6 +312,7 @@ class Session:
         self.done.append(("step", text))
         yield from self.stepper.step(until)
         if self.stepper.answer is not None:
+            self._see_the_end(self.stepper.text)
             self.stepper = None
 
     def explain(self, text: str) -> Iterator[str]:

@@ -61,6 +61,8 @@ def test_help_for_an_operation(shell: Shell, capsys) -> None:
     out, _ = typed(shell, capsys, "help mbind")
     assert "Set the policy of a range" in out
     assert "mbind RANGE MODE MASK" in out
+    out, _ = typed(shell, capsys, "help nodes")
+    assert "nodes RANGE\n       nodes  " in out
 
 
 def test_machines(shell: Shell, capsys) -> None:
@@ -258,6 +260,22 @@ def test_a_step_shows_itself_in_the_prompt(shell: Shell, capsys) -> None:
     assert shell.prompt == "quad> "
 
 
+@pytest.mark.parametrize("line", ["step exit", "step main: exit"])
+def test_an_exit_that_is_stepped_through_ends_the_shell(shell: Shell, line: str) -> None:
+    assert shell.onecmd_plus_hooks(line) is True
+
+
+def test_an_alias_of_exit_ends_the_shell(shell: Shell) -> None:
+    shell.onecmd_plus_hooks("alias create bye exit")
+    assert shell.onecmd_plus_hooks("bye") is True
+
+
+def test_a_main_that_a_step_ended_is_replaced(shell: Shell, capsys) -> None:
+    out, err = typed(shell, capsys, "step state null:max", "getcpu")
+    assert out.splitlines() == ["timeout", "ret=0 node=0"]
+    assert err == "main took too long; a new one has been started\n"
+
+
 def test_nothing_to_step_through(shell: Shell, capsys) -> None:
     _, err = typed(shell, capsys, "step")
     assert err == "nothing to go on with; begin with: step migrate_pages self {0} {1}\n"
@@ -378,6 +396,17 @@ def test_a_lookalike_runs_a_program_of_the_host(shell: Shell, capsys, tmp_path: 
     assert err == f"numactl: execution of `{tmp_path}/nosuch.py': No such file or directory\n"
 
 
+@pytest.mark.parametrize("text", ["", "main = 3", "async def main(sys): pass"])
+def test_a_file_that_is_no_program(shell: Shell, capsys, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "it.py"
+    path.write_text(text)
+    for command in ("numactl -m 1", "taskset 1"):
+        _, err = typed(shell, capsys, f"{command} {path}")
+        assert len(err.split("\n")) <= 3
+        assert "Error" not in err
+        assert "main" in err or "function" in err
+
+
 def test_a_lookalike_is_undone_and_redone(shell: Shell, capsys) -> None:
     pid = shell.session.runner.main.pid
     _, err = typed(
@@ -411,6 +440,20 @@ def test_ctrl_c_ends_a_lookalike(shell: Shell, capsys) -> None:
     assert err == "Interrupt\n"
     out, _ = typed(shell, capsys, "getcpu")
     assert out.startswith("ret=")
+
+
+def test_ctrl_c_ends_a_program_of_the_host(shell: Shell, capsys, tmp_path: Path) -> None:
+    path = tmp_path / "loop.py"
+    path.write_text("import time\ndef main(sys):\n    while True:\n        time.sleep(0.01)\n")
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    _, err = typed(shell, capsys, f"numactl -m 1 {path}")
+    assert err == "Interrupt\n"
+    assert typed(shell, capsys, "getcpu", "py machine.check_invariants()") == ("ret=0 node=0\n[]\n", "")
+
+
+def test_ctrl_c_is_for_the_command_behind_a_pipe(shell: Shell, capsys) -> None:
+    out, err = typed(shell, capsys, "getcpu | (kill -INT $PPID; sleep 0.1; echo on)", "getcpu")
+    assert (out, err) == ("on\nret=0 node=0\n", "")
 
 
 def test_trace(shell: Shell, capsys, tmp_path) -> None:

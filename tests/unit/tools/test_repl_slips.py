@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from numalab.tools.repl import Shell
 
 from tests.unit.tools.shells import shell, typed
@@ -27,6 +29,38 @@ def test_an_obstacle_in_the_whole_address_space(shell: Shell, capsys) -> None:
     pinned = int(out.splitlines()[3].removeprefix("ret=0 pages="))
     assert pinned > 3
     assert out.splitlines()[4] == "ret=0 pages=1"
+
+
+def test_who_is_not_there(shell: Shell, capsys) -> None:
+    out, err = typed(shell, capsys, "spawn p", "p: exit", "p: getcpu")
+    assert (out, err) == ("ret=0\nret=0\n", "p: no such process (there are main)\n")
+
+
+def test_nothing_to_undo(shell: Shell, capsys) -> None:
+    assert typed(shell, capsys, "back") == (
+        "",
+        "there is nothing to undo: nothing has been done since boot\n",
+    )
+
+
+@pytest.mark.parametrize("command", ["ps", "ledger"])
+def test_words_that_mean_nothing(shell: Shell, capsys, command: str) -> None:
+    assert typed(shell, capsys, f"{command} x") == ("", f"usage: {command}\n")
+
+
+def test_names_of_files_may_be_quoted(shell: Shell, capsys, tmp_path: Path) -> None:
+    typed(shell, capsys, "getcpu", f'record "{tmp_path}/a b"', f'export "{tmp_path}/c d"')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a b", "c d"]
+    _, err = typed(shell, capsys, 'record ""', 'export ""')
+    assert err == "usage: record FILE\nusage: export DIR\n"
+    out, _ = typed(shell, capsys, "machine 'numa=fake=2 mem=64M'")
+    assert out.count("32 MiB") == 1
+
+
+def test_there_is_no_clipboard(shell: Shell, capsys, tmp_path: Path) -> None:
+    """cmd2 would tell in seven lines what to install."""
+    _, err = typed(shell, capsys, f"record {tmp_path}/x >")
+    assert err.count("\n") == 1
 
 
 def test_cat_keeps_empty_lines_and_bars(shell: Shell, capsys, tmp_path: Path) -> None:
@@ -72,3 +106,24 @@ def test_where_a_trace_cannot_go_is_said_at_once(shell: Shell, capsys, tmp_path:
         f"{tmp_path}: Is a directory",
         "nothing has been traced yet; begin with: trace on",
     ]
+
+
+def test_behind_a_pipe_may_be_anything(shell: Shell, capsys) -> None:
+    out, err = typed(
+        shell, capsys, "getcpu | printf '\\377'", "getcpu | true", "getcpu | nosuch 2>/dev/null", "getcpu"
+    )
+    assert (out, err) == ("\N{REPLACEMENT CHARACTER}\nret=0 node=0\n", "")
+
+
+def test_the_table_of_nodes_goes_through_pipes(shell: Shell, capsys, tmp_path: Path) -> None:
+    typed(shell, capsys, f"nodes > {tmp_path}/it", "alias create n nodes")
+    table = (tmp_path / "it").read_text()
+    assert table.startswith("node  CPUs")
+    assert typed(shell, capsys, "nodes", "n", "nodes # all") == (table * 3, "")
+
+
+def test_what_nobody_expected_is_one_line(shell: Shell, capsys, monkeypatch) -> None:
+    """Also in what cmd2 brings along."""
+    assert typed(shell, capsys, "history 999") == ("", "IndexError: list index out of range\n")
+    monkeypatch.setattr(shell.session, "operate", lambda text: {}["that"])
+    assert typed(shell, capsys, "getcpu", "engine") == ("batched\n", "KeyError: 'that'\n")
