@@ -24,7 +24,7 @@ int read_file(const char *path, char *text, size_t room)
 {
 	int fd = open(path, O_RDONLY);
 	size_t length = 0;
-	ssize_t n;
+	ssize_t n = 0;
 
 	if (fd < 0)
 		return -1;
@@ -32,7 +32,7 @@ int read_file(const char *path, char *text, size_t room)
 		length += n;
 	text[length] = 0;
 	close_after(fd);
-	return length;
+	return n < 0 && !length ? -1 : (int)length;
 }
 
 int write_file(const char *path, const char *text)

@@ -25,11 +25,13 @@ def slurp(actor: Actor, path: str) -> str | int:
     fd = actor.process.call("open", actor.path(path), _O_RDONLY, 0)
     if fd < 0:
         return fd
-    pieces, room = [], _BIG - 1
+    pieces, room, got = [], _BIG - 1, 0
     while room > 0 and (got := actor.process.call("read", fd, Memory.BIG, room)) > 0:
         pieces.append(actor.process.load(Memory.BIG, got))
         room -= got
     actor.process.call("close", fd)
+    if got < 0 and not pieces:
+        return got
     return b"".join(pieces).decode("latin-1").partition("\0")[0]
 
 
