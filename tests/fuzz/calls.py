@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tests.fuzz.world import HUGE_SIZES, HUGETLB_SIZES, SIZES, Actor, Region, World
 
-__all__ = ["CALLS", "QUIET", "Call"]
+__all__ = ["CALLS", "QUIET", "Call", "reached"]
 
 HEAP = "heap"
 GROUP = "/sys/fs/cgroup/t1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from tests.fuzz.calls import CALLS, QUIET, pool
+from tests.fuzz.calls import CALLS, QUIET, pool, reached
 from tests.fuzz.world import Actor, Region, World
 
 __all__ = ["generate"]
@@ -39,6 +39,7 @@ def generate(machine: str, seed: int) -> str:
         for region in actor.regions.values():
             world.say(actor, f"{'maps' if region.hazy else 'numa_maps'} {region.name}")
             world.say(actor, f"verify {region.name} 1")
+            reached(world, actor, region)
     return "\n".join(world.lines) + "\n"
 
 
@@ -67,4 +68,7 @@ def question(world: World, actor: Actor, region: Region) -> str:
         questions += [f"{asked} {part}" for asked in ("nodes", "nodes", "count", "numa_maps")]
         if region.name not in world.used & world.aged:
             questions.append(f"smaps {part}")
-    return world.rng.choice(questions)
+    asked = world.rng.choice(questions)
+    if asked.startswith("verify"):  # which may find pages to be made
+        reached(world, actor, region)
+    return asked
