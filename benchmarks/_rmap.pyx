@@ -41,9 +41,10 @@ cdef void walk_unsorted(memmap *m, mig_item **items, uint32_t n, bint unmap) noe
 
 cdef void walk(memmap *m, mig_item **items, uint32_t n, bint unmap, bint sort, bint copied) noexcept nogil:
     """walk_groups() for pages of one anon_vma: sorted or not, and by which of its two loops."""
+    cdef anon_c *anon = m.anon[items[0].anon]
     if sort:
         sort_items(items, n)
-        migrate_group(m, m.anon[items[0].anon], items, n, unmap, False, copied)
+        migrate_group(m, anon.vmas, anon.count, items, n, unmap, False, copied)
     else:
         walk_unsorted(m, items, n, unmap)
 

@@ -188,13 +188,12 @@ cdef bint many_copied(memmap *m, uint32_t areas, mig_item **items, uint32_t n, b
 
 
 cdef void migrate_group(memmap *m, vma_c **areas, uint32_t nr_areas, mig_item **items, uint32_t n, bint unmap,
-                        bint to_dst) noexcept nogil:
+                        bint to_dst, bint copied) noexcept nogil:
     """Every PTE of pages that share an anon_vma becomes a migration entry (unmap), or is made from one."""
     cdef rmap_page pages[RMAP_BATCH]
     cdef rmap_page *r
     cdef rmap_page *end = pages + n
     cdef uint32_t i, hits
-    cdef bint copied = many_copied(m, nr_areas, items, n, unmap)
     cdef vma_c *v
     cdef page *p
     for i in range(n):
@@ -303,7 +302,8 @@ cdef void walk_groups(memmap *m, mig_item **items, uint32_t n, int what) noexcep
         if anon != NULL:
             n_areas = rmap_areas(anon, items[a].index, items[b - 1].index, &areas)
             if what <= RMAP_TO_SRC:
-                migrate_group(m, areas, n_areas, items + a, b - a, unmap, what == RMAP_TO_DST)
+                migrate_group(m, areas, n_areas, items + a, b - a, unmap, what == RMAP_TO_DST,
+                              many_copied(m, n_areas, items + a, b - a, unmap))
             else:
                 for i in range(n_areas):
                     walk_vma(m, areas[i], items + a, b - a, what)
