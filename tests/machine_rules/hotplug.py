@@ -33,6 +33,10 @@ class HotplugRules(CpusetRules):
         if any(chosen.start <= pfn < chosen.end for pfn in self.isolated):
             return  # the test itself has pages there, and would be waited for
         offline = chosen.number in self.mem.offline_blocks
+        allowed = process.program.task.ctx.mems_allowed & self.mem.memory_nodes
+        home = 1 << chosen.nid if chosen.nid >= 0 else 0
+        if not offline and allowed & ~home == 0:
+            return  # pages go where the cpuset of him who asks allows it: he would try until a signal comes
         path = f"/sys/devices/system/memory/memory{chosen.number}/state"
         result = self.act(process, lambda sys: sys.write_file(path, word if offline else "offline"))
         stays = isinstance(result, int) and result < 0

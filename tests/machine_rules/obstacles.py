@@ -91,11 +91,11 @@ class ObstacleRules(Base):
             self.mem.page_cluster = window
 
     def in_swap_alone(self, process: Process, vpn: int, area: SwapArea) -> bool:
-        """Whether a page may be read, and nobody else has it, neither in memory nor in swap."""
+        """Whether a page may be read, and is nowhere but in swap, for nobody else. One of zeros is not read."""
         if not self.allowed(process, vpn, 1, READABLE):
             return False
         slot = self.slot(self.ptes(process, [vpn]).get(vpn, 0))
-        return slot is not None and int(area.map[slot]) == 1
+        return slot is not None and int(area.map[slot]) == 1 and not area.zeromap[slot]
 
     def fails(self, area: SwapArea, failing: bool) -> None:
         area.disk.failing = failing

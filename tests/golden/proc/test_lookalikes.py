@@ -37,6 +37,9 @@ class FromFiles:
     def read_file(self, path: str) -> str:
         return (self.directory / path.removeprefix("/")).read_text()
 
+    def listdir(self, path: str) -> list[str]:
+        return [entry.name for entry in (self.directory / path.removeprefix("/")).iterdir()]
+
     def getpid(self) -> int:
         return 1 + max(int(path.name) for path in (self.directory / "proc").glob("[0-9]*"))
 
