@@ -24,8 +24,7 @@ from numalab.mm._huge_memory cimport (
 )
 from numalab.mm._lru cimport (
     count_isolated, folio_deactivate, folio_set_swapbacked, is_lazyfree, isolate_batch, lru_add_batch, lru_check_holes,
-    lru_unlink_chunk,
-    page_free_prepare,
+    lru_unlink_chunk, page_free_prepare,
 )
 from numalab.mm._migrate cimport (
     MigrateStats, PHASE_COPY, PHASE_FLUSH, PHASE_UNMAP, REASON_ACCESSED, REASON_ACTIVE, REASON_DIRTY,

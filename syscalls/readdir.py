@@ -7,6 +7,7 @@ first read from its start; names that have gone since are left out.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 from numalab.arch.errno import EFAULT, EINVAL, ENOENT, ENOTDIR, KernelError
 from numalab.kernel.fs.file import File
@@ -18,9 +19,8 @@ from numalab.syscalls.uaccess import copy_to_user_upto
 
 __all__ = ["dirents", "getdents64"]
 
-_DIRENT = struct.Struct(
-    "<QqHB"
-)  # d_ino, d_off, d_reclen, d_type; the name follows, and zeros up to a multiple of 8
+_DIRENT = struct.Struct("<QqHB")
+"""d_ino, d_off, d_reclen, d_type; the name follows, and zeros up to a multiple of 8."""
 
 
 def getdents64(k: Kernel, task: Task, fd: int, dirent: int, count: int) -> int:
@@ -35,20 +35,26 @@ def getdents64(k: Kernel, task: Task, fd: int, dirent: int, count: int) -> int:
     with file.pos_lock:
         if not file.inode.nlink:
             raise KernelError(ENOENT)
-        data, ends = b"", {0: file.pos}
+        records: list[tuple[int, bytes]] = []
         for at, name, inode in _entries(file, file.inode):
             record = _record(at + 1, name, inode)
-            if len(data) + len(record) > room:
-                if not data:
+            if len(record) > room:
+                if not records:
                     raise KernelError(EINVAL)
                 break
-            data += record
-            ends[len(data)] = at + 1
-        done = copy_to_user_upto(task, dirent, data)
-        stored = max(end for end in ends if end <= done)
-        if data and not stored:
-            raise KernelError(EFAULT)
-        file.pos = ends[stored]
+            room -= len(record)
+            records.append((at + 1, record))
+        if not records:
+            return 0
+        left = copy_to_user_upto(task, dirent, b"".join(record for _, record in records))
+        stored = 0
+        for after, record in records:
+            left -= len(record)
+            if left < 0:
+                break
+            stored, file.pos = stored + len(record), after
+    if not stored:
+        raise KernelError(EFAULT)
     return stored
 
 
@@ -62,15 +68,17 @@ def dirents(data: bytes) -> list[str]:
     return names
 
 
-def _entries(file: File, directory: Directory) -> list[tuple[int, str, Inode]]:
-    """(position, name, inode) from the position of the open directory on."""
+def _entries(file: File, directory: Directory) -> Iterator[tuple[int, str, Inode]]:
+    """(position, name, inode) from the position of the open directory on. Nobody is looked up before he is needed."""
     if file.pos == 0 or file.opening.listed is None:
         file.opening.listed = [".", "..", *directory.names()]
     parent = file.f_path.parent
     fixed = {".": directory, "..": directory if parent is None else parent.inode}
-    listed = enumerate(file.opening.listed[file.pos :], file.pos)
-    found = ((at, name, fixed.get(name) or directory.lookup(name)) for at, name in listed)
-    return [(at, name, inode) for at, name, inode in found if inode is not None]
+    for at in range(file.pos, len(file.opening.listed)):
+        name = file.opening.listed[at]
+        inode = fixed.get(name) or directory.lookup(name)
+        if inode is not None:
+            yield at, name, inode
 
 
 def _record(off: int, name: str, inode: Inode) -> bytes:

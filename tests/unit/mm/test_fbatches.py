@@ -5,8 +5,6 @@ The recordings mlock-batches and populate-references show the same on a real ker
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from numalab.mm import _constants as c
@@ -22,14 +20,9 @@ from tests.mm_machine import PAGE, MmMachine
 AT = 0x10000000
 
 
-@pytest.fixture(params=[False, True], ids=["compiled", "twins"])
-def m(request: pytest.FixtureRequest) -> Iterator[MmMachine]:
-    with MmMachine("2x16M,cpus=2", twins=request.param) as machine:
-        yield machine
-        assert machine.check() == []
-        for mm in list(machine.mms):
-            machine.exit(mm)
-        assert machine.check() == []
+@pytest.fixture
+def m(either: MmMachine) -> MmMachine:
+    return either
 
 
 @pytest.fixture

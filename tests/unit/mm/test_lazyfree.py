@@ -4,8 +4,6 @@ lazyfree-*; here is what these do not reach.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
@@ -32,14 +30,9 @@ AT = 32 * HUGE
 MOVE_ALL = 4
 
 
-@pytest.fixture(params=[False, True], ids=["compiled", "twins"])
-def m(request: pytest.FixtureRequest) -> Iterator[MmMachine]:
-    with MmMachine("2x16M,cpus=2", twins=request.param) as machine:
-        yield machine
-        assert machine.check() == []
-        for mm in list(machine.mms):
-            machine.exit(mm)
-        assert machine.check() == []
+@pytest.fixture
+def m(either: MmMachine) -> MmMachine:
+    return either
 
 
 @pytest.fixture
