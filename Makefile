@@ -147,7 +147,8 @@ reliability: $(VENV)/.dev $(BUILT) ## empty nodes under load and faults, write d
 		$(if $(RESUME),--resume $(RESUME)) $(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(CALLS),--calls $(CALLS))
 
 pictures: $(VENV)/.dev $(BUILT) ## draw the pictures of docs/pictures anew
-	@$(PIP) --editable '.[lab]'
+	@command -v chromium >/dev/null || { echo "That needs Chromium. As root: $(apt) chromium"; exit 2; }
+	@$(PIP) --editable '.[pictures]'
 	@$(PY) -m tests.docs.pictures
 
 scale: $(VENV)/.dev $(BUILT) ## measure cost against size (5 GiB of host memory), and write docs/scale.md

@@ -1,7 +1,7 @@
 """Events for ui.perfetto.dev and chrome://tracing: the JSON form of the Trace Event Format, in virtual time.
 
 Each task has a track (kswapd is one): system calls, in them migrations and their passes, direct reclaim, and what it
-slept for. So do CPUs (who ran) and disks (one request after the other); how many pages of a node are free is a counter.
+slept for. So do CPUs (who ran) and disks (what they read and wrote); how many pages of a node are free is a counter.
 An event that is neither the beginning nor the end of something is an instant of its task.
 """
 
@@ -57,13 +57,24 @@ class _Tracks:
     requests: dict[int, deque[int]] = field(
         default_factory=lambda: defaultdict(deque)
     )  # by disk: when each came
-    free_at: dict[int, int] = field(default_factory=dict)  # by disk: when it was done with the last one
+    done: dict[int, dict[str, Any]] = field(default_factory=dict)  # by disk: the last slice on its track
 
-    def slice(self, process: int, thread: int, name: str, begin: int, end: int, args: dict[str, Any]) -> None:
+    def slice(
+        self, process: int, thread: int, name: str, begin: int, end: int, args: dict[str, Any]
+    ) -> dict[str, Any]:
+        tid = _FIRST[process] + thread
         self.out.append(
-            {"ph": "X", "pid": process, "tid": _FIRST[process] + thread, "name": name, "ts": begin, "dur": end - begin,
-             "args": args}
-        )  # fmt: skip
+            {
+                "ph": "X",
+                "pid": process,
+                "tid": tid,
+                "name": name,
+                "ts": begin,
+                "dur": end - begin,
+                "args": args,
+            }
+        )
+        return self.out[-1]
 
     def instant(self, process: int, thread: int, name: str, record: Record) -> None:
         self.out.append(
@@ -144,20 +155,25 @@ class _Tracks:
     def complete(self, record: Record) -> None:
         """A disk is done with its oldest request, which it began with when that came, or behind the one before it.
 
-        Of requests whose ends are seen together the last ones have no length: they are instants.
+        Requests whose ends are seen together are one slice.
         """
         dev = record.args["dev"]
         if not self.requests[dev]:
             return
-        begin = max(self.requests[dev].popleft(), self.free_at.get(dev, 0))
-        self.free_at[dev] = record.time
-        what = "write" if RWBS[record.args["rwbs"]] == "W" else "read"
-        pages = record.args["nr_sector"] // _PAGE_SECTORS
-        disk, name = list(self.requests).index(dev), f"{what} {pages} pages"
-        if begin < record.time:
-            self.slice(DISKS, disk, name, begin, record.time, _shown(record))
-        else:
-            self.instant(DISKS, disk, name, record)
+        came, last = self.requests[dev].popleft(), self.done.get(dev)
+        free_at = last["ts"] + last["dur"] if last else 0
+        if not last or free_at != record.time:
+            disk = list(self.requests).index(dev)
+            last = self.slice(
+                DISKS, disk, "", max(came, free_at), record.time, {"read": 0, "write": 0, "requests": 0}
+            )
+            self.done[dev] = last
+        did = last["args"]
+        did["write" if RWBS[record.args["rwbs"]] == "W" else "read"] += (
+            record.args["nr_sector"] // _PAGE_SECTORS
+        )
+        did["requests"] += 1
+        last["name"] = " and ".join(f"{what} {did[what]} pages" for what in ("read", "write") if did[what])
 
 
 def _shown(record: Record) -> dict[str, Any]:

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cmd2.rich_utils
 from rich._export_format import CONSOLE_SVG_FORMAT
@@ -24,7 +22,7 @@ from rich.text import Text
 from numalab.tools.repl import Shell
 
 from tests.docs.console import ROOT
-from tests.docs.timeline import draw
+from tests.docs.perfetto import draw
 
 PICTURES = ROOT / "docs/pictures"
 
@@ -77,12 +75,14 @@ PRESSURE = [
 ]  # fmt: skip
 
 
-def traced(lines: Sequence[str]) -> list[dict[str, Any]]:
-    """The events of the trace that these lines write into pressure.json."""
+def draw_trace() -> None:
+    """The trace that these lines write into pressure.json, and its migration from near."""
     with tempfile.TemporaryDirectory() as directory, contextlib.chdir(directory):
-        screen(lines, [])
-        events: list[dict[str, Any]] = json.loads(Path("pressure.json").read_text())["traceEvents"]
-    return events
+        screen(PRESSURE, [])
+        draw(
+            Path("pressure.json"),
+            {"": PICTURES / "trace.png", "migration*": PICTURES / "trace-migration.png"},
+        )
 
 
 def svg(text: Text, title: str) -> str:
@@ -105,7 +105,7 @@ def main() -> None:
         [compare, "compare", "--png", PICTURES / "compare.png", "examples/three_engines.py"],
         cwd=ROOT, check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
-    draw(traced(PRESSURE), PICTURES / "trace.png")
+    draw_trace()
 
 
 if __name__ == "__main__":

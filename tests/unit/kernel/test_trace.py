@@ -241,5 +241,11 @@ def test_perfetto_has_reclaim_and_the_disk(tmp_path) -> None:
     on = {(tracks[e["tid"]], e["name"]) for e in found if e["ph"] == "X" and "tid" in e}
     assert ("main", "direct reclaim") in on or ("kswapd0", "kswapd") in on
     assert any(track == "/dev/ram0" and name.startswith("write ") for track, name in on)
+    requests = [r for r in trace if r.name == "block_rq_complete"]
+    disk = [e for e in found if e["ph"] == "X" and e["pid"] == perfetto.DISKS]
+    assert sum(e["args"]["requests"] for e in disk) == len(requests)
+    assert sum(e["args"]["write"] for e in disk) == sum(r.args["nr_sector"] for r in requests) // 8
+    assert len({e["ts"] + e["dur"] for e in disk}) == len(disk) < len(requests)
+    assert min(e["dur"] for e in disk) > 0
     whole = json.loads((tmp_path / "it.json").read_text())
     assert len(whole["traceEvents"]) == len(found)
