@@ -26,7 +26,7 @@ from numalab.tools.scn.actor import Actor, Slot, Table
 from numalab.tools.scn.ops import OPERATIONS
 from numalab.tools.scn.ops.identity import CPU_SET, set_affinity
 from numalab.tools.scn.ops.look import TimedOut
-from numalab.tools.scn.ops.registry import check_keys
+from numalab.tools.scn.ops.registry import check_words
 from numalab.tools.scn.parse import ScriptError, script_lines, split
 from numalab.tools.scn.process import Process, Unsupported
 
@@ -76,10 +76,10 @@ class Seat:
     A message is an operation's text, or a function that is called with the actor, in its process.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self) -> None:
         self.inbox: deque[str | Callable[[Actor], None]] = deque()
         self.outbox: deque[str] = deque()
-        self.bell: WaitQueue[Task] = WaitQueue(f"operations for seat {number}")
+        self.bell: WaitQueue[Task] = WaitQueue("its next operation")
         self.task: Task | None = None
         self.actor: Actor | None = None
 
@@ -101,7 +101,7 @@ class Asked:
 class Runner:
     """One scenario on one machine.
 
-    over: ``main`` has ended, and nothing is carried out after that.  strict: a line with a ``key=value`` that its
+    over: ``main`` has ended, and nothing is carried out after that.  strict: a line with a word that its
     operation does not have is refused, which is for people; recorded scenarios have some, and answers to them.
     """
 
@@ -109,12 +109,12 @@ class Runner:
         self.kernel = machine.kernel
         self.strict = strict
         self.table = Table()
-        self.seats = [Seat(number) for number in range(len(self.table.slots))]
+        self.seats = [Seat() for _ in self.table.slots]
         self.start_main(machine)
 
     def start_main(self, machine: Machine) -> None:
         """Start ``main``, in place of one that was there. Raises KernelError when there is no room for it."""
-        seat = Seat(0)
+        seat = Seat()
 
         def scn(sys: Sys) -> None:  # its name becomes the process's: the recorder is called so
             self._main(sys)
@@ -162,7 +162,7 @@ class Runner:
         if number is None:
             return None
         if self.strict:
-            check_keys(split(body))
+            check_words(split(body))
         seat = self.seats[number]
         seat.inbox.append(self._reserve_slot(body) if body.startswith("spawn ") else body)
         return Asked(number, body, seat)

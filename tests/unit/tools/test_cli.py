@@ -64,18 +64,21 @@ def test_version(capsys) -> None:
 
 
 def test_a_scenario_prints_a_line_an_operation_and_exits_0(capfdbinary, program) -> None:
-    assert cli.main(["run", program(SCENARIO + "getcpu \N{BULLET}\n", "x.scn")]) == 0
+    assert cli.main(["run", program(SCENARIO + "unlink /\N{BULLET}\n", "x.scn")]) == 0
     captured = capfdbinary.readouterr()
     assert captured.out == (
         b"1 mmap a 2 => ret=0\n2 touch a w => ret=0\n3 nodes a => ret=0 nodes=0*2\n"
-        b"4 frobnicate => script-error=unknown-op:frobnicate\n5 getcpu \xe2\x80\xa2 => ret=0 node=0\n"
+        b"4 frobnicate => script-error=unknown-op:frobnicate\n5 unlink /\xe2\x80\xa2 => ret=-1 err=ENOENT\n"
     )
     assert captured.err == b""
 
 
-def test_a_key_that_an_operation_does_not_have_is_refused(capfdbinary, program) -> None:
+def test_a_word_that_an_operation_does_not_have_is_refused(capfdbinary, program) -> None:
     """A slip like `flag=MOVE` would otherwise look as if the kernel had moved nothing."""
-    text = "mmap a 2 flag=populate\nmmap a 2 flags=populate\ngetcpu k=v\nspawn p\np: nodes a x=1\nk=v\n"
+    text = (
+        "mmap a 2 flag=populate\nmmap a 2 flags=populate\ngetcpu k=v\nspawn p\np: nodes a x=1\nk=v\n"
+        "mlock a onfault\ngetcpu now\nwrite /tmp/f a b c\nmprotect a r w\n"
+    )
     assert cli.main(["run", program(text, "x.scn")]) == 0
     assert capfdbinary.readouterr().out.decode().splitlines() == [
         "1 mmap a 2 flag=populate => script-error=no-such-key:flag (mmap has kind, file, off, prot, at, flags)",
@@ -84,6 +87,10 @@ def test_a_key_that_an_operation_does_not_have_is_refused(capfdbinary, program) 
         "4 spawn p => ret=0",
         "5 p: nodes a x=1 => script-error=no-such-key:x (nodes has none)",
         "6 k=v => script-error=no-operation:k=",
+        "7 mlock a onfault => script-error=too-many-words:onfault (mlock takes RANGE)",
+        "8 getcpu now => script-error=too-many-words:now (getcpu takes none)",
+        "9 write /tmp/f a b c => ret=-1 err=ENOENT",
+        "10 mprotect a r w => script-error=too-many-words:w (mprotect takes RANGE PROT)",
     ]
 
 
@@ -304,13 +311,14 @@ def test_a_trace_that_cannot_be(capsys, program, words: list[str]) -> None:
 
 
 def test_a_slip_costs_no_trace(capsys, program, tmp_path: Path) -> None:
-    """What cannot be run is one line, and the trace of another day is still there."""
-    old = tmp_path / "old.json"
+    """What cannot be run is one line, leaves no file, and the trace of another day is still there."""
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
     old.write_text("dear to me")
-    for words in (["-o", str(old)], []):
+    for words in (["-o", str(old)], ["-o", str(new)], []):
         assert cli.main(["trace", *words, "nosuch.scn"]) == 2
         assert capsys.readouterr().err == "numalab: nosuch.scn: No such file or directory\n"
     assert old.read_text() == "dear to me"
+    assert not new.exists()
 
 
 def test_a_shell_without_input_ends_without_a_word() -> None:

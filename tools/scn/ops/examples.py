@@ -17,7 +17,7 @@ EXAMPLES = {
     "eat": "eat full 1 64",
     "exec": "exec",
     "exit": "exit",
-    "fallocate": "fallocate /tmp/f 0 8192 punch",
+    "fallocate": "fallocate /tmp/f 0 2 flags=punch_hole|keep_size",
     "file": "file /tmp/f 8",
     "fill": "fill a 7",
     "fsync": "fsync /mnt/f",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from numalab.tools.scn.actor import Actor
 from numalab.tools.scn.parse import Line, ScriptError
 
-__all__ = ["OPERATIONS", "Operation", "check_keys", "operation"]
+__all__ = ["OPERATIONS", "Operation", "check_words", "operation"]
 
 Perform = Callable[[Actor, Line], str]
 
@@ -42,6 +42,11 @@ class Operation:
         return re.findall(r"\[(\w+)=", self.usage)
 
     @property
+    def words(self) -> list[str]:
+        """What may follow the name without a ``=``; behind one with ``..`` may stand any number."""
+        return [word for word in self.usage.split() if "=" not in word]
+
+    @property
     def family(self) -> str:
         """The module that it stands in."""
         return self.perform.__module__.rpartition(".")[2]
@@ -60,11 +65,15 @@ def operation(name: str, usage: str) -> Callable[[Perform], Perform]:
     return register
 
 
-def check_keys(line: Line) -> None:
-    """Raises ScriptError for a ``key=value`` that its operation knows nothing of: the recorder passes it over."""
+def check_words(line: Line) -> None:
+    """Raises ScriptError for words that their operation knows nothing of: the recorder passes them over."""
     known = OPERATIONS.get(line.pos[0]) if line.pos else None
     for key, _ in line.kv:
         if not line.pos:
             raise ScriptError(f"no-operation:{key[:40]}=")
         if known is not None and key not in known.keys:
             raise ScriptError(f"no-such-key:{key[:40]} ({known.name} has {', '.join(known.keys) or 'none'})")
+    words = known.words if known is not None else ["any.."]
+    if len(line.pos) - 1 > len(words) and not any(re.search(r"\w\.\.", word) for word in words):
+        takes = " ".join(words) or "none"
+        raise ScriptError(f"too-many-words:{line.pos[len(words) + 1][:40]} ({line.pos[0]} takes {takes})")
