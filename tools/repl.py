@@ -109,6 +109,10 @@ class Shell(cmd2.Cmd):
         stepper = self.session.stepper
         self.prompt = f"{self.session.name}{f' ({stepper.next})' if stepper else ''}> "
 
+    def _say_off(self, watching: list[str]) -> None:
+        for name in watching:
+            self.poutput(f"{name} is off: it ended with its machine")
+
     # Operations.
 
     def onecmd_plus_hooks(self, line: str, **options: Any) -> bool:
@@ -327,7 +331,7 @@ class Shell(cmd2.Cmd):
 
         Example: back 2
         """
-        word = statement.args.strip() or "1"
+        word, watching = statement.args.strip() or "1", self.session.watching
         try:
             undone = self.session.back(int(word) if word.isdecimal() else 0)
         except UsageError as error:
@@ -336,6 +340,7 @@ class Shell(cmd2.Cmd):
         self._name()
         for line in undone:
             self.poutput(f"undone: {line}")
+        self._say_off(watching)
 
     def do_record(self, statement: cmd2.Statement) -> None:
         """Write what was done since boot into a file, as a scenario for `numalab run`.
@@ -360,7 +365,7 @@ class Shell(cmd2.Cmd):
 
         Example: machine 4x512M
         """
-        spec = strip_quotes(statement.args.strip())
+        spec, watching = strip_quotes(statement.args.strip()), self.session.watching
         if spec:
             try:
                 self.session.reboot(spec)
@@ -369,6 +374,7 @@ class Shell(cmd2.Cmd):
                 return
             finally:
                 self._name()
+            self._say_off(watching)
         self.poutput(self.session.description)
 
     def do_engine(self, statement: cmd2.Statement) -> None:

@@ -93,6 +93,7 @@ class Session:
         self.stepper: Stepper | None = None
         self.done: list[tuple[str, str]] = []
         self.tracing = trace.Tracing(machine)
+        self._stracing = False
         machine.explain_calls()
         # Python's own exit() closes the terminal as well.
         self.names: dict[str, Any] = {"machine": self.machine, "exit": _leave, "quit": _leave}
@@ -105,6 +106,11 @@ class Session:
         old, tracing = self.machine, self.tracing
         self._boot(spec)
         _switch_off(old, tracing)
+
+    @property
+    def watching(self) -> list[str]:
+        """Which of strace and trace are on; they end with the machine."""
+        return [name for name, on in (("strace", self._stracing), ("trace", self.tracing.on)) if on]
 
     def close(self) -> None:
         """Switch the machine off. Raises UsageError: its trace cannot be written."""
@@ -327,9 +333,11 @@ class Session:
             raise UsageError(f"{error}; usage: {strace.USAGE}") from None
         try:
             if words == ["off"]:
+                self._stracing = False
                 self.machine.strace(False)
             elif words[:1] == ["on"]:
                 strace.start(self.machine, strace.parse(words[1:]))
+                self._stracing = True
             else:
                 raise UsageError(f"usage: {strace.USAGE}")
         except OSError as error:

@@ -7,6 +7,7 @@ file whose name ends in ``.json`` is for ui.perfetto.dev, another is text as /sy
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sys
 from argparse import ArgumentParser
@@ -57,9 +58,12 @@ def _save(trace: Trace, path: str) -> str:
 
 def _check(path: str) -> None:
     """Whether a trace can be written there is better known before it is recorded. Raises UsageError."""
+    is_new = not os.path.lexists(path)
     try:
         with open(path, "a"):
             pass
+        if is_new:
+            os.unlink(path)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
 
@@ -95,13 +99,13 @@ def _finish(trace: Trace, output: str | None) -> None:
 
 
 class Tracing:
-    """The shell's trace: on, off, show."""
+    """The shell's trace. on: whether it is."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._trace: Trace | None = None
         self._path: str | None = None
-        self._on = False
+        self.on = False
 
     def command(self, text: str) -> Iterator[str]:
         """What is typed behind ``trace``; the lines to print. Raises UsageError."""
@@ -115,7 +119,7 @@ class Tracing:
             return self._off(self._trace) if words == ["off"] else self._trace.text()
         if words[:1] != ["on"]:
             raise UsageError(f"usage: {USAGE}")
-        if self._on:
+        if self.on:
             raise UsageError("events are being recorded already; end it with: trace off")
         parser = _Parser(prog="trace", add_help=False)
         add_options(parser)
@@ -124,7 +128,7 @@ class Tracing:
         if options.file is not None:
             _check(options.file)
         self._trace, self._path = _start(self._machine, options.events), options.file
-        self._on = True
+        self.on = True
         return iter(())
 
     def close(self) -> None:
@@ -134,6 +138,6 @@ class Tracing:
 
     def _off(self, trace: Trace) -> Iterator[str]:
         trace.stop()
-        self._on = False
+        self.on = False
         path, self._path = self._path, None
         yield _size(trace) if path is None else _save(trace, path)

@@ -99,6 +99,18 @@ def test_a_trace_that_is_on_is_not_lost(shell: Shell, capsys, tmp_path: Path) ->
     assert third.read_text().startswith("# tracer")
 
 
+def test_what_ends_with_its_machine_is_said(shell: Shell, capsys) -> None:
+    ended = [f"{name} is off: it ended with its machine" for name in ("strace", "trace")]
+    out, _ = typed(shell, capsys, "getcpu", "strace on -c", "trace on", "back")
+    assert out.splitlines()[1:] == ["undone: getcpu", *ended]
+    out, _ = typed(shell, capsys, "strace on", "trace on", "machine dual")
+    assert out.splitlines()[:-1] == ended
+    out, _ = typed(
+        shell, capsys, "strace on", "strace off", "trace on", "trace off", "machine 3x64M", "machine"
+    )
+    assert "is off" not in out
+
+
 def test_where_a_trace_cannot_go_is_said_at_once(shell: Shell, capsys, tmp_path: Path) -> None:
     out, err = typed(shell, capsys, f"trace on {tmp_path}", "trace off")
     assert out == ""
