@@ -71,7 +71,7 @@ check: lint wheel ## all that must hold before a commit, 15 minutes at most
 	NUMALAB_HYPOTHESIS=ci $(PYTEST) -m "not (long or wheel)"
 
 check-long: lint wheel ## as check, with new random examples and the long tests, 60 minutes at most
-	NUMALAB_HYPOTHESIS=night $(PYTEST) -m "not wheel"
+	NUMALAB_HYPOTHESIS=night $(PYTEST) -o faulthandler_timeout=3000 -m "not wheel"
 
 # Debian's own numactl and numastat, to be pointed at a machine. Where they cannot be had, that test is skipped.
 .PHONY: real-tools

@@ -14,7 +14,7 @@ settings.register_profile("fast", max_examples=25, stateful_step_count=30, deadl
 settings.register_profile("ci", max_examples=200, stateful_step_count=50, deadline=None, derandomize=True)
 settings.register_profile(
     "night",
-    max_examples=5000,
+    max_examples=1000,
     stateful_step_count=100,
     deadline=None,
     print_blob=True,
