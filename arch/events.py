@@ -54,6 +54,10 @@ def _signed(value: int) -> str:
     return str(value - (1 << 64) if value >> 63 else value)
 
 
+def _short(value: int) -> str:
+    return str(value - (1 << 16) if value >> 15 else value)
+
+
 def _page(pfn: int) -> str:
     return f"{VMEMMAP_START + 64 * pfn:016x}"
 
@@ -205,7 +209,7 @@ EVENTS = (
         "oom",
         "mark_victim",
         "pid={pid} comm={comm} total-vm={total_vm}kB anon-rss={anon_rss}kB file-rss:{file_rss}kB "
-        "shmem-rss:{shmem_rss}kB uid={uid} pgtables={pgtables}kB oom_score_adj=0",
+        "shmem-rss:{shmem_rss}kB uid={uid} pgtables={pgtables}kB oom_score_adj={oom_score_adj}",
         (
             Field("pid", 0, _plain, 0, 32),
             Field("uid", 0, _plain, 32, 32),
@@ -214,7 +218,8 @@ EVENTS = (
             Field("anon_rss", 3),
             Field("file_rss", 4),
             Field("shmem_rss", 5),
-            Field("pgtables", 6),
+            Field("pgtables", 6, _plain, 0, 48),
+            Field("oom_score_adj", 6, _short, 48, 16),
         ),
     ),
     Event(

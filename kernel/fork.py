@@ -100,9 +100,7 @@ def copy_process(k: Kernel, parent: Task, program: Program, flags: int = SIGCHLD
         mm=mm,
         mm_users=users,
         parent=parent.parent if flags & (CLONE_PARENT | CLONE_THREAD) else parent,
-        signal=parent.signal
-        if thread
-        else Signal(pgid=parent.signal.pgid, rlimits=dict(parent.signal.rlimits)),
+        signal=parent.signal if thread else _copy_signal(parent.signal),
         sighand=parent.sighand if flags & CLONE_SIGHAND else parent.sighand.copy(),
         files=files,
         fs=parent.fs if flags & CLONE_FS else replace(parent.fs),
@@ -117,6 +115,16 @@ def copy_process(k: Kernel, parent: Task, program: Program, flags: int = SIGCHLD
     k.hw.trace(EV_SCHED_PROCESS_FORK, parent.comm, parent.pid, task.comm, task.pid)
     _add_task(k, task, program)
     return task
+
+
+def _copy_signal(signal: Signal) -> Signal:
+    """copy_signal(): what a child process has from its parent."""
+    return Signal(
+        pgid=signal.pgid,
+        rlimits=dict(signal.rlimits),
+        oom_score_adj=signal.oom_score_adj,
+        oom_score_adj_min=signal.oom_score_adj_min,
+    )
 
 
 def _dup_ctx(ctx: AllocCtx) -> AllocCtx:

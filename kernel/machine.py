@@ -129,6 +129,7 @@ def _shut_down(k: Kernel) -> None:
     k.sched.switch_watchers.clear()
     k.tracers.clear()
     k.mem.wake_kswapd = k.mem.node_states_changed = lambda nodes: None
+    k.mem.out_of_memory = lambda nodes: False
     k.mem.swap_areas.clear()
     k.pids.clear()
     k.kswapd.clear()

@@ -14,6 +14,7 @@ from numalab.kernel.fs.block import add_disks
 from numalab.kernel.fs.tree import build_tree
 from numalab.kernel.hotplug import hotplug_init
 from numalab.kernel.kswapd import kswapd_init
+from numalab.kernel.oom import oom_init
 from numalab.kernel.sched import Scheduler
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import KTHREADD_PID
@@ -55,6 +56,7 @@ def start_kernel(
     create_init(k)
     create_kthread(k, "kthreadd", pid=KTHREADD_PID)
     kswapd_init(k)
+    oom_init(k)
     hotplug_init(k)
     fork_init(k)
     build_tree(k)

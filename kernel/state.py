@@ -66,6 +66,7 @@ class Kernel:
     memhp_default_online_type: str = "online"
     kswapd: dict[int, Task] = field(default_factory=dict)  # by node
     demotion_enabled: bool = False  # reclaim does not demote yet
+    oom_kill_allocating_task: int = 0
     abandoned: list[MmStruct | None] = field(default_factory=list)  # by tasks that the kernel failed (oops)
     closed: bool = False
     syscall_cost: int = 0

@@ -66,10 +66,12 @@ class MmUsers:
     """What the tasks that use one address space share besides the memory: mm_users and the flags of mm_struct.
 
     dumpable: SUID_DUMP_USER (1) or not (0, 2), which guards the process against others that want to look into it.
+    oom_skip: MMF_OOM_SKIP, memory that has been taken away as far as it can be.
     """
 
     users: int = 1
     dumpable: int = 1
+    oom_skip: bool = False
 
 
 @dataclass
@@ -86,6 +88,12 @@ class Signal:
     group_exit_code: int | None = None  # set when the whole process is ending: every thread leaves with it
     rlimits: dict[int, tuple[int, int]] = field(default_factory=dict)  # (soft, hard) of those that were set
     wait_chldexit: WaitQueue[Task] = field(default_factory=lambda: WaitQueue("a child to end"))
+    # How far /proc/PID/oom_score_adj moves the choice of who is killed, and how far down it may go without
+    # CAP_SYS_RESOURCE; whether this process was chosen; whether it asks for so much that it shall be (swapoff).
+    oom_score_adj: int = 0
+    oom_score_adj_min: int = 0
+    oom_victim: bool = False
+    oom_origin: bool = False
     # Faults of children that were waited for (getrusage's RUSAGE_CHILDREN).
     child_min_flt: int = 0
     child_maj_flt: int = 0

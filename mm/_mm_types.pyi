@@ -61,6 +61,7 @@ class MemMap:
     preempt: Callable[[Point, int], None] | None
     unflushed: list[Callable[[], None]]
     wake_kswapd: Callable[[int], None]
+    out_of_memory: Callable[[int | None], bool]
     node_states_changed: Callable[[int], None]
     zone_rows: ZoneRows
     isolate_zone: int  # the zone of what is isolated or offline, -1 = there is none yet

@@ -94,7 +94,7 @@ VM_EVENTS = (
     "swap_ra", "swap_ra_hit",
     "pgscan_kswapd", "pgscan_direct", "pgsteal_kswapd", "pgsteal_direct", "pgreuse", "pgrefill",
     "thp_fault_alloc", "thp_fault_fallback", "thp_collapse_alloc", "thp_collapse_alloc_failed", "thp_split_page",
-    "thp_split_pmd", "thp_migration_success", "thp_migration_fail", "thp_migration_split",
+    "thp_split_pmd", "thp_migration_success", "thp_migration_fail", "thp_migration_split", "oom_kill",
 )  # fmt: skip
 
 
@@ -115,6 +115,7 @@ def build(hw: Hardware, *, twins: bool = False, debug_vm: bool = False) -> MemMa
     mem.preempt = None
     mem.unflushed = []
     mem.wake_kswapd = lambda nodes: None
+    mem.out_of_memory = lambda nodes: False
     mem.node_states_changed = lambda nid: None
     mem.hotplug_lock = Mutex(mem, "memory hotplug")
     mem.page_cluster = topology.boot["page_cluster"]

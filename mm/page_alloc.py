@@ -33,14 +33,14 @@ def drain_all_pages(mem: MemMap) -> int:
 class Slowpath:
     """One request's way through the slow path: each step may free something, and the request is then tried again.
 
-    nodes: those the request may take frames from. Made anew for each request; ``progress()`` starts over after the
-    kernel got further.
+    targets: those of a migration, which gives up rather than have somebody killed (__GFP_RETRY_MAYFAIL); by default
+    frames may come from all nodes. Made anew for each request; ``progress()`` starts over after the kernel got further.
     """
 
-    def __init__(self, mem: MemMap, ctx: AllocCtx, nodes: int | None = None) -> None:
+    def __init__(self, mem: MemMap, ctx: AllocCtx, targets: int | None = None) -> None:
         self._mem = mem
         self._ctx = ctx
-        self._nodes = mem.memory_nodes if nodes is None else nodes
+        self._targets = targets
         self.progress()
 
     def progress(self) -> None:
@@ -48,14 +48,16 @@ class Slowpath:
         self._drained = False
         self._no_progress_loops = 0
 
-    def reclaim(self, nodes: int | None = None) -> None:
+    def reclaim(self, bound: int | None = None) -> None:
         """Free something, or have reason to hope that it will be so next time; else raise OutOfMemory.
 
-        Frames in per-CPU sets and pages that wait in per-CPU LRU batches belong to nobody: they come first.
-        nodes: this time only these.
+        Frames in per-CPU sets and pages that wait in per-CPU LRU batches belong to nobody: they come first. When
+        nothing can be reclaimed, somebody else may be killed for it.
+        bound: the nodes that a policy binds the request to, None = any.
         """
         mem = self._mem
-        nodes = (self._nodes if nodes is None else nodes) & self._ctx.mems_allowed
+        wanted = bound if bound is not None else self._targets
+        nodes = (mem.memory_nodes if wanted is None else wanted) & self._ctx.mems_allowed
         mem.wake_kswapd(nodes)
         if not self._drained:
             self._drained = True
@@ -65,7 +67,9 @@ class Slowpath:
         if try_to_free_pages(mem, self._ctx.cpu, nodes):
             self._no_progress_loops = 0
         elif not self._should_reclaim_retry(nodes):
-            raise OutOfMemory
+            if self._targets is not None or not mem.out_of_memory(bound):
+                raise OutOfMemory
+            self.progress()
         drain_all_pages(mem)
 
     def _should_reclaim_retry(self, nodes: int) -> bool:

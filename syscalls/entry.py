@@ -23,7 +23,7 @@ from typing import TypeVar
 from numalab.arch._hw import EV_SYS_ENTER, EV_SYS_EXIT
 from numalab.arch.errno import ENOMEM, ENOSYS, KernelError
 from numalab.kernel.exit import exit_to_user_mode, oops
-from numalab.kernel.oom import out_of_memory
+from numalab.kernel.oom import pagefault_out_of_memory
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import Task, TaskExit
 from numalab.mm.memory import OutOfMemory
@@ -141,7 +141,7 @@ def _call(
         return -error.errno
     except OutOfMemory:
         # No frame for a page that the call had to touch: the task dies on its way back and never sees the result.
-        out_of_memory(k, task)
+        pagefault_out_of_memory(k, task)
         return -ENOMEM
 
 
@@ -155,7 +155,7 @@ def on_behalf(k: Kernel, task: Task, work: Callable[[], T]) -> T:
     except KernelError:
         raise
     except OutOfMemory:
-        out_of_memory(k, task)
+        pagefault_out_of_memory(k, task)
         exit_to_user_mode(k, task)
         raise AssertionError("a task went on that was killed") from None
     except Exception as bug:  # noqa: BLE001

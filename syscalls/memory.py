@@ -12,7 +12,7 @@ from operator import index
 from typing import Concatenate, ParamSpec, TypeVar
 
 from numalab.kernel.exit import exit_to_user_mode, force_sig_fault, oops
-from numalab.kernel.oom import out_of_memory
+from numalab.kernel.oom import pagefault_out_of_memory
 from numalab.kernel.signal import SIGSEGV, SigInfo
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import Task
@@ -93,7 +93,7 @@ class UserMemory:
             except UserFault as fault:
                 force_sig_fault(k, task, SigInfo(fault.signo, fault.code, fault.addr))
             except OutOfMemory:
-                out_of_memory(k, task)
+                pagefault_out_of_memory(k, task)
                 exit_to_user_mode(k, task)
             except Exception as bug:  # noqa: BLE001
                 oops(k, task, bug)

@@ -52,7 +52,12 @@ def swapoff(k: Kernel, task: Task, path: int) -> int:
     area = swapfile.swap_area_on(k.mem, inode.disk) if isinstance(inode, BlockDevice) else None
     if area is None:
         raise KernelError(EINVAL)
-    swapfile.swapoff(k.mem, area, k.mms, task.ctx)
+    # Whoever wants all that back is the first to go if there is no room for it (set_current_oom_origin()).
+    task.signal.oom_origin = True
+    try:
+        swapfile.swapoff(k.mem, area, k.mms, task.ctx)
+    finally:
+        task.signal.oom_origin = False
     return 0
 
 

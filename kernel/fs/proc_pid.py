@@ -5,7 +5,7 @@ about the process; here is who may see them, and the rest.  A directory is made 
 has to be kept in step.
 
     status, stat, statm, comm, cmdline,
-    cgroup, cpuset                        for everybody
+    cgroup, cpuset, oom_score(_adj)       for everybody
     maps, smaps, smaps_rollup, numa_maps  for who may look into the process (ptrace.py), checked when they are opened
     pagemap                               the same, and 0400 besides; without CAP_SYS_ADMIN frame numbers read as 0
     task                                  all of these for each thread
@@ -24,6 +24,8 @@ from numalab.kernel.fs.inode import Directory, Inode, Opening, PseudoFile
 from numalab.kernel.fs.proc_pid_status import proc_pid_stat, proc_pid_statm, proc_pid_status
 from numalab.kernel.fs.seq import lines
 from numalab.kernel.fs.super import SuperBlock
+from numalab.kernel.fs.sysfs_mm import kstrtoint
+from numalab.kernel.oom import oom_score, set_oom_score_adj
 from numalab.kernel.ptrace import ptrace_may_access
 from numalab.kernel.state import Kernel
 from numalab.kernel.task import Task
@@ -35,6 +37,7 @@ __all__ = ["PidDirectory"]
 
 PAGE_SIZE = 4096
 _PFN_MASK = (1 << 55) - 1
+_LONG = -(1 << 63), (1 << 63) - 1
 
 
 class TidDirectory(Directory):
@@ -58,6 +61,12 @@ class TidDirectory(Directory):
             "cmdline": PseudoFile(0o444, lambda opening: "" if task.mm is None else task.comm + "\0"),
             "cgroup": PseudoFile(0o444, lambda opening: _cgroup(task)),
             "cpuset": PseudoFile(0o444, lambda opening: task.cpuset.cgroup.path + "\n"),
+            "oom_score": PseudoFile(0o444, lambda opening: f"{oom_score(k, task)}\n"),
+            "oom_score_adj": PseudoFile(
+                0o644,
+                lambda opening: f"{task.signal.oom_score_adj}\n",
+                lambda opening, text: set_oom_score_adj(k, task, kstrtoint(text.strip(), *_LONG)),
+            ),
             "maps": _MmFile(k, task, 0o444, _maps),
             "numa_maps": _MmFile(k, task, 0o444, _numa_maps),
             "smaps": _MmFile(k, task, 0o444, _smaps),

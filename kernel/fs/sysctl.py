@@ -43,6 +43,10 @@ def add_sysctl(k: Kernel, proc: Directory) -> None:
         proc.add(f"sys/{name}", _file(_fixed(value)))
     for name, attribute in (("swappiness", "swappiness"), ("page-cluster", "page_cluster")):
         proc.add(f"sys/vm/{name}", _number(k.mem, attribute, partial(_value, attribute)))
+    proc.add(
+        "sys/vm/oom_kill_allocating_task",
+        _number(k, "oom_kill_allocating_task", lambda text: _int(text, -INT_MAX - 1, INT_MAX)),
+    )
     proc.add("sys/vm/max_map_count", _number(k.mem, "max_map_count", lambda text: _int(text, 0, INT_MAX)))
     proc.add("sys/kernel/threads-max", _number(k, "max_threads", lambda text: _int(text, 1, MAX_THREADS)))
     proc.add("sys/vm/lowmem_reserve_ratio", _file(lambda: "\t".join(map(str, (*LOWMEM_RESERVE_RATIO, 0)))))

@@ -151,6 +151,7 @@ class Trial:
         with self.failing.planted(), numalab.boot("2x8M", twins=True) as machine:
             k, sched = machine.kernel, machine.sched
             self.running = lambda: sched.current.pid if sched.current is not None else 0
+            k.oom_kill_allocating_task = 1  # so that it is the child who ends, not the parent, who has more
             k.mem.hstate.set_max_huge_pages(k.init.ctx, 1, -1, k.mem.memory_nodes)
             before = sum(machine.node_pages(nid)[1] for nid in (0, 1))
             assert machine.run(self.parent) == 0

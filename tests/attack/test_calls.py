@@ -93,6 +93,7 @@ class Witness:
         self.undisturbed = 0
 
     def program(self, sys: Sys) -> None:
+        sys.task.signal.oom_score_adj = -1000
         places = [
             sys.mmap(self.PAGES * PAGE),
             sys.mmap(self.PAGES * PAGE, flags=abi.MAP_SHARED | abi.MAP_ANONYMOUS),
