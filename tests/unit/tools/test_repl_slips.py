@@ -22,6 +22,43 @@ def test_a_key_that_is_none(shell: Shell, capsys) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("mbind a bind {1} flags=move", "no-such-word:move (flags has STRICT, MOVE, MOVE_ALL)"),
+        ("mmap b 2 flags=hugetlb,huge", "no-such-word:huge (flags has noreserve, populate, nonblock, "),
+        ("mbind a bindd|static {1}", "no-such-word:bindd (MODE has default, preferred, bind, "),
+        ("madvise a frree", "no-such-word:frree (ADVICE has normal, random, "),
+        ("touch a x", "no-such-word:x (touch has r, w)"),
+        ("fill a one", "no-number:one (SEED is one, such as 1)"),
+        ("disks latency=5ms", "no-number:5ms (latency is one, such as 1)"),
+        ("touch a w faults=yes", "no-number:yes (faults is one, such as 1)"),
+        ("mmap b 4k", "no-length:4k (write 8 for pages, 100b, 64K or 2M)"),
+        ("mmap b 1 off=1G", "no-length:1G (write 8 for pages, 100b, 64K or 2M)"),
+        ("fill a+1:4k", "no-length:4k (write 8 for pages, 100b, 64K or 2M)"),
+        ("migrate_pages self {0 {1}", "bad-mask:{0 (FROM is such as {0,2-3})"),
+    ],
+)
+def test_a_value_that_is_none(shell: Shell, capsys, line: str, told: str) -> None:
+    """The recorder counts such a word as 0, or reads it to its first wrong character."""
+    out, err = typed(shell, capsys, "mmap a 2", "touch a w", line, "nodes a")
+    assert out.splitlines() == ["ret=0", "ret=0", "ret=0 nodes=0*2"]
+    assert err.splitlines()[0].startswith(f"script-error={told}")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "mbind a bind|static {0-1,3} flags=MOVE|0x1", "mmap b 0x2 flags=populate|noreserve prot=-", "mmap b 8192b",
+        "madvise a 4", "mlockall current|future", "madvise a dontneed|normal", "touch a+1:4K r faults=1",
+        "mbind a default {}", "sleep 1", "mmap b max", "rlimit_memlock max",
+    ],
+)  # fmt: skip
+def test_values_that_are_some(shell: Shell, capsys, line: str) -> None:
+    out, err = typed(shell, capsys, "mmap a 2", line)
+    assert (err, out.count("ret=")) == ("", 2)
+
+
 def test_an_obstacle_in_the_whole_address_space(shell: Shell, capsys) -> None:
     """Nobody looks through the 2**52 pages of it, nor behind the areas' ends."""
     out, _ = typed(shell, capsys, "mmap a 8", "touch a+2:3 w", "obstacle lock a+3", "obstacle pin null:max",

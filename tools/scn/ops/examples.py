@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["EXAMPLES"]
 
 EXAMPLES = {
-    "brk": "brk h 40960",
+    "brk": "brk h 40K",
     "cat": "cat /proc/self/status grep=Mems_allowed_list",
     "cgjoin": "cgjoin /sys/fs/cgroup",
     "clear": "clear",
@@ -38,7 +38,7 @@ EXAMPLES = {
     "mount_tmpfs": "mount_tmpfs /media mpol=bind:1",
     "move_pages": "move_pages self a+0:2 1",
     "mprotect": "mprotect a+0:4 r",
-    "mremap": "mremap a 65536 flags=maymove",
+    "mremap": "mremap a 64K flags=maymove",
     "msync": "msync a sync",
     "munlock": "munlock a",
     "munlockall": "munlockall",
@@ -51,7 +51,7 @@ EXAMPLES = {
     "pread": "pread /tmp/f 0 64",
     "process_madvise": "process_madvise self a pageout",
     "pwrite": "pwrite /tmp/f 0 64",
-    "rlimit_memlock": "rlimit_memlock 65536",
+    "rlimit_memlock": "rlimit_memlock 64K",
     "rmdir": "rmdir /sys/fs/cgroup/g",
     "samepfn": "samepfn a mark",
     "set_home_node": "set_home_node a 1",

@@ -95,7 +95,7 @@ def dumpable(actor: Actor, line: Line) -> str:
 
 @operation("drop_cap", "sys_nice|sys_ptrace|sys_admin|sys_resource|ipc_lock|all")
 def drop_cap(actor: Actor, line: Line) -> str:
-    """Give up a capability, effective and permitted; any other word gives up all of them."""
+    """Give up a capability, effective and permitted, or ``all`` of them."""
     line.need(2)
     header, data = Memory.WORDS, Memory.WORDS + 8
     actor.store_words("<Ii6I", _CAPABILITY_VERSION_3, 0, *[0] * 6)

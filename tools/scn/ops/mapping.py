@@ -47,8 +47,8 @@ def mmap(actor: Actor, line: Line) -> str:
     """Map memory and give it a name.
 
     mmap(2) at a place of the region's own, far from all others (MAP_FIXED_NOREPLACE), private and anonymous unless
-    ``kind`` and ``file`` say otherwise; ``at`` puts it over whatever is there (MAP_FIXED).  Words of ``flags`` are
-    found anywhere in its text, so any separator will do.
+    ``kind`` and ``file`` say otherwise; ``at`` puts it over whatever is there (MAP_FIXED).  Between
+    words of ``flags`` stands ``,`` or ``|``.
     """
     line.need(3)
     _must_be_new(actor, line.pos[1])
@@ -207,10 +207,7 @@ def munlockall(actor: Actor, line: Line) -> str:
 
 @operation("madvise", "RANGE ADVICE")
 def madvise(actor: Actor, line: Line) -> str:
-    """Give advice about a range: dontneed, pageout, hugepage, ... or a number.
-
-    A word that is no advice counts as 0, which is ``normal``.
-    """
+    """Give advice about a range: dontneed, pageout, hugepage, ... or a number."""
     span = actor.span(line, 1)
     line.need(3)
     return result(actor.process.call("madvise", span.addr, span.length, flags_of(line.pos[2], ADVICE)))

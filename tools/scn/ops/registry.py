@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from numalab.tools.scn.actor import Actor
+from numalab.tools.scn.ops.words import check_word
 from numalab.tools.scn.parse import Line, ScriptError
 
 __all__ = ["OPERATIONS", "Operation", "check_words", "operation"]
@@ -37,9 +38,9 @@ class Operation:
         return inspect.getdoc(self.perform) or ""
 
     @property
-    def keys(self) -> list[str]:
-        """The words that may stand before a ``=``."""
-        return re.findall(r"\[(\w+)=", self.usage)
+    def keys(self) -> dict[str, str]:
+        """The words that may stand before a ``=``, and what may stand behind it."""
+        return dict(re.findall(r"\[(\w+)=([^\]]*)\]", self.usage))
 
     @property
     def words(self) -> list[str]:
@@ -68,12 +69,16 @@ def operation(name: str, usage: str) -> Callable[[Perform], Perform]:
 def check_words(line: Line) -> None:
     """Raises ScriptError for words that their operation knows nothing of: the recorder passes them over."""
     known = OPERATIONS.get(line.pos[0]) if line.pos else None
-    for key, _ in line.kv:
+    for key, value in line.kv:
         if not line.pos:
             raise ScriptError(f"no-operation:{key[:40]}=")
         if known is not None and key not in known.keys:
             raise ScriptError(f"no-such-key:{key[:40]} ({known.name} has {', '.join(known.keys) or 'none'})")
+        if known is not None:
+            check_word(key, known.keys[key], value)
     words = known.words if known is not None else ["any.."]
     if len(line.pos) - 1 > len(words) and not any(re.search(r"\w\.\.", word) for word in words):
         takes = " ".join(words) or "none"
         raise ScriptError(f"too-many-words:{line.pos[len(words) + 1][:40]} ({line.pos[0]} takes {takes})")
+    for kind, word in zip(words, line.pos[1:], strict=False):
+        check_word(kind.strip("[]") if kind.isupper() else line.pos[0], kind.strip("[]"), word)
