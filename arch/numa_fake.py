@@ -62,7 +62,7 @@ def groups(text: str) -> Topology:
         size = parse_size(match["size"], f"machine {shown(text)}", zero=True)
         if not 0 < count <= MAX_NUMNODES - len(nodes):
             raise TopologyError(
-                f"machine {shown(text)}: {count} nodes in {shown(part)}: a machine has 1..{MAX_NUMNODES} nodes"
+                f"machine {shown(text)}: {count} nodes: a machine has 1..{MAX_NUMNODES} nodes"
             )
         if each > MAX_CPUS:
             raise TopologyError(f"machine {shown(text)}: {each} CPUs a node: {MAX_CPUS} in all is the limit")

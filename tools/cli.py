@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         "-o", dest="output", metavar="FILE",
         help="a .json file is for ui.perfetto.dev, another is text; by default text on standard error",
     )  # fmt: skip
-    traced.add_argument("program", metavar="PROGRAM", help="defines main(sys); or a scenario")
+    traced.add_argument("program", metavar="PROGRAM", help="defines main(sys); or a scenario; or numactl ...")
     _add_arguments(traced)
 
     conform = commands.add_parser("conform", help="compare with recorded answers of a real kernel")
@@ -95,7 +95,9 @@ def _parser() -> argparse.ArgumentParser:
         "--disk", default="ram", metavar="NAME", help="what is swapped to: ram, nvme or 2005"
     )
     compare.add_argument("--png", type=Path, metavar="FILE", help="draw the chart as a picture, too")
-    compare.add_argument("program", metavar="PROGRAM", help="defines main(sys); or a scenario")
+    compare.add_argument(
+        "program", metavar="PROGRAM", help="defines main(sys); or a scenario; or numactl ..."
+    )
     _add_arguments(compare)
 
     bench = commands.add_parser("bench", help="what migrations cost, by engine, size and share of obstacles")

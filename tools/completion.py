@@ -1,7 +1,7 @@
 """What may stand at the end of a line of the shell: candidates for completion.
 
 An operation's usage text says what each of its arguments is, so the candidates follow from it; only the
-names of regions, actors and nodes come from the running machine.
+names of regions, actors and nodes come from the running machine.  What commands of the shell take stands here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from numalab.arch.machine_file import preset_names
+from numalab.mm.migrate.engine import ENGINES
 from numalab.syscalls.explain import CALLS
+from numalab.tools.frames import VIEWS
 from numalab.tools.scn.ops import OPERATIONS
 from numalab.tools.scn.parse import ADVICE, MODES
 
@@ -34,21 +37,32 @@ def candidates(text: str, world: World) -> list[str]:
     """Words that can stand where the last word of ``text`` stands (it ends at the cursor)."""
     words = text.split()
     word = "" if not text or text[-1].isspace() else words.pop()
+    steps = ["page", "pass", "end", *(f"{actor}:" for actor in world.actors)] if words == ["step"] else []
+    if words and words[0] == "step":
+        words = words[1:] or ["main:"]  # what follows it is an operation, too
     if words and words[0].endswith(":"):
         # The operation of another actor: its name is no command of the shell, so only operations can follow.
         words = words[1:]
-        found = list(OPERATIONS) if not words else _arguments(words, word, world)
+        found = [*OPERATIONS, *steps] if not words else _arguments(words, word, world)
     elif not words:
         found = [*OPERATIONS, *world.commands, *(f"{actor}:" for actor in world.actors)]
     elif words[0] in OPERATIONS:
         found = _arguments(words, word, world)
-    elif words[0] == "explain" and len(words) == 1:
-        found = [*CALLS, *world.regions, *(f"{actor}:" for actor in world.actors)]
     elif words[0] == "help":
         found = [*OPERATIONS, *world.commands]
     else:
-        found = []
+        found = _of_command(words[0], world) if len(words) == 1 else []
     return sorted({c for c in found if c.startswith(word)})
+
+
+def _of_command(command: str, world: World) -> list[str]:
+    """What may follow a command of the shell."""
+    places = [*world.regions, *(f"{actor}:" for actor in world.actors)]
+    found: dict[str, Iterable[str]] = {
+        "engine": ENGINES, "explain": [*CALLS, *places], "machine": preset_names(), "map": VIEWS,
+        "regions": world.actors, "walk": places,
+    }  # fmt: skip
+    return list(found.get(command, ()))
 
 
 def _arguments(words: list[str], word: str, world: World) -> list[str]:

@@ -205,6 +205,7 @@ class NumaMachine:
         """Use up a node's memory but for `leave` bytes, so that allocations go elsewhere, or fail.
 
         It is locked memory of another process, down to the low watermark, from where on the kernel looks elsewhere.
+        Who insists on the node, by MPOL_BIND or move_pages, still gets what lies between that and the lowest one.
         """
         free, kept = self._free(node)
         want = free - kept - -(-leave // PAGE_SIZE)

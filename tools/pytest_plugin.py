@@ -62,15 +62,19 @@ def numa_machine(request: pytest.FixtureRequest) -> Iterator[NumaMachine]:
 
     config = request.config
     boot: dict[str, Any] = {"spec": config.getini("numa_machine"), "seed": config.stash[_SEED]}
+    said_by = "numa_machine in the configuration"
     for mark in reversed(list(request.node.iter_markers("numa"))):  # the nearest one has the last word
+        said_by = "@pytest.mark.numa"
         if len(mark.args) > 1:
-            pytest.fail(f"a machine is one spec, not {', '.join(map(repr, mark.args))}", pytrace=False)
+            pytest.fail(
+                f"{said_by}: a machine is one spec, not {', '.join(map(repr, mark.args))}", pytrace=False
+            )
         boot |= {"spec": mark.args[0]} if mark.args else {}
         boot |= mark.kwargs
     try:
         machine = NumaMachine(**boot)
     except (TypeError, ValueError) as error:
-        pytest.fail(f"@pytest.mark.numa: {error}", pytrace=False)
+        pytest.fail(f"{said_by}: {error}", pytrace=False)
     request.node.stash[_MACHINE] = machine
     with machine:
         yield machine

@@ -510,7 +510,8 @@ def _add_operations() -> None:
         usage = f"Usage: {operation.name} {operation.usage}".rstrip()
         if operation.name == "nodes":
             usage += "\n       nodes          the nodes themselves: CPUs, memory, distances"
-        method.__doc__ = f"{operation.help}\n\n{usage}\n\nExample: {EXAMPLES[operation.name]}"
+        told = operation.help.replace("``", "`")
+        method.__doc__ = f"{told}\n\n{usage}\n\nExample: {EXAMPLES[operation.name]}"
         method.__name__ = method.__qualname__ = f"do_{operation.name}"
         cmd2.with_category(_GROUPS[operation.family])(method)
         setattr(Shell, method.__name__, method)

@@ -96,6 +96,12 @@ def test_a_mark_that_makes_no_machine(project: pytest.Pytester, mark: str, compl
     assert "Traceback" not in result.stdout.str()
 
 
+def test_an_ini_file_that_names_no_machine(project: pytest.Pytester) -> None:
+    project.makeini("[pytest]\nnuma_machine = 5x\n")
+    project.makepyfile("def test_never_runs(numa_machine): pass")
+    project.runpytest("-q").stdout.fnmatch_lines(["numa_machine in the configuration: machine '5x'*"])
+
+
 def test_a_failure_shows_where_each_page_is_and_why(project: pytest.Pytester) -> None:
     project.makepyfile("""
         PAGE = 4096

@@ -86,6 +86,16 @@ WORLD = World(regions=["a", "area"], actors=["main", "p"], nodes=[0, 1], command
         ("touch a ", ["faults=", "r", "w"]),
         ("mmap x 4 flags=noreserve,pop", ["flags=noreserve,populate"]),
         ("help mapx", []),
+        ("step migr", ["migrate_pages"]),
+        ("step p", ["p:", "page", "pass", "pin", "pread", "process_madvise", "pwrite"]),
+        ("step p: mbind a bi", ["bind"]),
+        ("walk ar", ["area"]),
+        ("walk p", ["p:"]),
+        ("regions p", ["p"]),
+        ("engine s", ["swap"]),
+        ("map st", ["state"]),
+        ("machine q", ["quad"]),
+        ("machine quad q", []),
         ("nothing here", []),
     ],
 )
@@ -103,7 +113,15 @@ def test_bars() -> None:
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0 B"), (4096, "4 KiB"), ((1 << 29) - 8192, "512 MiB"), (1 << 29, "512 MiB"), (3 << 29, "1.5 GiB")],
+    [
+        (0, "0 B"),
+        (4096, "4 KiB"),
+        ((1 << 29) - 8192, "512 MiB"),
+        (1 << 29, "512 MiB"),
+        (3 << 29, "1.5 GiB"),
+        ((1 << 30) - 4096, "1 GiB"),
+        ((1 << 30) - (1 << 20), "1023 MiB"),
+    ],
 )
 def test_sizes(count: int, text: str) -> None:
     assert bytes_text(count) == text
