@@ -88,7 +88,7 @@ def draw_trace() -> None:
 def svg(text: Text, title: str) -> str:
     """A picture that needs nothing from elsewhere: with the fonts of whoever looks."""
     console = Console(record=True, width=max(map(len, text.plain.split("\n"))) + 1, file=io.StringIO())
-    console.print(text, soft_wrap=True)
+    console.print(text, "", sep="\n", soft_wrap=True)  # the last line is cut where its underscores are
     form = re.sub(r"@font-face \{\{.*?\}\}\n", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
     return console.export_svg(title=title, code_format=form, unique_id=title).replace(
         "Fira Code", "DejaVu Sans Mono"

@@ -1,4 +1,4 @@
-"""What pages name exists."""
+"""What pages name exists, and what was drawn for them is on one."""
 
 import re
 
@@ -22,3 +22,9 @@ def test_files(page) -> None:
     lost = [name for name in named if not (ROOT / name).exists() and name.split("/")[-1] not in THEIRS]
     lost += [name for name in linked if not (ROOT / page.parent / name).exists()]
     assert lost == []
+
+
+def test_pictures() -> None:
+    shown = "".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
+    drawn = sorted(path.name for path in (ROOT / "docs/pictures").iterdir())
+    assert [name for name in drawn if f"pictures/{name})" not in shown] == []
