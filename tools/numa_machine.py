@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 from _ctypes import CFuncPtr
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
@@ -20,6 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO, TypeVar, cast, overload
 
 import numalab
+from numalab.arch.errno import KernelError
 from numalab.kernel.fs.block import disk_state
 from numalab.mm.obstacles import KINDS, obstruct
 from numalab.syscalls.abi import MAP_ANONYMOUS, MAP_PRIVATE, MPOL_BIND, PROT_READ, PROT_WRITE
@@ -129,8 +131,11 @@ class NumaMachine:
         return Process(self.machine, uid=uid)
 
     def read_file(self, path: str) -> str:
-        """A file of the machine: `/proc/vmstat`, `/sys/devices/system/node/online`..."""
-        return self.machine.read_file(path)
+        """A file of the machine: `/proc/vmstat`, `/sys/devices/system/node/online`... Raises OSError, as `sys` does."""
+        try:
+            return self.machine.read_file(path)
+        except KernelError as error:
+            raise OSError(error.errno, os.strerror(error.errno), path) from None
 
     # Looking at it
 

@@ -218,3 +218,11 @@ def test_the_report_has_the_last_calls_and_what_ended_a_program(lab: NumaMachine
     assert len(calls) <= 25
     assert any("si_addr=0x5" in line for line in calls)
     assert calls[-1].endswith("+++ killed by SIGSEGV +++")
+
+
+def test_a_file_that_cannot_be_read() -> None:
+    """It fails as calls do, so that a test can expect it by Python's names."""
+    with NumaMachine("1x16M") as lab:
+        for path, error in (("/proc/nothing", FileNotFoundError), ("/proc", IsADirectoryError)):
+            with pytest.raises(error, match=path):
+                lab.read_file(path)
