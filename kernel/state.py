@@ -65,7 +65,7 @@ class Kernel:
     shm_mnt: SuperBlock = NO_SUPER  # where files without a name are: shared anonymous memory and memfds
     memhp_default_online_type: str = "online"
     kswapd: dict[int, Task] = field(default_factory=dict)  # by node
-    demotion_enabled: bool = False  # reclaim does not demote yet
+    demotion_enabled: bool = False  # all memory is of one tier: there is nowhere to demote to
     oom_kill_allocating_task: int = 0
     abandoned: list[MmStruct | None] = field(default_factory=list)  # by tasks that the kernel failed (oops)
     closed: bool = False

@@ -254,11 +254,12 @@ def setup_watermarks(mem: MemMap) -> None:
 def setup_pagesets(mem: MemMap) -> None:
     """Sizes of the per-CPU page sets: zone_batchsize() and zone_highsize().
 
-    The boot parameter ``percpu_pagelist_high_fraction`` works as the sysctl of that name.
+    The CPUs of its node share a zone; where there are none, all CPUs do. The boot parameter
+    ``percpu_pagelist_high_fraction`` works as the sysctl of that name.
     """
     topology: Topology = mem.topology
     fraction = topology.boot["percpu_pagelist_high_fraction"]
-    cpus_of = {n.id: max(1, len(n.cpus)) for n in topology.nodes}
+    cpus_of = {n.id: len(n.cpus) or topology.nr_cpus for n in topology.nodes}
     for i in populated_zones(mem):
         z = mem.zones[i]
         managed = int(z["managed"])

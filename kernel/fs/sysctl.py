@@ -37,6 +37,9 @@ def add_sysctl(k: Kernel, proc: Directory) -> None:
         "vm/dirty_ratio": DIRTY_RATIO,
         "vm/mmap_min_addr": MMAP_MIN_ADDR,
         "vm/watermark_scale_factor": WATERMARK_SCALE_FACTOR,
+        "vm/zone_reclaim_mode": 0,
+        "vm/numa_zonelist_order": "Node",
+        "vm/numa_stat": 1,
         "kernel/numa_balancing": int(boot["numa_balancing"]),
     }
     for name, value in fixed.items():

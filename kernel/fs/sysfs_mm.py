@@ -1,6 +1,6 @@
-"""/sys/kernel/mm: weights of weighted interleaving, demotion.
+"""/sys/kernel/mm: weights of weighted interleaving, and what is off.
 
-Mirrors the sysfs parts of mm/mempolicy.c, memory-tiers.c, swap_state.c, vmscan.c and ksm.c. There are no ksmd and no
+Mirrors the sysfs parts of mm/mempolicy.c, swap_state.c, vmscan.c and ksm.c. There are no ksmd and no
 multi-generational lists: their files say that they are off, and cannot be written.
 """
 
@@ -29,7 +29,6 @@ def add_sysfs_mm(k: Kernel, sys: Directory) -> None:
     """Fill /sys/kernel/mm."""
     for nid in k.topology.node_ids:
         sys.add(f"kernel/mm/mempolicy/weighted_interleave/node{nid}", _weight_file(k, nid))
-    sys.add("kernel/mm/numa/demotion_enabled", _demotion_file(k))
     for name, text in _FIXED.items():
         sys.add(f"kernel/mm/{name}", _fixed(text))
 
@@ -76,10 +75,3 @@ def _weight_file(k: Kernel, nid: int) -> PseudoFile:
         set_il_weight(k.mem, nid, 0 if empty else kstrtoint(text, 0, 255))
 
     return PseudoFile(0o644, lambda opening: f"{get_il_weight(k.mem, nid)}\n", store)
-
-
-def _demotion_file(k: Kernel) -> PseudoFile:
-    def store(opening: Opening, text: str) -> None:
-        k.demotion_enabled = kstrtobool(text)
-
-    return PseudoFile(0o644, lambda opening: "true\n" if k.demotion_enabled else "false\n", store)

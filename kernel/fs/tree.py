@@ -23,6 +23,7 @@ from numalab.kernel.fs.sysfs_memory import add_sysfs_memory
 from numalab.kernel.fs.sysfs_mm import add_sysfs_mm
 from numalab.kernel.fs.sysfs_node import add_sysfs_node
 from numalab.kernel.fs.sysfs_thp import add_sysfs_thp
+from numalab.kernel.fs.sysfs_tiers import add_sysfs_tiers
 from numalab.kernel.fs.tmpfs import Tmpfs
 from numalab.kernel.state import Kernel
 
@@ -70,6 +71,7 @@ def build_tree(k: Kernel) -> None:
     add_sysfs_node(k, sys)
     add_sysfs_cpu(k, sys)
     add_sysfs_mm(k, sys)
+    add_sysfs_tiers(k, sys)
     add_sysfs_thp(k, sys)
     add_hugetlb(k, proc, sys)
     sys.add("fs/cgroup", Directory())

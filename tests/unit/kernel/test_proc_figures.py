@@ -131,6 +131,20 @@ def test_pages_that_two_have_count_half(machine: Machine) -> None:
     assert [rollup["Swap"] for rollup in rollups] == [28, 28]
 
 
+def test_page_sets_of_a_node_without_cpus_are_shared_by_all_cpus() -> None:
+    with (
+        numalab.boot("1x512M,cpus=1+2x512M,cpus=0") as one,
+        numalab.boot("1x512M,cpus=3+2x512M,cpus=0") as many,
+    ):
+        figures = [
+            re.findall(
+                r"high: +(\d+)", machine.read_file("/proc/zoneinfo").rpartition("Node 2, zone    DMA32")[2]
+            )
+            for machine in (one, many)
+        ]
+    assert figures == [["131"], ["124"] * 3]  # a thousandth of the zone; and not less than four batches of 31
+
+
 def test_every_counter_that_is_kept_is_shown() -> None:
     names = [*ZONE_STAT, *NUMA_STAT, *NODE_STAT, *WRITEBACK_STAT, *MEMMAP_STAT, *VM_EVENT]
     assert len(names) == len(set(names))
