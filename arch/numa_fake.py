@@ -4,7 +4,7 @@ Mirrors mm/numa_emulation.c and "numa=fake=" in Documentation/admin-guide/kernel
 
     numa=fake=<size>[MG]  nodes of this size, dealt over the real nodes in turn, as many as fit
     numa=fake=<N>         N nodes out of all memory, dealt over the real nodes in turn
-    numa=fake=<N>U        each real node is split into N
+    numa=fake=<N>U        each real node is split into N, of which the last may be smaller
 
 As in Linux, sizes are multiples of 32 MiB, what is too small for another node goes to the last one of its real node, so
 that fewer than N nodes may come out, and fake nodes of one real node are at distance 10 from each other.
@@ -246,22 +246,26 @@ def _deal(real: Sequence[_Real], size: int, big: int, where: str) -> None:
 
 
 def _split_uniform(real: Sequence[_Real], count: int, where: str) -> None:
-    """Split each real node into `count` equal ones; the rest of the rounding goes to its last."""
+    """Split each real node into `count` equal ones, rounded up to 32 MiB; the last one of each is smaller by that."""
     if count * len(real) > MAX_NUMNODES:
         raise TopologyError(
             f"{where}: {count} times {len(real)} nodes: a machine has {MAX_NUMNODES}: "
             f"use {MAX_NUMNODES // len(real)}U or fewer"
         )
     for i, r in enumerate(real):
-        size = r.left // count // GRAIN * GRAIN
-        if not size:
+        if len(_equal_parts(r.left, count)) < count:
+            fewer = max(n for n in range(1, count) if len(_equal_parts(r.left, n)) == n)
             raise TopologyError(
-                f"{where}: node {r.node.id} has {_mib(r.left)}, too little for {count} nodes of 32M"
+                f"{where}: node {r.node.id} has {_mib(r.left)}, too little for {count} nodes in steps of 32M: "
+                f"use {fewer}U"
             )
-        for j in range(count):
-            take = r.left if j == count - 1 else size
-            r.left -= take
-            r.parts.append((i * count + j, take))
+        r.parts.extend((i * count + j, size) for j, size in enumerate(_equal_parts(r.left, count)))
+
+
+def _equal_parts(frames: int, count: int) -> list[int]:
+    """As many parts as come out if each is a `count`th, rounded up."""
+    size = -(-frames // (count * GRAIN)) * GRAIN
+    return [min(size, frames - at) for at in range(0, frames, size)]
 
 
 def _mib(frames: int) -> str:

@@ -31,7 +31,7 @@ def cpus(topology: Topology) -> list[tuple[int, ...]]:
         ("numa=fake=4 mem=2112M", [544, 544, 512, 512]),
         ("numa=fake=3 mem=2G", [672, 672, 704]),
         ("numa=fake=2U mem=1G", [512, 512]),
-        ("numa=fake=3U mem=1G", [320, 320, 384]),
+        ("numa=fake=3U mem=1G", [352, 352, 320]),
         ("numa=fake=64M mem=512M", [64] * 8),
         ("mem=256M", [256]),
     ],
@@ -51,6 +51,12 @@ def test_each_real_node_is_split() -> None:
     assert cpus(topology) == [(0,), (1,), (2,), (3,)]
     assert topology.distance[0] == (10, 10, 20, 20)
     assert topology.distance[3] == (20, 20, 10, 10)
+
+
+def test_equal_parts_are_rounded_up() -> None:
+    topology = load("1x1G,cpus=2+1x512M numa=fake=3U")
+    assert sizes(topology) == [352, 352, 320, 192, 192, 128]
+    assert topology.distance[1] == (10, 10, 10, 20, 20, 20)
 
 
 def test_sizes_are_dealt_over_the_real_nodes_in_turn() -> None:
@@ -111,7 +117,9 @@ def test_other_parameters_reach_the_boot_table() -> None:
         ("numa=fake=64 mem=1G", ["1024M", "use 32 or fewer"]),
         ("quad numa=fake=17U", ["17 times 4", "16U or fewer"]),
         ("quad numa=fake=17U", ["numa=fake=17U"]),
-        ("1x64M numa=fake=3U", ["node 0 has 64M", "3 nodes of 32M"]),
+        ("1x64M numa=fake=3U", ["node 0 has 64M", "3 nodes in steps of 32M", "use 2U"]),
+        # Parts of 128 MiB, of which there are four: Linux says that it got 4 of 5, and splits no node.
+        ("1x512M numa=fake=5U", ["node 0 has 512M", "5 nodes", "use 4U"]),
         ("mem=lots", ["mem=lots"]),
         ("nr_cpus=0", ["nr_cpus=0"]),
         ("numa=fale=4", ["numa=fale=4", "unknown"]),
