@@ -38,7 +38,7 @@ def load(spec: "str | os.PathLike[str] | Topology") -> Topology:
     """A checked Topology from whatever a person may write.
 
     * a Topology: itself;
-    * the name of a preset: `quad`, `dual`, `asym`, `odd`, `movable`;
+    * the name of a preset: `quad`, `dual`, `asym`, `odd`, `eight`, `movable`;
     * the path of a machine file (it ends in `.toml`, holds a `/`, or a file of that name is there);
     * `4x512M`, `2x1G,cpus=2`, `2x1G+1x256M,cpus=0`: so many equal nodes, in groups;
     * Linux's boot parameters: `numa=fake=512M mem=2G`, `numa=fake=4,mem=2G`, `dual numa=fake=2U`, `quad mem=1G`,

@@ -30,7 +30,9 @@ from numalab.tools.programs import LOOKALIKES
 
 __all__ = ["main"]
 
-_MACHINE_HELP = "quad, dual, asym, odd, movable, 4x512M, 'numa=fake=4 mem=2G' or a .toml file (default: quad)"
+_MACHINE_HELP = (
+    "quad, dual, asym, odd, eight, movable, 4x512M, 'numa=fake=4 mem=2G' or a .toml file (default: quad)"
+)
 
 
 class _Parser(argparse.ArgumentParser):

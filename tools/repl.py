@@ -361,7 +361,7 @@ class Shell(cmd2.Cmd):
     def do_machine(self, statement: cmd2.Statement) -> None:
         """Boot another machine, or say which one this is. All processes of the old one are gone.
 
-        Usage: machine [SPEC]      quad, dual, asym, odd, movable, 4x512M, numa=fake=4 mem=2G, or a .toml file
+        Usage: machine [SPEC]      quad, dual, asym, odd, eight, movable, 4x512M, numa=fake=4 mem=2G, or a .toml
 
         Example: machine 4x512M
         """

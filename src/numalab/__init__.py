@@ -62,7 +62,8 @@ def boot(
 ) -> Machine:
     """Boot a machine.
 
-    spec: a preset (quad, dual, asym, odd, movable), the path of a machine file, `4x512M`, `numa=fake=4`, or a Topology.
+    spec: a preset (quad, dual, asym, odd, eight, movable), the path of a machine file, `4x512M`, `numa=fake=4`, or a
+    Topology.
     seed: decides which runnable program goes next; the same seed gives the same run.  migration: the engine that
     moves pages.  costs: the preset of virtual costs.  twins: run on the plain-Python kernels, a hundred times
     slower.  debug_vm: poison freed frames, and check the state of memory whenever the machine has been run; None:

@@ -88,7 +88,7 @@ def test_the_same_text(
     assert capsys.readouterr().out == run(directory, name, *argv)
 
 
-@pytest.mark.parametrize("name", ["dual", "asym", "odd"])
+@pytest.mark.parametrize("name", ["dual", "asym", "odd", "eight"])
 def test_hardware(capsys: pytest.CaptureFixture[str], name: str, tmp_path: Path) -> None:
     with numalab.boot(name) as machine:
         export(machine, tmp_path / "m")

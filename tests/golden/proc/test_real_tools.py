@@ -61,7 +61,7 @@ def in_mb(kb: list[int]) -> list[str]:
     return [f"{n / 1024:.2f}" for n in (*kb, sum(kb))]
 
 
-@pytest.mark.parametrize("name", ["quad", "dual", "asym", "odd"])
+@pytest.mark.parametrize("name", ["quad", "dual", "asym", "odd", "eight"])
 def test_numactl_hardware(name: str, tmp_path: Path) -> None:
     with numalab.boot(name) as machine:
         export(machine, tmp_path / "m")

@@ -21,13 +21,16 @@ def cpus(topology: Topology) -> dict[int, tuple[int, ...]]:
 
 
 def test_presets_are_the_recorders_machines() -> None:
-    assert preset_names() == ("asym", "dual", "movable", "odd", "quad")
+    assert preset_names() == ("asym", "dual", "eight", "movable", "odd", "quad")
     assert sizes(load("quad")) == sizes(load("asym")) == dict.fromkeys(range(4), 512)
     assert sizes(load("dual")) == {0: 512, 1: 512}
     assert sizes(load("odd")) == {0: 768, 1: 0, 2: 512, 3: 512}
     assert cpus(load("quad")) == cpus(load("asym")) == {0: (0,), 1: (1,), 2: (2,), 3: (3,)}
     assert cpus(load("dual")) == {0: (0, 1), 1: (2, 3)}
     assert cpus(load("odd")) == {0: (0,), 1: (1,), 2: (2,), 3: ()}
+    assert sizes(load("eight")) == {0: 768, 1: 512, 2: 0, 3: 512, 4: 512, 5: 0, 6: 512, 7: 256}
+    assert cpus(load("eight")) == {0: (0, 1), 1: (2,), 2: (3,), 3: (4,), 4: (5,), 5: (6,), 6: (), 7: ()}
+    assert [start // MIB for start, _ in load("eight").node(4).ranges] == [1792, 4096]
 
 
 def test_movable_has_slots_above_4_gib() -> None:
@@ -52,7 +55,7 @@ def test_odd_has_its_memory_in_the_order_node_0_node_3_node_2() -> None:
     assert [nid for _, nid in by_place] == [0, 3, 2]
 
 
-@pytest.mark.parametrize("name", ["asym", "dual", "movable", "odd", "quad", "4x512M"])
+@pytest.mark.parametrize("name", ["asym", "dual", "eight", "movable", "odd", "quad", "4x512M"])
 def test_boot_parameters_are_the_recorders(name: str) -> None:
     boot = load(name).boot
     assert boot["page_cluster"] == 0
