@@ -50,9 +50,7 @@ def side_by_side(left: Sequence[str], right: Sequence[str], gap: str = "   ") ->
 def bytes_text(count: int) -> str:
     """``512 MiB``, ``1.5 GiB``: a size in the largest unit that it fills, with one decimal if that is not zero."""
     for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if (
-            count >= size - size // 20480
-        ):  # which is one of them when rounded, as 1024 of the next smaller unit are
+        if count >= size - size // 20480:  # from there on it is 1.0 when rounded, no 1024 of the smaller unit
             return f"{count / size:.1f}".removesuffix(".0") + f" {unit}"
     return f"{count} B"
 
