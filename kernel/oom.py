@@ -56,11 +56,11 @@ def _out_of_memory(k: Kernel, nodes: int | None) -> bool:
     False: there is nothing to wait for, as the task that asks is the one that ends, or nobody is left.
     """
     task = k.sched.current
-    if task is None or SIGKILL in task.signal.pending or task.signal.group_exit_code is not None:
+    if task is None or _is_dying(task):
         return False
     total, bound = _constrained_alloc(k, task, nodes)
     may_die = [p for p in _processes(k) if _is_eligible(p, task, bound)]
-    victim = next((p for p in may_die if p.signal.oom_victim and _memory_of(p) is not None), None)
+    victim = next((p for p in may_die if _is_awaited(p)), None)
     if victim is None:
         victim = _select(k, task, may_die, total)
         if victim is None:
@@ -74,7 +74,7 @@ def _out_of_memory(k: Kernel, nodes: int | None) -> bool:
 
 def pagefault_out_of_memory(k: Kernel, task: Task) -> None:
     """The current task cannot have what it needs: it ends on its way back, if it was not to end already."""
-    if SIGKILL not in task.signal.pending:
+    if not _is_dying(task):
         _oom_kill_process(k, task.group_leader)
 
 
@@ -111,6 +111,17 @@ def set_oom_score_adj(k: Kernel, task: Task, adj: int) -> None:
 def _processes(k: Kernel) -> Iterator[Task]:
     """Those that can be killed, by their leaders."""
     return (task for task in k.pids if task is task.group_leader and not task.unkillable)
+
+
+def _is_dying(task: Task) -> bool:
+    return SIGKILL in task.signal.pending or task.signal.group_exit_code is not None
+
+
+def _is_awaited(process: Task) -> bool:
+    """It was chosen before, and its memory is still to come."""
+    threads = process.signal.threads
+    skipped = any(thread.mm_users is not None and thread.mm_users.oom_skip for thread in threads)
+    return process.signal.oom_victim and not skipped and any(thread.alive for thread in threads)
 
 
 def _all_memory(k: Kernel) -> int:
@@ -198,7 +209,7 @@ def _trace_mark_victim(k: Kernel, victim: Task, mm: MmStruct) -> None:
 def _wait_for_end(k: Kernel, victim: Task) -> None:
     """Until its memory is free; who cannot end in time loses what nobody else has."""
     mm = _memory_of(victim)
-    owners = [task for task in k.pids if task.mm is mm]
+    owners = [*victim.signal.threads, *(task for task in k.pids if mm is not None and task.mm is mm)]
     late = k.hw.now + _REAPER_DELAY
     timer = k.mem.timers.add(late, lambda: None)
 
