@@ -59,10 +59,9 @@ def getdents64(k: Kernel, task: Task, fd: int, dirent: int, count: int) -> int:
 
 
 def dirents(data: bytes) -> list[str]:
-    """The names in what getdents64() has stored."""
+    """The names in what getdents64() has stored; whatever else it is, in its beginning that could be such."""
     names, at = [], 0
-    while at < len(data):
-        length = _DIRENT.unpack_from(data, at)[2]
+    while at + _DIRENT.size <= len(data) and (length := _DIRENT.unpack_from(data, at)[2]):
         names.append(data[at + _DIRENT.size : at + length].split(b"\0")[0].decode("utf-8", "surrogateescape"))
         at += length
     return names

@@ -37,6 +37,13 @@ def test_any_line_gets_an_answer(words: list[str], answers: list[int | None]) ->
     assert "\n" not in answer
 
 
+@pytest.mark.parametrize("stored", [1, 18, 4096])
+def test_a_directory_that_is_none(stored: int) -> None:
+    actor, _ = fake_actor()
+    actor.process.answers = iter([3, stored, 0, 0])  # type: ignore[attr-defined]
+    assert perform(actor, "ls /f").startswith("ret=0 names=")
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("rest", ["", " a", " a b c", " lock a 5"])
 def test_every_operation_gets_an_answer(operation: str, rest: str) -> None:
