@@ -231,3 +231,22 @@ def truncate_pages(MemMap mem, uint32_t cpu, AddressSpace mapping, uint64_t star
         index += 1
         slot = xa_find(&mapping.c.i_pages, &index, end)
     return 0
+
+
+def invalidate_pages(MemMap mem, uint32_t cpu, AddressSpace mapping, uint64_t start, uint64_t end) -> int:
+    """mapping_try_invalidate(): clean pages of a disk's file leave the cache if nobody uses them; how many did."""
+    cdef uint64_t index = start
+    cdef uint64_t *slot = xa_find(&mapping.c.i_pages, &index, end)
+    cdef uint32_t pfn, gone = 0, used = PG_dirty | PG_locked | PG_swapbacked | PG_writeback
+    cdef memmap *m = &mem.m
+    while slot != NULL:
+        if not xa_is_value(slot[0]):
+            pfn = xa_pfn(slot[0])
+            if m.hot[pfn].refcount == 1 and not m.hot[pfn].flags & used:
+                delete_from_page_cache(m, pfn)
+                page_free_prepare(m, pfn)
+                free_pages_bulk(m, cpu, &pfn, 1)
+                gone += 1
+        index += 1
+        slot = xa_find(&mapping.c.i_pages, &index, end)
+    return gone

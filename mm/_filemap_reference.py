@@ -241,3 +241,17 @@ def truncate_pages(mem: MemMap, cpu: int, mapping: AddressSpace, start: int, end
             if not m.hot.refcount[pfn]:
                 free_page(m, cpu, pfn)
     return 0
+
+
+def invalidate_pages(mem: MemMap, cpu: int, mapping: AddressSpace, start: int, end: int) -> int:
+    """mapping_try_invalidate(): clean pages of a disk's file leave the cache if nobody uses them; how many did."""
+    m = View(mem)
+    used = c.PG_locked | c.PG_writeback | c.PG_dirty | c.PG_swapbacked
+    gone = 0
+    for _, entry in mapping.entries(start, end):
+        pfn = entry >> 1
+        if not entry & 1 and not m.hot.flags[pfn] & used and m.hot.refcount[pfn] == 1:
+            delete_from_page_cache(m, pfn)
+            free_page(m, cpu, pfn)
+            gone += 1
+    return gone

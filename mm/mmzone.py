@@ -95,6 +95,7 @@ VM_EVENTS = (
     "pgscan_kswapd", "pgscan_direct", "pgsteal_kswapd", "pgsteal_direct", "pgreuse", "pgrefill",
     "thp_fault_alloc", "thp_fault_fallback", "thp_collapse_alloc", "thp_collapse_alloc_failed", "thp_split_page",
     "thp_split_pmd", "thp_migration_success", "thp_migration_fail", "thp_migration_split", "oom_kill",
+    "drop_pagecache", "drop_slab",
 )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from numalab.mm.vm_flags import PAGE_SHIFT, PAGE_SIZE, VM_LOCKED, page_align
 from numalab.mm.vma_tree import vma_pages
 
 __all__ = [
+    "invalidate_mapping_pages",
     "truncate_pagecache_range",
     "truncate_pages",
     "truncate_partial",
@@ -75,6 +76,12 @@ def truncate_pages(
         if not busy:
             return
         wait_on_page(mem, busy)
+
+
+def invalidate_mapping_pages(mapping: AddressSpace, cpu: int) -> int:
+    """Clean pages of a file on a disk that nobody uses go; returns how many."""
+    gone: int = mapping.mem.k.filemap.invalidate_pages(mapping.mem, cpu, mapping, 0, LAST_INDEX)
+    return gone
 
 
 def _zero_partial_page(mapping: AddressSpace, ctx: AllocCtx, start: int, end: int) -> None:

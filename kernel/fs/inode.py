@@ -81,6 +81,8 @@ class Inode:
     def is_dir(self) -> bool:
         return stat.S_ISDIR(self.mode)
 
+    #: Whether capabilities override its mode (not in /proc/sys: proc_sys_permission()).
+    overridable = True
     #: Whether reads and writes have a position (else it is a stream).
     seekable = True
 
@@ -221,7 +223,7 @@ class PseudoFile(Inode):
         if self._show is None:
             raise KernelError(EIO)
         if pos == 0 or opening.shown is None:
-            opening.shown = self._show(opening).encode()
+            opening.shown = self._show(opening).encode("utf-8", "surrogateescape")
         return opening.shown[pos : pos + count]
 
     def write(self, opening: Opening, pos: int, data: bytes) -> int:

@@ -67,6 +67,8 @@ def inode_permission(inode: Inode, cred: Cred, mask: int) -> None:
         bits = inode.mode
     if mask & ~bits & 7 == 0:
         return
+    if not inode.overridable:
+        raise KernelError(EACCES)
     if has_cap(cred, Cap.CAP_DAC_OVERRIDE):
         return
     # The lesser one reads everything and searches every directory.

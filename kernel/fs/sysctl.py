@@ -12,7 +12,8 @@ from functools import partial
 
 from numalab.arch.boot_params import INT_MAX, PARAMETERS
 from numalab.arch.errno import EINVAL, KernelError
-from numalab.kernel.fs.inode import Directory, Opening, PseudoFile
+from numalab.kernel.fs.drop_caches import drop_caches
+from numalab.kernel.fs.inode import Directory, PseudoFile
 from numalab.kernel.fs.sysfs_mm import kstrtoint
 from numalab.kernel.state import Kernel
 from numalab.kernel.ucount import MAX_THREADS
@@ -50,6 +51,7 @@ def add_sysctl(k: Kernel, proc: Directory) -> None:
         "sys/vm/oom_kill_allocating_task",
         _number(k, "oom_kill_allocating_task", lambda text: _int(text, -INT_MAX - 1, INT_MAX)),
     )
+    proc.add("sys/vm/drop_caches", _file(None, lambda text: drop_caches(k, _int(text, 1, 4))))
     proc.add("sys/vm/max_map_count", _number(k.mem, "max_map_count", lambda text: _int(text, 0, INT_MAX)))
     proc.add("sys/kernel/threads-max", _number(k, "max_threads", lambda text: _int(text, 1, MAX_THREADS)))
     proc.add("sys/vm/lowmem_reserve_ratio", _file(lambda: "\t".join(map(str, (*LOWMEM_RESERVE_RATIO, 0)))))
@@ -64,16 +66,18 @@ def _fixed(value: object) -> Callable[[], str]:
     return lambda: str(value)
 
 
-def _file(show: Callable[[], str], store: Callable[[str], None] | None = None) -> PseudoFile:
-    """A parameter that is a word on a line; without `store` it can only be read."""
-    if store is None:
-        return PseudoFile(0o444, lambda opening: show() + "\n")
-    write = store
+class _Sysctl(PseudoFile):
+    overridable = False
 
-    def take(opening: Opening, text: str) -> None:
-        write(text)
 
-    return PseudoFile(0o644, lambda opening: show() + "\n", take)
+def _file(show: Callable[[], str] | None, store: Callable[[str], None] | None = None) -> PseudoFile:
+    """A parameter that is a word on a line; without `store` it can only be read, without `show` only be written."""
+    mode = (0o444 if show else 0) | (0o200 if store else 0)
+    return _Sysctl(
+        mode,
+        show and (lambda opening: show() + "\n"),
+        store and (lambda opening, text: store(text)),
+    )
 
 
 def _number(owner: object, attribute: str, parse: Callable[[str], int]) -> PseudoFile:

@@ -455,3 +455,14 @@ def test_descriptors_of_one_file_share_its_position() -> None:
     with numalab.boot("1x8M") as machine:
         assert machine.run(main) == 0
         machine.check_invariants()
+
+
+def test_a_name_that_is_no_text_is_in_maps_as_it_is(machine: Machine) -> None:
+    def main(sys: Sys) -> None:
+        fd = sys.memfd_create(b"\xff\xc3\xa9", 0)
+        sys.ftruncate(fd, PAGE)
+        sys.mmap(PAGE, fd=fd, flags=abi.MAP_SHARED)
+        maps = sys.open("/proc/self/maps")
+        assert b"/memfd:\xff\xc3\xa9 (deleted)\n" in sys.read(maps, 1 << 16).buf
+
+    assert machine.run(main) == 0
