@@ -73,8 +73,9 @@ class Base(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.machine = numalab.boot(self.spec, seed=1, debug_vm=True)
-        self.machine.kernel.oom_kill_allocating_task = 1  # who ends must be known beforehand
         self.mem = self.machine.mem
+        # Who finds no frame ends himself: the model must know it beforehand.
+        self.mem.out_of_memory = lambda nodes: False
         self.memory_nodes = [n for n in self.machine.topology.node_ids if self.mem.memory_nodes >> n & 1]
         self.processes: list[Process] = []
         #: The nodes that each cgroup allows, as masks; 0 is the root.
