@@ -70,8 +70,8 @@ check-fast: lint ## lint and the quick tests, 4 minutes at most
 check: lint wheel ## all that must hold before a commit, 15 minutes at most
 	NUMALAB_HYPOTHESIS=ci $(PYTEST) -m "not (long or wheel)"
 
-check-long: lint wheel ## as check, with new random examples and the long tests, 60 minutes at most
-	NUMALAB_HYPOTHESIS=night $(PYTEST) -o faulthandler_timeout=3000 -m "not wheel"
+check-long: lint wheel ## as check, with new random examples and the long tests, about an hour
+	NUMALAB_HYPOTHESIS=night $(PYTEST) -o faulthandler_timeout=1800 -m "not wheel"
 
 # Debian's own numactl and numastat, to be pointed at a machine. Where they cannot be had, that test is skipped.
 .PHONY: real-tools

@@ -229,9 +229,9 @@ def _oom_reap_task(k: Kernel, victim: Task) -> None:
     mm = _memory_of(victim)
     if mm is None:
         return
-    for task in k.pids:
-        if task.mm is mm and task.mm_users is not None:
-            task.mm_users.oom_skip = True
+    for thread in victim.signal.threads:
+        if thread.mm_users is not None:  # one for all that use the memory
+            thread.mm_users.oom_skip = True
     if mm.mmap_lock.writer is not None:
         return
     with mmap_read_lock(mm):

@@ -62,18 +62,10 @@ class _Tracks:
     def slice(
         self, process: int, thread: int, name: str, begin: int, end: int, args: dict[str, Any]
     ) -> dict[str, Any]:
-        tid = _FIRST[process] + thread
         self.out.append(
-            {
-                "ph": "X",
-                "pid": process,
-                "tid": tid,
-                "name": name,
-                "ts": begin,
-                "dur": end - begin,
-                "args": args,
-            }
-        )
+            {"ph": "X", "pid": process, "tid": _FIRST[process] + thread, "name": name, "ts": begin, "dur": end - begin,
+             "args": args}
+        )  # fmt: skip
         return self.out[-1]
 
     def instant(self, process: int, thread: int, name: str, record: Record) -> None:

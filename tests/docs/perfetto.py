@@ -25,12 +25,11 @@ SECONDS_TO_DRAW = 3.0
 #: Where the last track ends, in pixels from the top.
 BOTTOM = """() => Math.max(...[...document.querySelectorAll('.pf-track')].map(e => e.getBoundingClientRect().bottom))"""
 #: Times of a trace are whole nanoseconds, and its first event is where its time begins.
-ZOOM = """([name, margin]) => {
+ZOOM = """name => {
     const trace = window.app.trace;
     return trace.engine.query(`select ts, dur from slice where name glob '${name}' limit 1`).then(result => {
         const {ts, dur} = result.firstRow({ts: 0n, dur: 0n});
-        const more = dur * BigInt(Math.round(margin * 100)) / 100n;
-        trace.timeline.setViewportTime(ts - more, ts + dur + more);
+        trace.timeline.setViewportTime(ts - dur / 20n, ts + dur + dur / 20n);
     });
 }"""
 
@@ -68,7 +67,7 @@ def draw(trace: Path, pictures: Mapping[str, Path]) -> None:
         page.evaluate("() => window.app.commands.runCommand('dev.perfetto.ExpandAllGroups')")
         for name, path in pictures.items():
             if name:
-                page.evaluate(ZOOM, [name, 0.05])
+                page.evaluate(ZOOM, name)
             _photograph(page, path)
         browser.close()
 

@@ -210,6 +210,31 @@ def test_with_oom_kill_allocating_task_it_is_the_asker(small: Machine) -> None:
     assert small.run(main) == 0
 
 
+def test_an_asker_whose_own_policy_binds_it_elsewhere_is_spared_even_then(small: Machine) -> None:
+    def bound_to_1(sys: Sys, pages: int) -> None:
+        addr = sys.mmap(pages * PAGE, flags=GREEDY)
+        sys.mbind(addr, pages * PAGE, abi.MPOL_BIND, {1})
+        sys.memory.touch(addr, pages)
+
+    def first(sys: Sys) -> None:
+        bound_to_1(sys, 10 * MIB)
+        sys.sleep(1_000_000)
+
+    def asker(sys: Sys) -> None:
+        sys.set_mempolicy(abi.MPOL_BIND, {0})
+        bound_to_1(sys, 12 * MIB)
+
+    def main(sys: Sys) -> None:
+        write(sys, "/proc/sys/vm/oom_kill_allocating_task", "1")
+        pids = [sys.fork(first)]
+        until_it_waits(sys, small, pids[0])
+        pids.append(sys.fork(asker))
+        assert {sys.wait() for _ in pids} == {(pids[0], KILLED), (pids[1], 0)}
+
+    assert small.run(main) == 0
+    assert kills(small) == 1
+
+
 def test_swapoff_without_room_ends_who_asked_for_it() -> None:
     def main(sys: Sys) -> None:
         addr = sys.mmap(12 * MIB * PAGE)

@@ -68,17 +68,20 @@ def operation(name: str, usage: str) -> Callable[[Perform], Perform]:
 
 def check_words(line: Line) -> None:
     """Raises ScriptError for words that their operation knows nothing of: the recorder passes them over."""
-    known = OPERATIONS.get(line.pos[0]) if line.pos else None
+    if not line.pos:
+        if line.kv:
+            raise ScriptError(f"no-operation:{line.kv[0][0][:40]}=")
+        return
+    known = OPERATIONS.get(line.pos[0])
+    if known is None:
+        return
     for key, value in line.kv:
-        if not line.pos:
-            raise ScriptError(f"no-operation:{key[:40]}=")
-        if known is not None and key not in known.keys:
+        if key not in known.keys:
             raise ScriptError(f"no-such-key:{key[:40]} ({known.name} has {', '.join(known.keys) or 'none'})")
-        if known is not None:
-            check_word(key, known.keys[key], value)
-    words = known.words if known is not None else ["any.."]
+        check_word(key, known.keys[key], value)
+    words = known.words
     if len(line.pos) - 1 > len(words) and not any(re.search(r"\w\.\.", word) for word in words):
         takes = " ".join(words) or "none"
-        raise ScriptError(f"too-many-words:{line.pos[len(words) + 1][:40]} ({line.pos[0]} takes {takes})")
+        raise ScriptError(f"too-many-words:{line.pos[len(words) + 1][:40]} ({known.name} takes {takes})")
     for kind, word in zip(words, line.pos[1:], strict=False):
-        check_word(kind.strip("[]") if kind.isupper() else line.pos[0], kind.strip("[]"), word)
+        check_word(kind.strip("[]") if kind.isupper() else known.name, kind.strip("[]"), word)
